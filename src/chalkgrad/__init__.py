@@ -1,0 +1,1 @@
+"""chalkgrad: write the forward once; read, prove and run the backward."""

@@ -1,0 +1,327 @@
+"""Operations on expressions that every layer above needs: walking, free indices, substitution,
+names that do not clash, and a canonical form up to the names of bound indices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from fractions import Fraction
+from functools import lru_cache
+from itertools import permutations
+
+from chalkgrad.expr.letters import fresh_index
+from chalkgrad.expr.nodes import (
+    Access,
+    Add,
+    Apply,
+    Const,
+    Expr,
+    Index,
+    Indicator,
+    Mul,
+    Partial,
+    Pow,
+    Reduce,
+    Size,
+    Sum,
+    Tensor,
+)
+
+CACHE = 200_000
+
+
+def children(e: Expr) -> tuple[Expr, ...]:
+    """The direct subexpressions, bound indices excluded."""
+    match e:
+        case Access(_, indices):
+            return indices
+        case Indicator(_, left, right):
+            return (left, right)
+        case Apply(_, args):
+            return args
+        case Add(terms):
+            return terms
+        case Mul(factors):
+            return factors
+        case Pow(base, exponent):
+            return (base, exponent)
+        case Sum(_, body) | Reduce(_, _, body):
+            return (body,)
+        case Partial(body, wrt):
+            return (body, wrt)
+    return ()
+
+
+def rebuild(e: Expr, kids: tuple[Expr, ...]) -> Expr:
+    """The same node with other direct subexpressions, in the order of `children`."""
+    match e:
+        case Access(tensor, _):
+            return Access(tensor, kids)
+        case Indicator(op, _, _):
+            return Indicator(op, kids[0], kids[1])
+        case Apply(fn, _):
+            return Apply(fn, kids)
+        case Add(_):
+            return Add(kids)
+        case Mul(_):
+            return Mul(kids)
+        case Pow(_, _):
+            return Pow(kids[0], kids[1])
+        case Sum(indices, _):
+            return Sum(indices, kids[0])
+        case Reduce(op, indices, _):
+            return Reduce(op, indices, kids[0])
+        case Partial(_, _):
+            wrt = kids[1]
+            assert isinstance(wrt, Access)
+            return Partial(kids[0], wrt)
+    return e
+
+
+def map_children(e: Expr, f: Callable[[Expr], Expr]) -> Expr:
+    """`f` applied to each direct subexpression."""
+    kids = children(e)
+    if not kids:
+        return e
+    new = tuple(f(k) for k in kids)
+    return e if all(a is b for a, b in zip(kids, new, strict=True)) else rebuild(e, new)
+
+
+def walk(e: Expr) -> Iterator[Expr]:
+    """The expression and all its subexpressions, parents first."""
+    stack = [e]
+    while stack:
+        node = stack.pop()
+        yield node
+        stack.extend(reversed(children(node)))
+
+
+@lru_cache(CACHE)
+def free_indices(e: Expr) -> frozenset[Index]:
+    """The indices that need a value before `e` is a number."""
+    if isinstance(e, Index):
+        return frozenset((e,))
+    kids = children(e)
+    if not kids:
+        return frozenset()
+    free = frozenset().union(*map(free_indices, kids))
+    return free - frozenset(e.indices) if isinstance(e, Sum | Reduce) else free
+
+
+@lru_cache(CACHE)
+def tensors_in(e: Expr) -> frozenset[Tensor]:
+    """Every tensor that the expression reads."""
+    own = frozenset((e.tensor,)) if isinstance(e, Access) else frozenset()
+    return own.union(*map(tensors_in, children(e)))
+
+
+@lru_cache(CACHE)
+def index_names(e: Expr) -> frozenset[str]:
+    """The names of all indices in the expression, free and bound."""
+    own = {e.name} if isinstance(e, Index) else set()
+    if isinstance(e, Sum | Reduce):
+        own = {i.name for i in e.indices}
+    return frozenset(own).union(*map(index_names, children(e)))
+
+
+def substitute(e: Expr, mapping: Mapping[Index, Expr]) -> Expr:
+    """Free indices replaced by expressions; bound indices are renamed where they would capture."""
+    mapping = {k: v for k, v in mapping.items() if k is not v}
+    if not mapping or not any(k in free_indices(e) for k in mapping):
+        return e
+    if isinstance(e, Index):
+        return mapping.get(e, e)
+    if isinstance(e, Sum | Reduce):
+        inner = {k: v for k, v in mapping.items() if k in free_indices(e)}
+        captured = {i.name for v in inner.values() for i in free_indices(v)}
+        indices = list(e.indices)
+        taken = captured | set(index_names(e)) | {k.name for k in inner}
+        for place, index in enumerate(indices):
+            if index.name in captured:
+                indices[place] = inner[index] = fresh_index(index.range, taken)
+                taken.add(indices[place].name)
+        body = substitute(e.body, inner)
+        bound = tuple(indices)
+        return Sum(bound, body) if isinstance(e, Sum) else Reduce(e.op, bound, body)
+    return map_children(e, lambda kid: substitute(kid, mapping))
+
+
+def replace_access(e: Expr, tensor: Tensor, value: Callable[[tuple[Expr, ...]], Expr]) -> Expr:
+    """Each access t[...] of `tensor` replaced by `value(indices)`, without capture.
+
+    Bound indices around a replaced access are renamed when the value brings in the same name free.
+    """
+    if tensor not in tensors_in(e):
+        return e
+    if isinstance(e, Access) and e.tensor is tensor:
+        return value(tuple(replace_access(i, tensor, value) for i in e.indices))
+    return map_children(e, lambda kid: replace_access(kid, tensor, value))
+
+
+def inline(e: Expr, target: Access, body: Expr) -> Expr:
+    """Accesses of `target.tensor` in `e` replaced by its definition target = body."""
+    formal = target.indices
+
+    def value(actual: tuple[Expr, ...]) -> Expr:
+        mapping = {f: a for f, a in zip(formal, actual, strict=True) if isinstance(f, Index)}
+        return substitute(body, mapping)
+
+    return replace_access(e, target.tensor, value)
+
+
+def rename_bound(e: Expr, taken: set[str]) -> Expr:
+    """Bound indices renamed so that none is called like a name in `taken`."""
+    if isinstance(e, Sum | Reduce):
+        mapping: dict[Index, Expr] = {}
+        used = taken | set(index_names(e))
+        bound = []
+        for index in e.indices:
+            new = index
+            if index.name in taken:
+                new = fresh_index(index.range, used)
+                used.add(new.name)
+                mapping[index] = new
+            bound.append(new)
+        body = rename_bound(substitute(e.body, mapping), taken)
+        return Sum(tuple(bound), body) if isinstance(e, Sum) else Reduce(e.op, tuple(bound), body)
+    return map_children(e, lambda kid: rename_bound(kid, taken))
+
+
+# --- canonical order and equality up to bound names ------------------------------------------------
+
+
+Key = tuple[object, ...]
+
+
+@lru_cache(CACHE)
+def sort_key(e: Expr) -> Key:
+    """A total order on expressions that reads well in a product: constants, sizes, values,
+    functions, indicators, adjoints, sums."""
+    match e:
+        case Const(value):
+            return (0, float(value), str(value))
+        case Size(of):
+            return (1, of.name)
+        case Index(name, of):
+            return (2, name, of.name)
+        case Access(tensor, indices):
+            rank = {"parameter": 3, "adjoint": 8}.get(tensor.role, 4)
+            return (rank, tensor.name, len(indices), *map(sort_key, indices))
+        case Apply(fn, args):
+            return (5, fn, *map(sort_key, args))
+        case Pow(base, exponent):
+            inner = sort_key(base)
+            return (inner[0], *inner[1:], "^", sort_key(exponent))
+        case Indicator(op, left, right):
+            return (7, op, sort_key(left), sort_key(right))
+        case Add(terms):
+            return (9, len(terms), *map(sort_key, terms))
+        case Mul(factors):
+            return (10, len(factors), *map(sort_key, factors))
+        case Reduce(op, indices, body):
+            return (6, op, len(indices), sort_key(body))
+        case Sum(indices, body):
+            return (11, len(indices), sort_key(body))
+        case Partial(body, wrt):
+            return (12, sort_key(body), sort_key(wrt))
+    raise TypeError(f"no order for the node {type(e).__name__}")
+
+
+def ordered(items: tuple[Expr, ...]) -> tuple[Expr, ...]:
+    """The items in canonical order. Keys of unlike shape compare by their text."""
+    return tuple(sorted(items, key=lambda e: _flat(sort_key(e))))
+
+
+def _flat(key: Key) -> tuple[tuple[int, float, str], ...]:
+    """A nested key as a flat tuple of comparable triples."""
+    flat: list[tuple[int, float, str]] = []
+
+    def add(part: object) -> None:
+        if isinstance(part, tuple):
+            flat.append((0, 0.0, "("))
+            for p in part:
+                add(p)
+        elif isinstance(part, int | float):
+            flat.append((1, float(part), ""))
+        else:
+            flat.append((2, 0.0, str(part)))
+
+    add(key)
+    return tuple(flat)
+
+
+@lru_cache(CACHE)
+def flat_key(e: Expr) -> tuple[tuple[int, float, str], ...]:
+    """`sort_key` in the form that compares with any other."""
+    return _flat(sort_key(e))
+
+
+@lru_cache(CACHE)
+def canonical(e: Expr) -> Expr:
+    """The same expression with canonical bound names and canonical order of terms and factors.
+
+    Two expressions are equal up to renaming of bound indices and reordering exactly when their
+    canonical forms are one object.
+    """
+    return _canonical(e, 0)
+
+
+def _canonical(e: Expr, depth: int) -> Expr:
+    if isinstance(e, Sum | Reduce):
+        best: Expr | None = None
+        groups = sorted(e.indices, key=lambda i: (i.range.name, i.range.size or 0))
+        for order in _orders(tuple(groups)):
+            mapping: dict[Index, Expr] = {}
+            names = []
+            for offset, index in enumerate(order):
+                placeholder = Index(f"#{depth + offset}", index.range)
+                mapping[index] = placeholder
+                names.append(placeholder)
+            body = _canonical(substitute(e.body, mapping), depth + len(order))
+            found: Expr = (
+                Sum(tuple(names), body) if isinstance(e, Sum) else Reduce(e.op, tuple(names), body)
+            )
+            if best is None or flat_key(found) < flat_key(best):
+                best = found
+        assert best is not None
+        return best
+    new = map_children(e, lambda kid: _canonical(kid, depth))
+    if isinstance(new, Add | Mul):
+        kids = tuple(sorted(children(new), key=flat_key))
+        return rebuild(new, kids)
+    return new
+
+
+def _orders(indices: tuple[Index, ...]) -> Iterator[tuple[Index, ...]]:
+    """The orders of bound indices that keep equal ranges together; all orders within a range."""
+    runs: dict[tuple[str, int], list[Index]] = {}
+    for index in indices:
+        runs.setdefault((index.range.name, index.range.size or 0), []).append(index)
+    blocks = list(runs.values())
+
+    def expand(at: int) -> Iterator[tuple[Index, ...]]:
+        if at == len(blocks):
+            yield ()
+            return
+        block = blocks[at]
+        # Beyond five indices over one range the search is too long: keep the written order.
+        choices = permutations(block) if len(block) <= 5 else iter([tuple(block)])
+        for choice in choices:
+            for rest in expand(at + 1):
+                yield (*choice, *rest)
+
+    yield from expand(0)
+
+
+def alpha_equal(a: Expr, b: Expr) -> bool:
+    """Whether two expressions differ only in bound names and the order of terms and factors."""
+    return canonical(a) is canonical(b)
+
+
+def is_const(e: Expr, value: int | Fraction | None = None) -> bool:
+    """Whether `e` is a constant (with this value)."""
+    return isinstance(e, Const) and (value is None or e.value == value)
+
+
+def equal_indices(a: Expr, b: Expr) -> bool:
+    """Whether two index expressions are the same."""
+    return canonical(a) is canonical(b)
