@@ -1,0 +1,365 @@
+"""A slow, obvious evaluator of expressions on NumPy arrays.
+
+    evaluate(e, (i, k), env)[i, k]  =  the number that e is once its free indices have values
+
+Every value below is an array with one axis per index in scope, of that index's size or of size one
+where the value does not depend on it. A sum adds its indices as trailing axes and sums them away
+again. Nothing is reordered, contracted or cached: what is written is what is computed.
+
+Complex arrays pass through, so that a derivative can be taken by the complex step
+f'(x) = Im f(x + ih) / h, which has no cancellation. Comparisons look at the real part only, and a
+function with kinks continues the branch that its real part is on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chalkgrad.errors import ShapeError, UnsupportedError, VerificationError
+from chalkgrad.expr.nodes import (
+    Access,
+    Add,
+    Apply,
+    Const,
+    Definition,
+    Expr,
+    Index,
+    Indicator,
+    Mul,
+    Partial,
+    Pow,
+    Program,
+    Range,
+    Reduce,
+    Size,
+    Sum,
+    Tensor,
+)
+from chalkgrad.expr.ops import walk
+from chalkgrad.primitives import PRIMITIVES
+from chalkgrad.verify.differences import complex_step, richardson
+from chalkgrad.verify.environment import Array, Environment, Scope, infer_sizes
+
+__all__ = ["Environment", "Evaluated", "evaluate", "evaluate_closely", "holomorphic", "run", "run_on"]
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """A value with what is needed to judge a difference from it.
+
+    Attributes:
+        value: One axis per index.
+        magnitude: The same with every term taken as positive: rounding errors are in proportion to
+            it, not to a value that cancellation made small.
+        error: Estimated absolute error of the derivatives taken numerically inside, 0 if exact.
+        method: "exact", "complex step" or "Richardson": how derivatives inside were taken.
+    """
+
+    value: Array
+    magnitude: Array
+    error: float
+    method: str
+
+
+def evaluate(expr: Expr, indices: tuple[Index, ...], env: Environment) -> Array:
+    """The expression's values, one axis per index, in order.
+
+    Args:
+        expr: Its free indices are among `indices`.
+        indices: The axes of the result.
+        env: Sizes and arrays.
+
+    Raises:
+        VerificationError: A tensor or size without a value, an index out of range, or a value that
+            is not a number.
+
+    Example:
+        >>> K = Range("K"); k = Index("k", K); v = Tensor("v", (K,))
+        >>> env = Environment({K: 3}, {v: np.array([1.0, 2.0, 4.0])})
+        >>> evaluate(Access(v, (k,)) * Sum((k,), Access(v, (k,))), (k,), env)
+        array([ 7., 14., 28.])
+    """
+    return evaluate_closely(expr, indices, env, magnitude=False).value
+
+
+def evaluate_closely(
+    expr: Expr, indices: tuple[Index, ...], env: Environment, magnitude: bool = True
+) -> Evaluated:
+    """`evaluate` with the magnitude of the summands and the error of derivatives inside."""
+    shape = tuple(env.size(i.range) for i in indices)
+    scope = Scope.over(indices, env)
+    evaluator = _Evaluator(env)
+    with np.errstate(all="ignore"):
+        value = np.array(np.broadcast_to(evaluator.value(expr, scope), shape))
+        large = value
+        if magnitude:
+            large = np.array(np.broadcast_to(_Magnitude(env).value(expr, scope), shape))
+    if np.isnan(value).any():
+        where = tuple(int(p) for p in np.argwhere(np.isnan(value))[0])
+        named = ", ".join(f"{i.name}={p}" for i, p in zip(indices, where, strict=True))
+        raise VerificationError(f"{expr} is not a number{' at ' + named if named else ''}")
+    return Evaluated(value, np.abs(large), evaluator.error, evaluator.method)
+
+
+def run(
+    program: Program,
+    inputs: Mapping[Tensor, Any],
+    parameters: Mapping[Tensor, float] | None = None,
+    sizes: Mapping[Range, int] | None = None,
+) -> dict[Tensor, Array]:
+    """The forward pass: every tensor of the program with its values.
+
+    Args:
+        program: The definitions, evaluated in order.
+        inputs: An array for each input, shapes as its axes.
+        parameters: Values instead of the defaults.
+        sizes: Sizes of ranges that no input has.
+
+    Raises:
+        ShapeError: An input is missing, or sizes contradict each other.
+    """
+    arrays = _arguments(program, inputs, parameters or {})
+    env = Environment(infer_sizes(arrays, sizes or {}), arrays, {d.target: d for d in program.definitions})
+    return dict(run_on(program.definitions, env).arrays)
+
+
+def run_on(definitions: Sequence[Definition], env: Environment) -> Environment:
+    """The environment after evaluating the definitions in order."""
+    for definition in definitions:
+        value = evaluate(definition.body, definition.indices, env)
+        if definition.target.dtype == "int":
+            value = np.rint(value.real).astype(np.int64)
+        elif definition.target.dtype == "bool":
+            value = value.real != 0
+        env = env.having({definition.target: value})
+    return env
+
+
+def _arguments(
+    program: Program, inputs: Mapping[Tensor, Any], parameters: Mapping[Tensor, float]
+) -> dict[Tensor, Array]:
+    arrays: dict[Tensor, Array] = {}
+    for tensor in program.inputs:
+        if tensor not in inputs:
+            raise ShapeError(f"the input {tensor} of {program.name} has no value")
+        given = np.asarray(inputs[tensor])
+        whole = given.dtype.kind in "iub"
+        arrays[tensor] = given.astype(float) if whole and tensor.dtype == "float" else given
+    for tensor, default in program.parameters:
+        arrays[tensor] = np.asarray(parameters.get(tensor, default), dtype=float)
+    return arrays
+
+
+# --- evaluation ------------------------------------------------------------------------------------
+
+COMPARE: dict[str, Callable[[Any, Any], Any]] = {
+    "==": np.equal, "!=": np.not_equal, "<": np.less, "<=": np.less_equal, ">": np.greater,
+    ">=": np.greater_equal,
+}  # fmt: skip
+
+BRANCHES: dict[str, Callable[..., Any]] = {
+    "relu": lambda x: np.where(x.real > 0, x, 0.0),
+    "abs": lambda x: np.where(x.real < 0, -x, x),
+    "sign": lambda x: np.sign(x.real),
+    "maximum": lambda a, b: np.where(a.real >= b.real, a, b),
+    "minimum": lambda a, b: np.where(a.real <= b.real, a, b),
+}
+"""Functions with kinks for complex arguments: the branch that the real part is on."""
+
+
+class _Evaluator:
+    """One named case per node."""
+
+    def __init__(self, env: Environment) -> None:
+        self.env = env
+        self.error = 0.0
+        self.method = "exact"
+
+    def value(self, e: Expr, scope: Scope) -> Array:
+        match e:
+            case Const(number):
+                return np.full((1,) * scope.ndim, float(number))
+            case Size(of):
+                return np.full((1,) * scope.ndim, float(self.env.size(of)))
+            case Index():
+                if e not in scope.values:
+                    raise VerificationError(f"the index {e.name} over {e.range} is not bound")
+                return scope.values[e]
+            case Access():
+                return self.access(e, scope)
+            case Indicator(op, left, right):
+                holds = COMPARE[op](self.value(left, scope).real, self.value(right, scope).real)
+                return np.asarray(holds, float)
+            case Apply():
+                return self.apply(e, scope)
+            case Add(terms):
+                return sum((self.value(t, scope) for t in terms), np.zeros((1,) * scope.ndim))
+            case Mul():
+                return self.product(e, scope)
+            case Pow():
+                return self.power(e, scope)
+            case Sum(indices, body):
+                bound = tuple(range(scope.ndim, scope.ndim + len(indices)))
+                return np.asarray(self.spread(indices, body, scope).sum(axis=bound))
+            case Reduce():
+                return self.reduction(e, scope)
+            case Partial():
+                return self.partial(e, scope)
+        raise UnsupportedError(f"the reference evaluator has no case for the node {type(e).__name__}")
+
+    def access(self, e: Access, scope: Scope) -> Array:
+        array = self.env.array(e.tensor)
+        if len(e.indices) != array.ndim:
+            raise VerificationError(f"{e} has {len(e.indices)} indices, but {e.tensor} has {array.ndim} axes")
+        if not e.indices:
+            return np.asarray(array).reshape((1,) * scope.ndim) * 1.0
+        at = np.broadcast_arrays(*(self.position(i, scope) for i in e.indices))
+        inside = np.ones(at[0].shape, bool)
+        for positions, size in zip(at, array.shape, strict=True):
+            inside &= (positions >= 0) & (positions < size)
+        if (scope.live & ~inside).any():
+            seen = [f"{int(p.min())}..{int(p.max())}" for p in at]
+            raise VerificationError(
+                f"{e} reads outside of {e.tensor}: shape {array.shape}, indices {', '.join(seen)}",
+                hint="Multiply by an indicator of the bounds where that is meant.",
+            )
+        safe = tuple(np.where(inside, p, 0) for p in at)
+        return np.where(inside, array[safe] * 1.0, 0.0)
+
+    def position(self, e: Expr, scope: Scope) -> NDArray[np.int64]:
+        """An index expression as integers."""
+        value = _Evaluator(self.env).value(e, scope).real
+        whole = np.rint(value)
+        if not np.array_equal(value, whole):
+            raise VerificationError(f"the index {e} is not a whole number")
+        return np.asarray(whole, np.int64)
+
+    def product(self, e: Mul, scope: Scope) -> Array:
+        result = np.ones((1,) * scope.ndim)
+        for guard in e.factors:
+            if isinstance(guard, Indicator):
+                holds = self.value(guard, scope)
+                result, scope = result * holds, scope.where(holds != 0)
+        for factor in e.factors:
+            if not isinstance(factor, Indicator):
+                result = result * self.value(factor, scope)
+        return result
+
+    def apply(self, e: Apply, scope: Scope) -> Array:
+        if e.fn not in PRIMITIVES:
+            raise UnsupportedError(f"{e.fn} is not in the table of elementwise functions")
+        if e.fn == "where":
+            condition = self.value(e.args[0], scope).real != 0
+            chosen = self.value(e.args[1], scope.where(condition))
+            return np.where(condition, chosen, self.value(e.args[2], scope.where(~condition)))
+        args = [self.value(a, scope) for a in e.args]
+        function = PRIMITIVES[e.fn].reference
+        if any(np.iscomplexobj(a) for a in args):
+            function = BRANCHES.get(e.fn, function)
+        result = np.asarray(function(*args))
+        return result if result.ndim == scope.ndim else result.reshape((1,) * scope.ndim)
+
+    def power(self, e: Pow, scope: Scope) -> Array:
+        base = self.value(e.base, scope)
+        match e.exponent:
+            case Const(Fraction(numerator=whole, denominator=1)) if abs(whole) <= 64:
+                result = np.ones_like(base)
+                for _ in range(abs(whole)):
+                    result = result * base
+                return 1 / result if whole < 0 else result
+        return np.asarray(base ** self.value(e.exponent, scope))
+
+    def spread(self, indices: tuple[Index, ...], body: Expr, scope: Scope) -> Array:
+        """The body's values with the bound indices as full trailing axes."""
+        value = self.value(body, scope.inside(indices, self.env))
+        sizes = tuple(self.env.size(i.range) for i in indices)
+        return np.broadcast_to(value, value.shape[: scope.ndim] + sizes)
+
+    def reduction(self, e: Reduce, scope: Scope) -> Array:
+        value = self.spread(e.indices, e.body, scope)
+        flat = value.reshape(*value.shape[: scope.ndim], -1)
+        match e.op:
+            case "prod":
+                return np.asarray(flat.prod(axis=-1))
+            case "max":
+                best = flat.real.argmax(axis=-1)
+            case "min":
+                best = flat.real.argmin(axis=-1)
+            case _:
+                raise UnsupportedError(f"the reference evaluator has no reduction called {e.op}")
+        return np.take_along_axis(flat, best[..., None], axis=-1)[..., 0]
+
+    def partial(self, e: Partial, scope: Scope) -> Array:
+        """d body / d wrt: perturb each entry of the tensor in turn, keep the one that wrt names."""
+        at = self._flat_position(e.wrt, scope)
+        body, inner = self._unfolded(e, scope)
+        tensor = e.wrt.tensor
+        array = self.env.array(tensor)
+        if tensor.dtype != "float":
+            raise VerificationError(f"{e} differentiates by {tensor}, which is not a float tensor")
+
+        def of(values: Array) -> Array:
+            return _Evaluator(self.env.having({tensor: values})).value(body, inner)
+
+        exact = holomorphic(body) and not any(np.iscomplexobj(a) for a in self.env.arrays.values())
+        self.method = "complex step" if exact and self.method != "Richardson" else "Richardson"
+        result = np.zeros(at.shape)
+        for entry in np.unique(at):
+            if exact:
+                slope = complex_step(of, array, int(entry))
+            else:
+                slope, error = richardson(of, array, int(entry))
+                self.error = max(self.error, error)
+            result = np.where(at == entry, slope, result)
+        return result
+
+    def _flat_position(self, wrt: Access, scope: Scope) -> NDArray[np.int64]:
+        array = self.env.array(wrt.tensor)
+        flat = np.zeros((1,) * scope.ndim, np.int64)
+        for index, size in zip(wrt.indices, array.shape, strict=True):
+            positions = self.position(index, scope)
+            if ((positions < 0) | (positions >= size)).any():
+                raise VerificationError(f"{wrt} reads outside of {wrt.tensor}: shape {array.shape}")
+            flat = flat * size + positions
+        return flat
+
+    def _unfolded(self, e: Partial, scope: Scope) -> tuple[Expr, Scope]:
+        """The body; a bare value's own formula, with its indices bound to where it is read."""
+        if not isinstance(e.body, Access) or e.body.tensor is e.wrt.tensor or e.body.tensor.role != "value":
+            return e.body, scope
+        definition = self.env.definitions.get(e.body.tensor)
+        if definition is None:
+            raise VerificationError(f"{e} differentiates {e.body.tensor}, which has no definition here")
+        actual = (self.position(a, scope).astype(float) for a in e.body.indices)
+        return definition.body, replace(scope, values=dict(zip(definition.indices, actual, strict=True)))
+
+
+class _Magnitude(_Evaluator):
+    """The same with positive leaves: sums of absolute values, without cancellation."""
+
+    def value(self, e: Expr, scope: Scope) -> Array:
+        match e:
+            case Add() | Mul() | Sum():
+                return super().value(e, scope)
+            case Pow(base, Const(Fraction(numerator=whole, denominator=1))) if whole > 0:
+                return np.asarray(self.value(base, scope) ** whole)
+        return np.abs(_Evaluator(self.env).value(e, scope))
+
+
+def holomorphic(e: Expr) -> bool:
+    """Whether the complex step may be taken through `e`, kinks and ties apart.
+
+    A derivative inside is taken numerically itself, so it does not qualify.
+    """
+    for node in walk(e):
+        if isinstance(node, Partial):
+            return False
+        if isinstance(node, Apply) and not (PRIMITIVES[node.fn].holomorphic or node.fn in BRANCHES):
+            return False
+    return True
