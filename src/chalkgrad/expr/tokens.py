@@ -11,8 +11,10 @@ from chalkgrad.expr.syntax import Syntax
 
 MAX_LENGTH = 20_000
 
-SPELLINGS = {"−": "-", "·": "*", "×": "*", "≤": "<=", "≥": ">=", "≠": "!=", "**": "^", "∑": "sum", "Σ": "sum", "∂": "d",
-             "Π": "prod", "∏": "prod", "∞": "inf", "π": "pi"}  # fmt: skip
+SPELLINGS = {
+    "−": "-", "·": "*", "×": "*", "**": "^", "≤": "<=", "≥": ">=", "≠": "!=", "∂": "d",
+    "∑": "sum", "Σ": "sum", "∏": "prod", "Π": "prod", "∞": "inf", "π": "pi",
+}  # fmt: skip
 """Other ways to write a token."""
 
 _NAME = r"[^\W\d][\w\u0300-\u036f′'₀-₉]*"
@@ -24,7 +26,7 @@ _TOKEN = re.compile(
     | (?P<op>\*\*|==|!=|<=|>=|[-+*/^=<>()\[\],:−·×≤≥≠])""",
     re.VERBOSE,
 )
-_WAITING = frozenset("+ - * / ^ = == != < <= > >= , :".split())
+_WAITING = frozenset(["+", "-", "*", "/", "^", "=", "==", "!=", "<", "<=", ">", ">=", ",", ":"])
 _LEADING = _WAITING - {"-", ":"}
 
 
