@@ -1,0 +1,193 @@
+"""Expressions as Unicode mathematics for a terminal: `∂L/∂W_dj = Σ_i x_id · ∂L/∂f_ij`.
+
+Letters that are indices follow an underscore (x_id); where an index is more than a letter, or the
+name has an underscore of its own, brackets are used: p[i, y_i].
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import replace
+from fractions import Fraction
+
+from chalkgrad.expr.matrix import Matrix
+from chalkgrad.expr.nodes import Expr
+from chalkgrad.expr.text import number
+from chalkgrad.render.matrices import write_matrix
+from chalkgrad.render.names import parse_name
+from chalkgrad.render.notation import (
+    ATOM,
+    BIG,
+    FRACTION,
+    FUNCTION,
+    MUL,
+    POWER,
+    QUOTIENT,
+    Chunk,
+    Piece,
+    Writer,
+    join,
+    piece,
+    write,
+)
+
+SUPERSCRIPTS = str.maketrans("0123456789−-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁻")
+BIG_SIGNS = {"sum": "Σ", "prod": "∏", "max": "max", "min": "min"}
+FUNCTION_NAMES = {"sigmoid": "σ", "maximum": "max", "minimum": "min"}
+
+
+def display_width(text: str) -> int:
+    """How many terminal columns the text takes: combining marks none, wide characters two."""
+    if text.isascii():
+        return len(text)
+    return sum(
+        0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text
+    )
+
+
+def _piece(text: str, strength: int = ATOM) -> Piece:
+    return piece(text, display_width(text), strength)
+
+
+class TextWriter(Writer):
+    """Spells mathematics in plain Unicode characters."""
+
+    def number(self, value: Fraction | float) -> Piece:
+        if isinstance(value, float):
+            return _piece("∞")
+        written = number(value)
+        return _piece(written, QUOTIENT if "/" in written else ATOM)
+
+    def name(self, written: str) -> Piece:
+        return _piece(parse_name(written).text)
+
+    def symbol(self, character: str) -> Piece:
+        return _piece(character)
+
+    def spaced(self, character: str) -> Piece:
+        return _piece(character + " ")
+
+    def entry(self, written: str, indices: Sequence[Piece], plain: bool) -> Piece:
+        name = parse_name(written).text
+        if not indices:
+            return _piece(name)
+        if plain and "_" not in name:
+            return _piece(f"{name}_{''.join(i.text for i in indices)}")
+        return _piece(f"{name}[{', '.join(i.text for i in indices)}]")
+
+    def derivative(self, top: Piece, bottom: Piece) -> Piece:
+        return _piece(f"∂{top.text}/∂{bottom.text}", FRACTION)
+
+    def operator(self, bottom: Piece) -> Piece:
+        return _piece(f"∂/∂{bottom.text} ")
+
+    def fraction(self, top: Piece, bottom: Piece) -> Piece:
+        if top.strength < MUL:
+            top = self.paren(top)
+        if bottom.strength < POWER:
+            bottom = self.paren(bottom)
+        bar = "/" if top.strength >= POWER and bottom.strength >= POWER and top.width < 4 else " / "
+        return join([top, _piece(bar), bottom], QUOTIENT)
+
+    def power(self, base: Piece, exponent: Piece) -> Piece:
+        if exponent.text.isdecimal() and exponent.text.isascii():
+            return join([base, _piece(exponent.text.translate(SUPERSCRIPTS))], POWER)
+        if exponent.strength < ATOM or "_" in exponent.text:
+            exponent = self.paren(exponent)
+        return join([base, _piece("^"), exponent], POWER)
+
+    def root(self, body: Piece) -> Piece:
+        if body.strength < ATOM or len(body.chunks) > 1:
+            body = self.paren(body)
+        return join([_piece("√"), body], POWER)
+
+    def big(self, op: str, indices: Sequence[Piece]) -> Piece:
+        return _piece("".join(f"{BIG_SIGNS[op]}_{i.text} " for i in indices), BIG)
+
+    def call(self, fn: str, args: Sequence[Piece], bare: bool) -> Piece:
+        if fn == "pi":
+            return _piece("π")
+        if fn == "sqrt":
+            return self.root(args[0])
+        if fn == "abs":
+            return join([_piece("|"), args[0], _piece("|")], ATOM, deeper=2)
+        name = FUNCTION_NAMES.get(fn, fn)
+        if bare and name.isalpha() and name != "σ":
+            return join([_piece(name + " "), args[0]], FUNCTION)
+        inner = [part for a in args for part in (_piece(", "), a)][1:]
+        return join([_piece(name + "("), *inner, _piece(")")], ATOM, deeper=2)
+
+    def indicator(self, op: str, left: Piece, right: Piece) -> Piece:
+        return _piece(f"1({left.text} {op} {right.text})")
+
+    def paren(self, body: Piece) -> Piece:
+        return join([_piece("("), body, _piece(")")], ATOM, deeper=2)
+
+    def transpose(self, base: Piece) -> Piece:
+        return join([base, _piece("ᵀ")], POWER)
+
+    def ones(self) -> Piece:
+        return _piece("1")
+
+    def function_name(self, fn: str) -> Piece:
+        return _piece(FUNCTION_NAMES.get(fn, fn))
+
+
+def math_text(e: Expr | Matrix, loss: str = "L") -> str:
+    """The expression on one line.
+
+    >>> from chalkgrad.expr.nodes import Access, Index, Range, Sum, Tensor
+    >>> N, D = Range("N"), Range("D")
+    >>> i, d = Index("i", N), Index("d", D)
+    >>> x = Access(Tensor("x", (N, D)), (i, d))
+    >>> math_text(Sum((i,), x * x) / 2)
+    '(1/2) Σ_i x_id x_id'
+    """
+    return math_piece(e, loss).text
+
+
+def math_piece(e: Expr | Matrix, loss: str = "L") -> Piece:
+    """The expression as chunks that may stand on separate lines."""
+    w = TextWriter(loss)
+    return write(e, w) if isinstance(e, Expr) else write_matrix(e, w)
+
+
+def wrap(written: Piece, width: int) -> list[str]:
+    """The piece over as many lines as it needs, broken where that reads best.
+
+    A break before a term of the outermost sum is preferred to one inside a product or parentheses,
+    as long as the line is at least half full.
+    """
+    lines: list[str] = []
+    chunks = list(written.chunks)
+    while chunks:
+        total, fits = 0, 0
+        for place, chunk in enumerate(chunks):
+            total += chunk.width + (len(chunk.glue) if place else 0)
+            if place and total > width:
+                break
+            fits = place + 1
+        if fits < len(chunks):
+            fits = _best_break(chunks, fits, width)
+        line = chunks[0].text + "".join(c.glue + c.text for c in chunks[1:fits])
+        lines.append(line)
+        chunks = chunks[fits:]
+        if chunks:
+            chunks[0] = replace(chunks[0], glue="")
+    return lines
+
+
+def _best_break(chunks: Sequence[Chunk], fits: int, width: int) -> int:
+    """How many of the `fits` chunks to keep on this line."""
+    best, best_cost = fits, float("inf")
+    filled = 0
+    for count in range(1, fits + 1):
+        chunk, following = chunks[count - 1], chunks[count]
+        filled += chunk.width + 1
+        slack = max(0.0, 0.5 - filled / width)
+        cost = following.penalty + 8 * slack - count * 1e-3
+        if cost < best_cost:
+            best, best_cost = count, cost
+    return best
+

@@ -1,0 +1,87 @@
+"""How a name is shown to a person: Greek letters, hats, primes and layer numbers.
+
+`mu` is μ, `xhat` and `x_hat` are x̂, `W1` keeps its number, `scores` stays a word.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+GREEK: dict[str, tuple[str, str]] = {
+    "alpha": ("α", r"\alpha"), "beta": ("β", r"\beta"), "gamma": ("γ", r"\gamma"),
+    "delta": ("δ", r"\delta"), "epsilon": ("ε", r"\varepsilon"), "eps": ("ε", r"\varepsilon"),
+    "zeta": ("ζ", r"\zeta"), "eta": ("η", r"\eta"), "theta": ("θ", r"\theta"),
+    "iota": ("ι", r"\iota"), "kappa": ("κ", r"\kappa"), "lam": ("λ", r"\lambda"),
+    "lambda": ("λ", r"\lambda"), "lambda_": ("λ", r"\lambda"), "lamda": ("λ", r"\lambda"),
+    "mu": ("μ", r"\mu"), "nu": ("ν", r"\nu"), "xi": ("ξ", r"\xi"), "rho": ("ρ", r"\rho"),
+    "sigma": ("σ", r"\sigma"), "tau": ("τ", r"\tau"), "phi": ("φ", r"\varphi"),
+    "chi": ("χ", r"\chi"), "psi": ("ψ", r"\psi"), "omega": ("ω", r"\omega"),
+    "Gamma": ("Γ", r"\Gamma"), "Delta": ("Δ", r"\Delta"), "Theta": ("Θ", r"\Theta"),
+    "Lambda": ("Λ", r"\Lambda"), "Xi": ("Ξ", r"\Xi"), "Phi": ("Φ", r"\Phi"),
+    "Psi": ("Ψ", r"\Psi"), "Omega": ("Ω", r"\Omega"), "Sigma": ("Σ", r"\Sigma"),
+}  # fmt: skip
+"""Spelled-out Greek letters: the character and its LaTeX command."""
+
+GREEK_COMMANDS: dict[str, str] = dict(GREEK.values()) | {"π": r"\pi"}
+"""The LaTeX command of a Greek character."""
+
+ACCENTS: dict[str, tuple[str, str]] = {
+    "hat": ("\N{COMBINING CIRCUMFLEX ACCENT}", r"\hat"),
+    "bar": ("\N{COMBINING MACRON}", r"\bar"),
+    "tilde": ("\N{COMBINING TILDE}", r"\tilde"),
+}
+"""Suffixes that are drawn over the letter: the combining character and the LaTeX command."""
+
+_WORDS = frozenset(("chat", "that", "what", "tbar"))
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """A name in parts.
+
+    Attributes:
+        base: The letter or word itself, Greek letters as characters.
+        accent: A key of `ACCENTS`, or "".
+        tag: A layer number or a word after an underscore, or "".
+        primes: How many primes follow.
+        numbered: Whether the tag was written without an underscore, as in W1.
+    """
+
+    base: str
+    accent: str = ""
+    tag: str = ""
+    primes: int = 0
+    numbered: bool = False
+
+    @property
+    def text(self) -> str:
+        """The name as Unicode text."""
+        mark = ACCENTS[self.accent][0] if self.accent else ""
+        joint = "" if self.numbered or not self.tag else "_"
+        return self.base + mark + joint + self.tag + "′" * self.primes
+
+
+@lru_cache(4096)
+def parse_name(written: str) -> Name:
+    """The parts of a name as it was written in a formula or in code."""
+    stem = written.rstrip("′'")
+    primes = len(written) - len(stem)
+    if stem in GREEK:
+        return Name(GREEK[stem][0], primes=primes)
+    base, *tags = [part for part in stem.split("_") if part] or [stem]
+    accent = ""
+    if tags and tags[0] in ACCENTS:
+        accent = tags.pop(0)
+    fused = re.fullmatch(r"(.+?)(hat|bar|tilde)", base)
+    if not accent and fused and stem not in _WORDS and (len(fused[1]) == 1 or fused[1] in GREEK):
+        base, accent = fused[1], fused[2]
+    numbered = not tags and (number := re.fullmatch(r"(\D+)(\d+)", base)) is not None
+    if numbered and number:
+        base, tags = number[1], [number[2]]
+    if base in GREEK:
+        base = GREEK[base][0]
+    if len(base) > 1 and accent:  # a hat over a word does not read
+        accent, tags = "", [accent, *tags]
+    return Name(base, accent, "_".join(tags), primes, numbered)

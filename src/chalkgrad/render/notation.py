@@ -1,0 +1,384 @@
+"""One reading of expressions for every format: where parentheses go and what is a fraction.
+
+`write(e, writer)` walks an expression once; the `Writer` of a format only spells the parts. So a
+terminal, a LaTeX page and a web page can never disagree about precedence.
+
+A written `Piece` knows where it may be broken over lines: it is a tuple of `Chunk`s, each with the
+penalty of breaking before it (sums are cheaper to break than products, outer ones than inner ones).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+from chalkgrad.expr.nodes import (
+    Access,
+    Add,
+    Apply,
+    Const,
+    Expr,
+    Index,
+    Indicator,
+    Mul,
+    Partial,
+    Pow,
+    Reduce,
+    Size,
+    Sum,
+    Tensor,
+)
+from chalkgrad.expr.text import number, split_sign
+
+ADD, NEG, BIG, MUL, QUOTIENT, FUNCTION, FRACTION, POWER, ATOM = range(9)
+"""Binding strengths, loosest first. BIG is an operator such as Σ whose body runs to the right;
+FUNCTION is exp x without parentheses; FRACTION is a factor, but not the base of a power."""
+
+COMPARISONS = {"==": "=", "!=": "≠", "<=": "≤", ">=": "≥", "<": "<", ">": ">"}
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Text that stays on one line.
+
+    Attributes:
+        text: As the format spells it.
+        width: How many characters wide it looks.
+        penalty: How bad a line break before it is, 0 the best.
+        glue: What stands before it when there is no break.
+    """
+
+    text: str
+    width: int
+    penalty: int = 0
+    glue: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A written subexpression: its chunks, how strongly it binds, and whether it is tall."""
+
+    chunks: tuple[Chunk, ...]
+    strength: int = ATOM
+    tall: bool = False
+
+    @property
+    def text(self) -> str:
+        first, *rest = self.chunks
+        return first.text + "".join(c.glue + c.text for c in rest)
+
+    @property
+    def width(self) -> int:
+        return sum(c.width + len(c.glue.strip("\\")) for c in self.chunks)
+
+
+def piece(text: str, width: int | None = None, strength: int = ATOM, tall: bool = False) -> Piece:
+    """A piece of one chunk."""
+    return Piece((Chunk(text, len(text) if width is None else width),), strength, tall)
+
+
+@dataclass(frozen=True, slots=True)
+class Break:
+    """A place between pieces where a line may end."""
+
+    penalty: int
+    glue: str = " "
+
+
+def join(parts: Iterable[Piece | Break], strength: int, deeper: int = 0) -> Piece:
+    """Pieces in a row; those inside parentheses are `deeper`, so that they break last."""
+    chunks: list[Chunk] = []
+    pending: Break | None = None
+    tall = False
+    for part in parts:
+        if isinstance(part, Break):
+            pending = part
+            continue
+        tall = tall or part.tall
+        first, *rest = part.chunks
+        if not chunks:
+            chunks.append(first)
+        elif pending is not None:
+            chunks.append(replace(first, penalty=pending.penalty + deeper, glue=pending.glue))
+        else:
+            last = chunks[-1]
+            chunks[-1] = replace(last, text=last.text + first.text, width=last.width + first.width)
+        chunks += [replace(c, penalty=c.penalty + deeper) for c in rest]
+        pending = None
+    return Piece(tuple(chunks), strength, tall)
+
+
+class Writer(ABC):
+    """How one format spells each part. `loss` is the name of what is differentiated."""
+
+    def __init__(self, loss: str = "L") -> None:
+        self.loss = loss
+
+    @abstractmethod
+    def number(self, value: Fraction | float) -> Piece:
+        """A number that is not negative."""
+
+    @abstractmethod
+    def name(self, written: str) -> Piece:
+        """The name of a value, range or index."""
+
+    @abstractmethod
+    def symbol(self, character: str) -> Piece:
+        """An operator or bracket, given as its Unicode character, without spaces around it."""
+
+    @abstractmethod
+    def entry(self, written: str, indices: Sequence[Piece], plain: bool) -> Piece:
+        """One entry of an array; `plain` when every index is a single letter."""
+
+    @abstractmethod
+    def derivative(self, top: Piece, bottom: Piece) -> Piece:
+        """∂top/∂bottom."""
+
+    @abstractmethod
+    def operator(self, bottom: Piece) -> Piece:
+        """∂/∂bottom, waiting for a body."""
+
+    @abstractmethod
+    def fraction(self, top: Piece, bottom: Piece) -> Piece:
+        """top/bottom, with the parentheses that the format needs."""
+
+    @abstractmethod
+    def power(self, base: Piece, exponent: Piece) -> Piece:
+        """base^exponent; the base is already in parentheses where it needs them."""
+
+    @abstractmethod
+    def root(self, body: Piece) -> Piece:
+        """The square root."""
+
+    @abstractmethod
+    def big(self, op: str, indices: Sequence[Piece]) -> Piece:
+        """Σ, ∏, max or min with its indices, waiting for a body."""
+
+    @abstractmethod
+    def call(self, fn: str, args: Sequence[Piece], bare: bool) -> Piece:
+        """fn(args); `bare` asks for exp x without parentheses."""
+
+    @abstractmethod
+    def indicator(self, op: str, left: Piece, right: Piece) -> Piece:
+        """1(left op right)."""
+
+    @abstractmethod
+    def paren(self, body: Piece) -> Piece:
+        """(body)."""
+
+    @abstractmethod
+    def transpose(self, base: Piece) -> Piece:
+        """baseᵀ; the base is already in parentheses where it needs them."""
+
+    @abstractmethod
+    def ones(self) -> Piece:
+        """The column of ones."""
+
+    @abstractmethod
+    def function_name(self, fn: str) -> Piece:
+        """An upright word, such as diag."""
+
+    @abstractmethod
+    def spaced(self, character: str) -> Piece:
+        """A binary operator at the start of a chunk: the character and a space after it."""
+
+    space: str = " "
+    """What stands between factors and between chunks."""
+
+
+def write(e: Expr, w: Writer) -> Piece:
+    """The expression as the writer's format spells it."""
+    match e:
+        case Const(value):
+            negative, rest = signed(e)
+            if negative:
+                return join([w.symbol("−"), write(rest, w)], NEG)
+            return w.number(value)
+        case Size(of):
+            return w.name(of.name)
+        case Index(name, _):
+            return w.name(name)
+        case Access(tensor, indices):
+            return _access(tensor, indices, w)
+        case Indicator(op, left, right):
+            return w.indicator(COMPARISONS[op], write(left, w), write(right, w))
+        case Apply():
+            return _call(e, w, bare=True)
+        case Sum(indices, body):
+            return _big("sum", indices, body, w)
+        case Reduce(op, indices, body):
+            return _big(op, indices, body, w)
+        case Pow():
+            return _power(e, w)
+        case Partial(body, wrt):
+            return _partial(body, wrt, w)
+        case Mul(factors):
+            return _product(factors, w)
+        case Add(terms):
+            return _sum(terms, w)
+    raise TypeError(f"no notation for the node {type(e).__name__}")
+
+
+def wrapped(e: Expr, at_least: int, w: Writer) -> Piece:
+    """The expression, in parentheses unless it binds at least so strongly."""
+    written = write(e, w)
+    if written.strength >= at_least:
+        return written
+    if isinstance(e, Apply):
+        return _call(e, w, bare=False)
+    return w.paren(written)
+
+
+def _access(tensor: Tensor, indices: tuple[Expr, ...], w: Writer) -> Piece:
+    plain = all(isinstance(i, Index) and len(i.name.rstrip("′'")) == 1 for i in indices)
+    entry = w.entry(tensor.name, [write(i, w) for i in indices], plain)
+    return w.derivative(w.name(w.loss), entry) if tensor.role == "adjoint" else entry
+
+
+def _call(e: Apply, w: Writer, bare: bool) -> Piece:
+    argument = e.args[0] if len(e.args) == 1 else None
+    simple = isinstance(argument, Index | Size) or (
+        isinstance(argument, Access) and argument.tensor.role != "adjoint"
+    )
+    return w.call(e.fn, [write(a, w) for a in e.args], bare and simple)
+
+
+def _big(op: str, indices: tuple[Index, ...], body: Expr, w: Writer) -> Piece:
+    sign = w.big(op, [w.name(i.name) for i in indices])
+    return join([sign, wrapped(body, BIG, w)], BIG)
+
+
+def _partial(body: Expr, wrt: Access, w: Writer) -> Piece:
+    bottom = write(wrt, w)
+    if wrt.tensor.role == "adjoint":
+        bottom = w.paren(bottom)
+    if isinstance(body, Access) and body.tensor.role != "adjoint":
+        return w.derivative(write(body, w), bottom)
+    return join([w.operator(bottom), w.paren(write(body, w))], MUL)
+
+
+def _power(e: Pow, w: Writer) -> Piece:
+    if isinstance(e.exponent, Const) and e.exponent.value < 0:
+        return _product((e,), w)
+    if isinstance(e.exponent, Const) and e.exponent.value == Fraction(1, 2):
+        return w.root(write(e.base, w))
+    base = write(e.base, w)
+    if isinstance(e.base, Apply):
+        base = _call(e.base, w, bare=False)
+    base = base if base.strength == ATOM else w.paren(base)
+    return w.power(base, write(e.exponent, w))
+
+
+def flat_product(factors: tuple[Expr, ...]) -> Mul:
+    """The product with nested products spliced in, because the written product is associative.
+
+    A nested product with a minus of its own stays apart unless it comes first: a · (−b).
+    """
+    flat: list[Expr] = []
+    for f in factors:
+        if isinstance(f, Mul) and f.factors:
+            inner = flat_product(f.factors)
+            if not flat or not split_sign(inner)[0]:
+                flat += inner.factors
+                continue
+        flat.append(f)
+    return Mul(tuple(flat))
+
+
+def signed(e: Expr) -> tuple[bool, Expr]:
+    """Whether the expression is written with a leading minus, and what follows it."""
+    return split_sign(flat_product(e.factors) if isinstance(e, Mul) else e)
+
+
+def _sides(factors: Iterable[Expr]) -> tuple[list[Expr], list[Expr]]:
+    """Factors above and below the fraction bar."""
+    above: list[Expr] = []
+    below: list[Expr] = []
+    for f in factors:
+        match f:
+            case Pow(base, Const(exponent)) if exponent < 0:
+                below.append(base if exponent == -1 else Pow(base, Const(-exponent)))
+            case Const(Fraction() as value) if "/" in number(value) and value > 0:
+                if value.numerator != 1:
+                    above.append(Const(Fraction(value.numerator)))
+                below.append(Const(Fraction(value.denominator)))
+            case _:
+                above.append(f)
+    return above, below
+
+
+def _stays_out(e: Expr) -> bool:
+    """Whether a factor reads better beside a fraction than above its bar."""
+    return isinstance(e, Sum | Reduce | Partial) or (isinstance(e, Access) and e.tensor.role == "adjoint")
+
+
+def _product(factors: tuple[Expr, ...], w: Writer) -> Piece:
+    if not factors:
+        return w.number(Fraction(1))
+    product = flat_product(factors)
+    negative, rest = split_sign(product)
+    if negative:
+        return join([w.symbol("−"), wrapped(rest, BIG, w)], NEG)
+    above, below = _sides(product.factors)
+    if not below:
+        return _row(above, w)
+    outside = [f for f in above if _stays_out(f)]
+    inside = [f for f in above if not _stays_out(f)]
+    top = _row(inside, w) if inside else w.number(Fraction(1))
+    bottom = _row(below, w)
+    if len(below) == 1 and isinstance(below[0], Apply):
+        bottom = _call(below[0], w, bare=False)
+    fraction = w.fraction(top, bottom)
+    if not outside:
+        return fraction
+    if fraction.strength <= QUOTIENT:
+        fraction = w.paren(fraction)
+    return join([fraction, Break(1, w.space), _row(outside, w)], MUL)
+
+
+def _row(factors: Sequence[Expr], w: Writer) -> Piece:
+    """Factors side by side, a dot between those that would run together."""
+    if len(factors) == 1:
+        return write(factors[0], w)
+    parts: list[Piece | Break] = []
+    for place, factor in enumerate(factors):
+        last = place == len(factors) - 1
+        open_ended = last and isinstance(factor, Sum | Reduce | Apply)
+        written = wrapped(factor, BIG if open_ended else FRACTION, w)
+        if place:
+            parts.append(Break(1, w.space))
+            if _needs_dot(factors[place - 1], factor):
+                parts.append(w.spaced("·"))
+        parts.append(written)
+    return join(parts, BIG if isinstance(factors[-1], Sum | Reduce) else MUL)
+
+
+def _needs_dot(left: Expr, right: Expr) -> bool:
+    if isinstance(right, Sum | Reduce):
+        return False
+    return isinstance(right, Const) or _is_dotted(left) or _is_dotted(right)
+
+
+def _is_dotted(e: Expr) -> bool:
+    """Whether a factor would run together with its neighbours."""
+    return isinstance(e, Partial | Indicator) or (isinstance(e, Access) and e.tensor.role == "adjoint")
+
+
+def _sum(terms: tuple[Expr, ...], w: Writer) -> Piece:
+    if not terms:
+        return w.number(Fraction(0))
+    if len(terms) == 1:
+        return write(terms[0], w)
+    parts: list[Piece | Break] = []
+    for place, term in enumerate(terms):
+        negative, rest = signed(term)
+        last = place == len(terms) - 1
+        # max_j a − b would read as the maximum of a − b.
+        written = wrapped(rest, MUL if isinstance(rest, Reduce) and not last else BIG, w)
+        if place:
+            parts += [Break(0, w.space), w.spaced("−" if negative else "+"), written]
+        else:
+            parts += [w.symbol("−"), written] if negative else [written]
+    return join(parts, ADD)
