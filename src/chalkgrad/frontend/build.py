@@ -20,8 +20,8 @@ NAMED_POWERS = {"square": 2, "reciprocal": -1}
 """Functions that are powers, with their exponents."""
 
 ALIASES = {
-    "ln": "log", "absolute": "abs", "fabs": "abs", "atan": "arctan", "expit": "sigmoid", "logistic": "sigmoid",
-    "swish": "silu",
+    "ln": "log", "absolute": "abs", "fabs": "abs", "atan": "arctan", "expit": "sigmoid",
+    "logistic": "sigmoid", "swish": "silu",
 }  # fmt: skip
 """Other names of functions in the table."""
 
