@@ -67,6 +67,14 @@ class DataError(ChalkgradError, ValueError):
     """A data set, label or file that training cannot use."""
 
 
+class TrainingError(ChalkgradError, ArithmeticError):
+    """A training run that cannot go on, such as one whose loss is no longer finite."""
+
+
+class MissingExtraError(ChalkgradError, ImportError):
+    """An optional package that this function needs is not installed."""
+
+
 def caret(source: str, position: int, length: int = 1, width: int = 76) -> str:
     """The line of `source` that holds `position`, with carets under the wrong characters."""
     start = source.rfind("\n", 0, position) + 1

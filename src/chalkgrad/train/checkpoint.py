@@ -1,0 +1,130 @@
+"""A folder that holds arrays and a record: `weights-….safetensors` and `model.json`.
+
+`model.json` is written last and names the weights file by its SHA-256, so the pair changes in one
+rename: a process killed at any moment leaves the previous checkpoint or the new one. Loading checks
+both digests. No pickle anywhere.
+
+    {
+      "format": "chalkgrad-model", "version": 1,
+      "weights": {"file": "weights-1f0c….safetensors", "sha256": "1f0c…"},
+      "record": {…},
+      "sha256": "…"            of everything above, in canonical JSON
+    }
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chalkgrad.errors import DataError
+from chalkgrad.train.atomic import prepare_folder, remove_leftovers, write_atomically
+from chalkgrad.train.extras import require
+
+RECORD = "model.json"
+FORMAT = "chalkgrad-model"
+VERSION = 1
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+def save_checkpoint(folder: str | PathLike[str], arrays: Arrays, record: Mapping[str, Any]) -> Path:
+    """Write arrays and record; returns the path of the record.
+
+    Args:
+        folder: Made if missing. A checkpoint in it is replaced.
+        arrays: Kept bit for bit.
+        record: Plain JSON values; floats are kept bit for bit, NaN and infinities are refused.
+
+    Raises:
+        DataError: When the folder cannot be written.
+        MissingExtraError: When safetensors is not installed.
+    """
+    safetensors = require("safetensors.numpy", "Saving a model")
+    folder = Path(folder)
+    prepare_folder(folder)
+    payload = safetensors.save({name: np.ascontiguousarray(a) for name, a in arrays.items()})
+    digest = hashlib.sha256(payload).hexdigest()
+    weights = f"weights-{digest[:16]}.safetensors"
+    body = {
+        "format": FORMAT,
+        "version": VERSION,
+        "weights": {"file": weights, "sha256": digest},
+        "record": dict(record),
+    }
+    text = json.dumps({**body, "sha256": _digest(body)}, indent=1, allow_nan=False, ensure_ascii=False)
+    write_atomically(folder / weights, payload)
+    write_atomically(folder / RECORD, (text + "\n").encode())
+    remove_leftovers(folder, {weights}, "weights-*.safetensors")
+    return folder / RECORD
+
+
+def load_checkpoint(folder: str | PathLike[str]) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """Arrays and record of a folder, after both digests have been checked.
+
+    Raises:
+        DataError: When there is no checkpoint, or one bit of it is not as it was written.
+        MissingExtraError: When safetensors is not installed.
+    """
+    safetensors = require("safetensors.numpy", "Loading a model")
+    folder = Path(folder)
+    path = folder / RECORD
+    body = _read_record(path)
+    weights = folder / str(body["weights"]["file"])
+    payload = _read(weights)
+    if hashlib.sha256(payload).hexdigest() != body["weights"]["sha256"]:
+        raise _damaged(weights)
+    return dict(safetensors.load(payload)), dict(body["record"])
+
+
+def has_checkpoint(folder: str | PathLike[str]) -> bool:
+    """Whether the folder holds a checkpoint, sound or not."""
+    return (Path(folder) / RECORD).is_file()
+
+
+def _read_record(path: Path) -> dict[str, Any]:
+    try:
+        body = json.loads(_read(path).decode())
+    except ValueError:  # both bad UTF-8 and bad JSON
+        raise _damaged(path) from None
+    if not isinstance(body, dict) or body.get("format") != FORMAT:
+        raise DataError(f"{path} is not a chalkgrad model.", hint="Name the folder that training wrote.")
+    if body.get("version") != VERSION:
+        raise DataError(
+            f"{path} has the format version {body.get('version')}; this chalkgrad reads {VERSION}.",
+            hint="Use the version of chalkgrad that wrote it, or train again.",
+        )
+    digest = body.pop("sha256", None)
+    if digest != _digest(body):
+        raise _damaged(path)
+    return body
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise DataError(
+            f"There is no file {path}.", hint="Name the folder that training wrote, with both its files."
+        ) from None
+    except OSError as cause:
+        raise DataError(f"{path} cannot be read: {cause.strerror}.", hint="Check its permissions.") from None
+
+
+def _damaged(path: Path) -> DataError:
+    return DataError(
+        f"{path} is damaged: its content is not what was written (SHA-256 differs).",
+        hint="Restore it from a copy, or train again.",
+    )
+
+
+def _digest(body: Mapping[str, Any]) -> str:
+    canonical = json.dumps(body, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()

@@ -1,0 +1,98 @@
+"""The learning curves of a run as a picture."""
+
+from __future__ import annotations
+
+import io
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from chalkgrad.errors import DataError
+from chalkgrad.train.atomic import write_atomically
+from chalkgrad.train.extras import require
+from chalkgrad.train.history import History
+
+TRAIN, VALIDATION, FAINT = "#1f5fa8", "#c8501e", "#a9c4e4"
+STYLE = {
+    "font.size": 11,
+    "axes.titlesize": 12,
+    "axes.titleweight": "bold",
+    "axes.edgecolor": "#888888",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e3e3e3",
+    "grid.linewidth": 0.8,
+    "legend.frameon": False,
+}
+
+
+def draw_history(history: History, path: str | PathLike[str], title: str = "Training") -> Path:
+    """Write a PNG, 1200 × 525 pixels, with the loss on the left and the accuracy on the right.
+
+    Args:
+        history: At least one finished epoch.
+        path: The file to write, atomically.
+        title: The line on top.
+
+    Raises:
+        DataError: When no epoch has finished, or the file cannot be written.
+        MissingExtraError: When matplotlib is not installed.
+    """
+    if not history.epochs:
+        raise DataError("There is nothing to draw: no epoch has finished.", hint="Train for longer.")
+    matplotlib = require("matplotlib", "Drawing learning curves")
+    figure_module = require("matplotlib.figure", "Drawing learning curves")
+    # A Figure of its own instead of pyplot: no window, no global backend, no state left behind.
+    with matplotlib.rc_context(STYLE):
+        figure = figure_module.Figure(figsize=(12, 5.25), dpi=100, layout="constrained")
+        left, right = figure.subplots(1, 2)
+        _draw_loss(left, history)
+        _draw_accuracy(right, history)
+        figure.suptitle(title, fontsize=14, fontweight="bold", x=0.01, ha="left")
+        content = io.BytesIO()
+        figure.savefig(content, format="png")
+    write_atomically(Path(path), content.getvalue())
+    return Path(path)
+
+
+def _draw_loss(axes: Any, history: History) -> None:
+    numbers = [e.number for e in history.epochs]
+    per_epoch = len(history.steps) / len(history.epochs)
+    steps = np.arange(1, len(history.steps) + 1) / per_epoch
+    axes.plot(steps, history.steps, color=FAINT, linewidth=0.6, label="training, each step")
+    axes.plot(numbers, [e.loss for e in history.epochs], color=TRAIN, linewidth=2, label="training")
+    held = [e.validation_loss for e in history.epochs]
+    if held[0] is not None:
+        axes.plot(numbers, held, color=VALIDATION, linewidth=2, label="validation")
+    axes.set_yscale("log")
+    axes.set(title="Loss", xlabel="epoch", ylabel="mean loss per observation (nats, log scale)")
+    axes.set_xlim(0, max(numbers))
+    axes.legend()
+
+
+def _draw_accuracy(axes: Any, history: History) -> None:
+    numbers = [e.number for e in history.epochs]
+    train = [100 * e.train_accuracy for e in history.epochs]
+    axes.plot(numbers, train, color=TRAIN, linewidth=2, label="training")
+    held = [100 * e.validation_accuracy for e in history.epochs if e.validation_accuracy is not None]
+    if held:
+        axes.plot(numbers, held, color=VALIDATION, linewidth=2, label="validation")
+        best = history.best_epoch
+        axes.plot(best, held[best - 1], "o", color=VALIDATION, markersize=7)
+        axes.annotate(
+            f"best: {held[best - 1]:.1f} % in epoch {best}",
+            (best, held[best - 1]),
+            xytext=(0, -26),
+            textcoords="offset points",
+            ha="right" if best > max(numbers) / 2 else "left",
+            color=VALIDATION,
+        )
+    lowest = min(train + held)
+    axes.set(title="Accuracy", xlabel="epoch", ylabel="observations classified right (%)")
+    axes.set_xlim(0, max(numbers))
+    axes.set_ylim(max(0.0, min(lowest - 2, 90.0)), 100.5)
+    axes.legend(loc="lower right")

@@ -1,0 +1,39 @@
+"""Ctrl-C between steps instead of in the middle of one."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import FrameType, TracebackType
+from typing import Self
+
+
+class DeferredInterrupt:
+    """Within this context the first Ctrl-C only sets `requested`; the second one stops at once.
+
+    A step changes parameters, memories and counters together; an exception between two of them
+    would leave a state that no checkpoint may hold. Outside the main thread nothing changes, as
+    Python delivers Ctrl-C to the main thread alone.
+    """
+
+    def __init__(self) -> None:
+        self.requested = False
+        self._previous: object = None
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            previous = signal.getsignal(signal.SIGINT)
+            # An embedding program (None) or one that ignores Ctrl-C keeps its own way.
+            if previous is signal.default_int_handler:
+                self._previous = previous
+                signal.signal(signal.SIGINT, self._request)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
+        if self._previous is not None:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def _request(self, number: int, frame: FrameType | None) -> None:
+        if self.requested:
+            raise KeyboardInterrupt
+        self.requested = True

@@ -1,0 +1,247 @@
+"""The training loop: minibatches, steps, evaluation, checkpoints."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chalkgrad.errors import DataError, TrainingError
+from chalkgrad.train.atomic import prepare_folder
+from chalkgrad.train.callbacks import Callback, Plan
+from chalkgrad.train.checkpoint import has_checkpoint, load_checkpoint, save_checkpoint
+from chalkgrad.train.data import Dataset, check_alike
+from chalkgrad.train.extras import require
+from chalkgrad.train.history import Epoch, History
+from chalkgrad.train.interrupt import DeferredInterrupt
+from chalkgrad.train.model import Model
+from chalkgrad.train.network import Network
+from chalkgrad.train.optimisers import Optimiser
+from chalkgrad.train.run_state import RunState, fingerprint
+
+
+def fit(
+    network: Network,
+    data: Dataset,
+    *,
+    validation: Dataset | None = None,
+    optimiser: str | Optimiser = "adam",
+    epochs: int = 40,
+    batch_size: int = 32,
+    learning_rate: float = 1e-3,
+    lr_decay: float = 1.0,
+    seed: int = 0,
+    callbacks: Sequence[Callback] = (),
+    checkpoint_path: str | PathLike[str] | None = None,
+    checkpoint_seconds: float = 1.0,
+    resume: bool = False,
+) -> History:
+    """Train the network in place; it ends with the parameters of the best epoch.
+
+    Args:
+        network: Changed in place.
+        data: The training rows.
+        validation: Rows that choose the best epoch; without them the last epoch is kept.
+        optimiser: The name of an update rule, or an `Optimiser` of your own.
+        epochs: Passes over the rows, in all: a resumed run does what is missing.
+        batch_size: Rows per step; the last batch of an epoch may be smaller.
+        learning_rate: The step size of the first epoch.
+        lr_decay: What the step size is multiplied by after each epoch.
+        seed: Decides the order of the rows. Equal seeds give equal bits.
+        callbacks: Told of every step and epoch.
+        checkpoint_path: A folder in which the run is saved: after an epoch when the last save is
+            `checkpoint_seconds` old, at Ctrl-C, and at the end.
+        resume: Continue from the checkpoint in that folder, bit for bit as if never stopped.
+
+    Returns:
+        The history. After Ctrl-C it has `interrupted` set, and the run is saved where it stood.
+
+    Raises:
+        DataError: For settings, labels or features that cannot be used, an output folder that
+            cannot be written (before anything is computed), or a checkpoint of another run.
+        TrainingError: When the loss is not finite any more.
+    """
+    # A run starts from empty memories, whatever the optimiser was used for before.
+    rule = Optimiser(optimiser) if isinstance(optimiser, str) else optimiser.fresh()
+    _check_settings(epochs, learning_rate, lr_decay)
+    run = _Run(network, data, validation, rule, epochs, batch_size, learning_rate, lr_decay, seed, callbacks)
+    run.saver = _Saver(checkpoint_path, checkpoint_seconds) if checkpoint_path is not None else None
+    if resume:
+        run.resume()
+    return run.go()
+
+
+def _check_settings(epochs: int, learning_rate: float, lr_decay: float) -> None:
+    if epochs < 1:
+        raise DataError(f"epochs is {epochs}; it must be at least 1.", hint="Try 40.")
+    if not (learning_rate > 0 and math.isfinite(learning_rate)):
+        raise DataError(f"The learning rate is {learning_rate}; it must be positive.", hint="Try 1e-3.")
+    if not 0 < lr_decay <= 1:
+        raise DataError(f"lr_decay is {lr_decay}; it must be in (0, 1].", hint="Try 0.95, or 1 for none.")
+
+
+class _Saver:
+    """Where and how often checkpoints are written."""
+
+    def __init__(self, folder: str | PathLike[str], seconds: float) -> None:
+        require("safetensors.numpy", "Writing checkpoints")
+        self.folder, self.seconds, self.last = Path(folder), seconds, -math.inf
+        prepare_folder(self.folder)
+
+    @property
+    def due(self) -> bool:
+        return time.monotonic() - self.last >= self.seconds
+
+    def save(self, model: Model, state: RunState) -> None:
+        """The best parameters as the model, the run's own state beside it."""
+        current = model.network.flat.copy()
+        model.network.flat[:] = state.best_parameters
+        try:
+            arrays, record = model.arrays(), model.record()
+        finally:
+            model.network.flat[:] = current
+        extra_arrays, extra_record = state.parts(current)
+        save_checkpoint(self.folder, {**arrays, **extra_arrays}, {**record, "training": extra_record})
+        self.last = time.monotonic()
+
+
+class _Run:
+    """One call of `fit`."""
+
+    def __init__(
+        self,
+        network: Network,
+        data: Dataset,
+        validation: Dataset | None,
+        rule: Optimiser,
+        epochs: int,
+        batch_size: int,
+        learning_rate: float,
+        lr_decay: float,
+        seed: int,
+        callbacks: Sequence[Callback],
+    ) -> None:
+        self.network, self.epochs, self.callbacks = network, epochs, callbacks
+        self.learning_rate, self.lr_decay = learning_rate, lr_decay
+        self.model = Model.of(network, data)
+        self.x, self.y = network.check(data.x, data.y)
+        self.held_out = None
+        if validation is not None:
+            check_alike(data, validation)
+            self.held_out = network.check(validation.x, validation.y)
+        settings = {
+            "network": network.settings(),
+            "optimiser": rule.settings(),
+            "batch_size": batch_size,
+            "learning_rate": learning_rate,
+            "lr_decay": lr_decay,
+            "seed": seed,
+            "data": fingerprint(self.x, self.y, *(self.held_out or ())),
+        }
+        self.state = RunState.fresh(network.flat, rule, len(self.y), batch_size, seed, settings)
+        self.saver: _Saver | None = None
+
+    def resume(self) -> None:
+        """Take the state of the checkpoint in place of the fresh one."""
+        if self.saver is None or not has_checkpoint(self.saver.folder):
+            where = "checkpoint_path is not given" if self.saver is None else f"{self.saver.folder} holds none"
+            raise DataError(f"There is no checkpoint to resume from: {where}.", hint="Train without resume.")
+        arrays, record = load_checkpoint(self.saver.folder)
+        self.network.flat[:] = self.state.restore(arrays, record, self.network.params)
+
+    def go(self) -> History:
+        """All epochs that are missing, however the run ends."""
+        history, began = self.state.history, time.monotonic()
+        before = history.seconds
+        history.interrupted = False
+        sampler = self.state.sampler
+        self._tell("on_fit_begin", Plan(self.epochs, sampler.batches, len(history.steps)))
+        try:
+            with DeferredInterrupt() as interrupt:
+                self._epochs(interrupt)
+        except KeyboardInterrupt:
+            history.interrupted = True
+        finally:
+            history.seconds = before + time.monotonic() - began
+            self._finish(history)
+        return history
+
+    def _finish(self, history: History) -> None:
+        """Save where the run stands, if that is worth it, and leave the best parameters behind."""
+        try:
+            if self.saver is not None and self.state.sound:
+                self.saver.save(self.model, self.state)
+        finally:
+            self.network.flat[:] = self.state.best_parameters
+            self._tell("on_fit_end", history)
+
+    def _epochs(self, interrupt: DeferredInterrupt) -> None:
+        history, sampler = self.state.history, self.state.sampler
+        while len(history.epochs) < self.epochs:
+            if sampler.position == 0:
+                self._tell("on_epoch_begin", len(history.epochs) + 1)
+            self._steps(interrupt)
+            if sampler.epoch_done:
+                self._end_epoch()
+            if interrupt.requested:
+                raise KeyboardInterrupt
+
+    def _rate(self) -> float:
+        return self.learning_rate * self.lr_decay ** len(self.state.history.epochs)
+
+    def _steps(self, interrupt: DeferredInterrupt) -> None:
+        """The steps that the epoch still lacks."""
+        state, network, rate = self.state, self.network, self._rate()
+        # A diverging run overflows on its way to infinity; the loss is tested instead of warning.
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            while not state.sampler.epoch_done and not interrupt.requested:
+                state.sound = False
+                rows = state.sampler.next_batch()
+                loss, gradient = network.loss_and_gradient(self.x[rows], self.y[rows])
+                if not math.isfinite(loss):
+                    raise self._divergence(f"the loss of step {len(state.history.steps) + 1} is {loss}")
+                network.flat[:] = state.optimiser.step(network.flat, gradient, rate)
+                state.loss_sum += loss * len(rows)
+                state.history.steps.append(loss)
+                state.sound = True
+                self._tell("on_step", len(state.history.steps), loss)
+
+    def _end_epoch(self) -> None:
+        state, network = self.state, self.network
+        state.sound = False
+        if not np.isfinite(network.flat).all():
+            raise self._divergence("a parameter is no longer finite")
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            train = network.score(self.x, self.y)
+            held = self.held_out
+            accuracy = network.score(*held) if held is not None else None
+            loss = network.loss(*held) if held is not None else None
+        if loss is not None and not math.isfinite(loss):
+            raise self._divergence(f"the validation loss is {loss}")
+        mean = state.loss_sum / len(self.y)
+        epoch = Epoch(len(state.history.epochs) + 1, mean, train, accuracy, loss, self._rate())
+        state.end_epoch(epoch, network.flat)
+        state.sound = True
+        if self.saver is not None and self.saver.due:
+            self.saver.save(self.model, state)
+        self._tell("on_epoch_end", epoch)
+
+    def _divergence(self, what: str) -> TrainingError:
+        history = self.state.history
+        kept = f"those of epoch {history.best_epoch}" if history.best_epoch else "those before training"
+        scaled = "" if self.model.standardiser is not None else ", or standardise the features"
+        return TrainingError(
+            f"Training diverged in epoch {len(history.epochs) + 1}: {what}. "
+            f"The network's parameters are now {kept}.",
+            hint=f"Try a smaller learning rate, such as {self.learning_rate / 10:g}{scaled}.",
+        )
+
+    def _tell(self, moment: str, *about: Any) -> None:
+        for callback in self.callbacks:
+            getattr(callback, moment)(*about)

@@ -1,0 +1,210 @@
+"""A fully-connected classifier whose loss and gradient are code that chalkgrad emitted."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from chalkgrad.errors import DataError, ShapeError
+from chalkgrad.train.architecture import (
+    ACTIVATIONS,
+    LOSSES,
+    check_choice,
+    loss_program,
+    probabilities_program,
+)
+from chalkgrad.train.data import Ints, check_labels
+from chalkgrad.train.emitted import ForwardCode, GradientCode, forward_code, gradient_code
+
+Array = NDArray[np.floating[Any]]
+
+
+class Network:
+    """Affine layers with an activation between them, under the softmax loss.
+
+    Weights start as normal numbers of variance 2/D before a rectifier (He et al.) and 1/D before
+    other activations, D the layer's inputs; biases start at zero.
+
+    All parameters live in one flat vector; `params` holds views of it, so an update rule changes
+    everything in one call.
+
+    Args:
+        sizes: Numbers of units, inputs first and classes last: (64, 100, 10).
+        activation: One of `ACTIVATIONS`.
+        loss: "softmax", the mean over observations.
+        l2: λ of the regulariser ½ λ Σ W².
+        seed: The same seed gives the same initial weights.
+        dtype: np.float32 or np.float64; the computation runs in it.
+
+    Attributes:
+        flat: (P,) all parameters.
+        params: {"W1": (D, H), "b1": (H,), …}, views of `flat`.
+
+    Raises:
+        DataError: For an unknown name, fewer than two sizes, fewer than two classes, a negative l2.
+
+    References: CS231n's FullyConnectedNet; https://arxiv.org/abs/1502.01852
+    """
+
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        *,
+        activation: str = "relu",
+        loss: str = "softmax",
+        l2: float = 0.0,
+        seed: int = 0,
+        dtype: DTypeLike = np.float32,
+    ) -> None:
+        check_choice("activation", activation, ACTIVATIONS)
+        check_choice("loss", loss, LOSSES)
+        self.sizes = _checked_sizes(sizes)
+        if not (l2 >= 0 and math.isfinite(l2)):
+            raise DataError(f"l2 is {l2}; it must be a finite number of at least 0.", hint="Try l2=1e-4.")
+        self.activation, self.loss_name, self.l2, self.seed = activation, loss, float(l2), seed
+        self.dtype = np.dtype(dtype)
+        if self.dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
+            raise DataError(f"The dtype is {self.dtype}; it must be float32 or float64.")
+        self.flat: Array = np.zeros(sum(math.prod(s) for s in self.shapes().values()), self.dtype)
+        self.params: Mapping[str, Array] = self.views(self.flat)
+        self._gradient = np.zeros_like(self.flat)
+        self._gradients = self.views(self._gradient)
+        self._initialise()
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of every parameter, in the order in which they lie in `flat`."""
+        shapes: dict[str, tuple[int, ...]] = {}
+        for layer, (below, units) in enumerate(zip(self.sizes, self.sizes[1:], strict=False), 1):
+            shapes[f"W{layer}"] = (below, units)
+            shapes[f"b{layer}"] = (units,)
+        return shapes
+
+    def views(self, flat: Array) -> dict[str, Array]:
+        """Views of a flat vector, one per parameter."""
+        views, start = {}, 0
+        for name, shape in self.shapes().items():
+            stop = start + math.prod(shape)
+            views[name] = flat[start:stop].reshape(shape)
+            start = stop
+        return views
+
+    def _initialise(self) -> None:
+        generator = np.random.default_rng(self.seed)
+        gain = 2.0 if self.activation in ("relu", "silu") else 1.0
+        for name, view in self.params.items():
+            if name.startswith("W"):
+                view[...] = generator.standard_normal(view.shape) * math.sqrt(gain / view.shape[0])
+
+    @property
+    def layers(self) -> int:
+        """How many affine layers there are."""
+        return len(self.sizes) - 1
+
+    @property
+    def loss_code(self) -> GradientCode:
+        """The emitted loss and gradient; derived once per architecture in a process."""
+        return gradient_code(loss_program(self.layers, self.activation, self.l2 > 0))
+
+    @property
+    def probabilities_code(self) -> ForwardCode:
+        """The emitted probabilities, forward only."""
+        return forward_code(probabilities_program(self.layers, self.activation))
+
+    def loss_and_gradient(self, x: Array, y: Ints) -> tuple[float, Array]:
+        """The mean loss over these rows, and its gradient by `flat`.
+
+        Args:
+            x: (N, D) features in the network's dtype.
+            y: (N,) labels 0 … K − 1, not checked here (`check` does that once per data set).
+
+        Returns:
+            The loss, regulariser included, and (P,) the gradient; the vector is reused by the
+            next call.
+        """
+        loss, gradients = self.loss_code(self._values(x, y))
+        for name, view in self._gradients.items():
+            view[...] = gradients[name]
+        return loss, self._gradient
+
+    def loss(self, x: Array, y: Ints) -> float:
+        """The mean loss over these rows, regulariser included."""
+        return self.loss_code.value(self._values(x, y))
+
+    def _values(self, x: Array, y: Ints) -> dict[str, Any]:
+        values = {"x": x, "y": y, **self.params}
+        return {**values, "l2": self.l2} if self.l2 > 0 else values
+
+    def cast(self, x: NDArray[Any]) -> Array:
+        """Features (N, D) in the network's dtype.
+
+        Raises:
+            ShapeError: When they are not N rows of D.
+            DataError: At the first one that is not finite.
+        """
+        x = np.asarray(x)
+        if x.ndim != 2 or x.shape[1] != self.sizes[0]:
+            raise ShapeError(
+                f"The network reads rows of {self.sizes[0]} features; got an array of shape {x.shape}.",
+                hint=f"Pass an array of shape (N, {self.sizes[0]}); one row is x[None, :].",
+            )
+        x = np.ascontiguousarray(x, self.dtype)
+        bad = np.argwhere(~np.isfinite(x))
+        if len(bad):
+            row, column = map(int, bad[0])
+            raise DataError(
+                f"Feature {column} of row {row} is {x[row, column]}, not a finite number.",
+                hint="Fill in or remove missing values first.",
+            )
+        return x
+
+    def check(self, x: NDArray[Any], y: NDArray[Any]) -> tuple[Array, Ints]:
+        """Features and labels, cast and checked once, so that every step may skip it.
+
+        Raises:
+            ShapeError, DataError: As `cast`, and for labels that are not 0 … K − 1.
+        """
+        y = np.asarray(y)
+        check_labels(y, self.sizes[-1])
+        x = self.cast(x)
+        if y.shape != x.shape[:1]:
+            raise ShapeError(f"There are {len(x)} rows of features and labels of shape {y.shape}.")
+        return x, y.astype(np.int64)
+
+    def predict_proba(self, x: NDArray[Any]) -> Array:
+        """(N, K) the probability of every class."""
+        (p,) = self.probabilities_code({"x": self.cast(x), **self.params})
+        return p  # type: ignore[no-any-return]
+
+    def predict(self, x: NDArray[Any]) -> Ints:
+        """(N,) the most probable class of every row."""
+        return self.predict_proba(x).argmax(axis=1)  # type: ignore[no-any-return]
+
+    def score(self, x: NDArray[Any], y: Ints) -> float:
+        """The fraction of rows whose most probable class is the label."""
+        return float((self.predict(x) == y).mean())
+
+    def settings(self) -> dict[str, Any]:
+        """Everything that makes an equal network, as plain values."""
+        return {
+            "sizes": list(self.sizes),
+            "activation": self.activation,
+            "loss": self.loss_name,
+            "l2": self.l2,
+            "seed": self.seed,
+            "dtype": self.dtype.name,
+        }
+
+
+def _checked_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
+    if len(sizes) < 2 or any(int(s) != s or s < 1 for s in sizes):
+        raise DataError(
+            f"The sizes {list(sizes)} do not make a network.",
+            hint="Give the number of features, of units per hidden layer, and of classes: [64, 100, 10].",
+        )
+    if sizes[-1] < 2:
+        raise DataError("The last size is the number of classes; it must be at least 2.")
+    return tuple(int(s) for s in sizes)

@@ -1,0 +1,210 @@
+"""Update rules: elementwise formulas, emitted as NumPy code like every layer.
+
+A rule reads the parameters w, their gradient g and its own memory, all flat vectors of one length,
+and defines w2 (the next parameters) and the next value of each memory. Scalars are the learning
+rate lr, the step number t (from 1) and the rule's constants.
+
+Conventions: momentum, Nesterov, RMSProp and Adam are CS231n's formulas (velocity includes the
+learning rate; ε is added outside the root), which give PyTorch's iterates at a constant learning
+rate. When the learning rate changes, PyTorch rescales the whole velocity and CS231n only what is
+added to it. AdamW is PyTorch's: decay is applied to the parameters, scaled by the learning rate.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chalkgrad.errors import DataError, suggestion
+from chalkgrad.expr.nodes import Program
+from chalkgrad.frontend.text_formula import read_formula
+from chalkgrad.train.emitted import ForwardCode, forward_code
+
+Vector = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateRule:
+    """One update rule.
+
+    Attributes:
+        name: As the user chooses it.
+        formula: Definitions of w2 and of the next memories, each called like the memory plus "2".
+        memories: The vectors that the rule keeps between steps, zero at the start.
+        constants: Scalars and their defaults.
+        source: Where the rule can be looked up.
+    """
+
+    name: str
+    formula: str
+    memories: tuple[str, ...]
+    constants: tuple[tuple[str, float], ...]
+    source: str
+
+    @property
+    def program(self) -> Program:
+        """The formula as a `Program` whose outputs are w2 and the next memories."""
+        return _program(self)
+
+    @property
+    def code(self) -> ForwardCode:
+        """The emitted NumPy function, made once."""
+        return _code(self)
+
+
+RULES: dict[str, UpdateRule] = {
+    rule.name: rule
+    for rule in (
+        UpdateRule(
+            "sgd",
+            "w2[i] = w[i] - lr * g[i]",
+            (),
+            (),
+            "https://cs231n.github.io/neural-networks-3/#sgd",
+        ),
+        UpdateRule(
+            "momentum",
+            """
+            v2[i] = mu * v[i] - lr * g[i]
+            w2[i] = w[i] + v2[i]
+            """,
+            ("v",),
+            (("mu", 0.9),),
+            "https://cs231n.github.io/neural-networks-3/#sgd",
+        ),
+        UpdateRule(
+            "nesterov",
+            """
+            v2[i] = mu * v[i] - lr * g[i]
+            w2[i] = w[i] - mu * v[i] + (1 + mu) * v2[i]
+            """,
+            ("v",),
+            (("mu", 0.9),),
+            "https://cs231n.github.io/neural-networks-3/#sgd",
+        ),
+        UpdateRule(
+            "rmsprop",
+            """
+            c2[i] = rho * c[i] + (1 - rho) * g[i]^2
+            w2[i] = w[i] - lr * g[i] / (sqrt(c2[i]) + eps)
+            """,
+            ("c",),
+            (("rho", 0.99), ("eps", 1e-8)),
+            "https://cs231n.github.io/neural-networks-3/#ada",
+        ),
+        UpdateRule(
+            "adam",
+            """
+            m2[i] = beta1 * m[i] + (1 - beta1) * g[i]
+            v2[i] = beta2 * v[i] + (1 - beta2) * g[i]^2
+            mhat[i] = m2[i] / (1 - beta1^t)
+            vhat[i] = v2[i] / (1 - beta2^t)
+            w2[i] = w[i] - lr * mhat[i] / (sqrt(vhat[i]) + eps)
+            """,
+            ("m", "v"),
+            (("beta1", 0.9), ("beta2", 0.999), ("eps", 1e-8)),
+            "https://arxiv.org/abs/1412.6980",
+        ),
+        UpdateRule(
+            "adamw",
+            """
+            m2[i] = beta1 * m[i] + (1 - beta1) * g[i]
+            v2[i] = beta2 * v[i] + (1 - beta2) * g[i]^2
+            mhat[i] = m2[i] / (1 - beta1^t)
+            vhat[i] = v2[i] / (1 - beta2^t)
+            w2[i] = w[i] - lr * (mhat[i] / (sqrt(vhat[i]) + eps) + decay * w[i])
+            """,
+            ("m", "v"),
+            (("beta1", 0.9), ("beta2", 0.999), ("eps", 1e-8), ("decay", 0.01)),
+            "https://arxiv.org/abs/1711.05101",
+        ),
+    )
+}
+"""Every update rule by name."""
+
+
+@lru_cache(None)
+def _program(rule: UpdateRule) -> Program:
+    program = read_formula(rule.formula, rule.name)
+    outputs = []
+    for name in ("w", *rule.memories):
+        definition = program.definition(name + "2")
+        assert definition is not None, f"the rule {rule.name} does not define {name}2"
+        outputs.append(definition.target)
+    return dataclasses.replace(program, outputs=tuple(outputs))
+
+
+@lru_cache(None)
+def _code(rule: UpdateRule) -> ForwardCode:
+    return forward_code(rule.program)
+
+
+class Optimiser:
+    """An update rule with its constants, its memories and its step count.
+
+    Args:
+        rule: The name of a rule in `RULES`.
+        constants: Values that replace the rule's defaults, such as mu=0.95.
+
+    Attributes:
+        memories: One flat vector per memory of the rule, made at the first step.
+        steps: How many steps were taken.
+
+    Raises:
+        DataError: For an unknown rule or constant.
+
+    Example:
+        >>> w, g = np.array([1.0, 2.0]), np.array([0.5, -0.5])
+        >>> Optimiser("sgd").step(w, g, learning_rate=0.1).tolist()
+        [0.95, 2.05]
+    """
+
+    def __init__(self, rule: str = "adam", **constants: float) -> None:
+        if rule not in RULES:
+            raise DataError(
+                f"There is no update rule '{rule}'.{suggestion(rule, tuple(RULES))}",
+                hint=f"The rules are: {', '.join(RULES)}.",
+            )
+        self.rule = RULES[rule]
+        known = dict(self.rule.constants)
+        for name in constants:
+            if name not in known:
+                raise DataError(
+                    f"The rule '{rule}' has no constant '{name}'.{suggestion(name, tuple(known))}",
+                    hint=f"It has: {', '.join(known) or 'none'}.",
+                )
+        self.constants: dict[str, float] = {**known, **{k: float(v) for k, v in constants.items()}}
+        self.memories: dict[str, Vector] = {}
+        self.steps = 0
+
+    def step(self, w: Vector, g: Vector, learning_rate: float) -> Vector:
+        """The parameters after one step; `w` and `g` (P,) are left as they are."""
+        if not self.memories:
+            self.memories = {name: np.zeros_like(w) for name in self.rule.memories}
+        self.steps += 1
+        scalars = {"lr": float(learning_rate), "t": float(self.steps), **self.constants}
+        values: dict[str, Any] = {"w": w, "g": g, **self.memories, **scalars}
+        after, *memories = self.rule.code(values)
+        self.memories = dict(zip(self.rule.memories, memories, strict=True))
+        return after  # type: ignore[no-any-return]
+
+    def fresh(self) -> Optimiser:
+        """The same rule and constants, before the first step."""
+        return Optimiser(self.rule.name, **self.constants)
+
+    def settings(self) -> dict[str, Any]:
+        """What was chosen: rule and constants, as plain values."""
+        return {"rule": self.rule.name, "constants": dict(self.constants)}
+
+    def load(self, memories: Mapping[str, Vector], steps: int) -> None:
+        """Continue from saved memories and step count."""
+        if set(memories) != set(self.rule.memories) and steps > 0:
+            raise DataError(f"The saved state does not belong to the rule '{self.rule.name}'.")
+        self.memories = {name: memories[name].copy() for name in self.rule.memories if name in memories}
+        self.steps = steps
