@@ -13,7 +13,7 @@ Array = NDArray[Any]
 IMAGINARY = 1e-30
 """The complex step. Its square vanishes beside any value, so the result is exact to rounding."""
 
-WIDEST, LEVELS = 2.0**-11, 3
+WIDEST, LEVELS = 2.0**-12, 3
 """Richardson's first step, far narrower than the distance that samples keep from kinks, and how
 often it is halved. Truncation is of order h^6, rounding of order 1e-16 / h: both near 1e-11."""
 

@@ -94,7 +94,7 @@ def evaluate_closely(
     """`evaluate` with the magnitude of the summands and the error of derivatives inside."""
     shape = tuple(env.size(i.range) for i in indices)
     scope = Scope.over(indices, env)
-    evaluator = _Evaluator(env)
+    evaluator = Evaluator(env)
     with np.errstate(all="ignore"):
         value = np.array(np.broadcast_to(evaluator.value(expr, scope), shape))
         large = value
@@ -165,16 +165,22 @@ COMPARE: dict[str, Callable[[Any, Any], Any]] = {
 
 BRANCHES: dict[str, Callable[..., Any]] = {
     "relu": lambda x: np.where(x.real > 0, x, 0.0),
-    "abs": lambda x: np.where(x.real < 0, -x, x),
+    "abs": lambda x: np.sign(x.real) * x,
     "sign": lambda x: np.sign(x.real),
-    "maximum": lambda a, b: np.where(a.real >= b.real, a, b),
-    "minimum": lambda a, b: np.where(a.real <= b.real, a, b),
+    "maximum": lambda a, b: _larger(a, b, a.real - b.real),
+    "minimum": lambda a, b: _larger(a, b, b.real - a.real),
 }
-"""Functions with kinks for complex arguments: the branch that the real part is on."""
+"""Functions with kinks for complex arguments: the branch that the real part is on, and at a kink
+the convention of the primitives table."""
 
 
-class _Evaluator:
-    """One named case per node."""
+def _larger(a: Array, b: Array, lead: Array) -> Array:
+    """a where it leads, b where it does not, half of each at a tie."""
+    return np.where(lead > 0, a, np.where(lead < 0, b, (a + b) / 2))
+
+
+class Evaluator:
+    """One named case per node. The sampler subclasses it to look at the arguments of functions."""
 
     def __init__(self, env: Environment) -> None:
         self.env = env
@@ -193,9 +199,8 @@ class _Evaluator:
                 return scope.values[e]
             case Access():
                 return self.access(e, scope)
-            case Indicator(op, left, right):
-                holds = COMPARE[op](self.value(left, scope).real, self.value(right, scope).real)
-                return np.asarray(holds, float)
+            case Indicator():
+                return self.indicator(e, scope)
             case Apply():
                 return self.apply(e, scope)
             case Add(terms):
@@ -234,11 +239,15 @@ class _Evaluator:
 
     def position(self, e: Expr, scope: Scope) -> NDArray[np.int64]:
         """An index expression as integers."""
-        value = _Evaluator(self.env).value(e, scope).real
+        value = Evaluator(self.env).value(e, scope).real
         whole = np.rint(value)
         if not np.array_equal(value, whole):
             raise VerificationError(f"the index {e} is not a whole number")
         return np.asarray(whole, np.int64)
+
+    def indicator(self, e: Indicator, scope: Scope) -> Array:
+        holds = COMPARE[e.op](self.value(e.left, scope).real, self.value(e.right, scope).real)
+        return np.asarray(holds, float)
 
     def product(self, e: Mul, scope: Scope) -> Array:
         result = np.ones((1,) * scope.ndim)
@@ -305,7 +314,7 @@ class _Evaluator:
             raise VerificationError(f"{e} differentiates by {tensor}, which is not a float tensor")
 
         def of(values: Array) -> Array:
-            return _Evaluator(self.env.having({tensor: values})).value(body, inner)
+            return Evaluator(self.env.having({tensor: values})).value(body, inner)
 
         exact = holomorphic(body) and not any(np.iscomplexobj(a) for a in self.env.arrays.values())
         self.method = "complex step" if exact and self.method != "Richardson" else "Richardson"
@@ -340,7 +349,7 @@ class _Evaluator:
         return definition.body, replace(scope, values=dict(zip(definition.indices, actual, strict=True)))
 
 
-class _Magnitude(_Evaluator):
+class _Magnitude(Evaluator):
     """The same with positive leaves: sums of absolute values, without cancellation."""
 
     def value(self, e: Expr, scope: Scope) -> Array:
@@ -349,7 +358,7 @@ class _Magnitude(_Evaluator):
                 return super().value(e, scope)
             case Pow(base, Const(Fraction(numerator=whole, denominator=1))) if whole > 0:
                 return np.asarray(self.value(base, scope) ** whole)
-        return np.abs(_Evaluator(self.env).value(e, scope))
+        return np.abs(Evaluator(self.env).value(e, scope))
 
 
 def holomorphic(e: Expr) -> bool:
