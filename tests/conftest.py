@@ -1,0 +1,41 @@
+"""Settings that every test runs under: reproducible Hypothesis runs, one PyTorch thread."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+
+from hypothesis import HealthCheck, settings
+
+# `print_blob` gives the line that replays a failure; the CI profile always draws the same examples.
+settings.register_profile("dev", deadline=None, print_blob=True, max_examples=50)
+settings.register_profile(
+    "ci",
+    deadline=None,
+    print_blob=True,
+    derandomize=True,
+    max_examples=50,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
+
+# Before JAX is imported anywhere: the oracles compare in float64, on the CPU.
+os.environ.setdefault("JAX_ENABLE_X64", "1")
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("MPLBACKEND", "agg")
+
+
+def pytest_report_header() -> str:
+    """The oracles that are present; tests of the absent ones skip."""
+    present = [name for name in ("torch", "jax", "sympy") if importlib.util.find_spec(name)]
+    profile = os.environ.get("HYPOTHESIS_PROFILE", "dev")
+    return f"hypothesis profile {profile}; oracles: {', '.join(present) or 'none'}"
+
+
+def pytest_collection_finish() -> None:
+    """One thread, so that timings and sums are the same on every machine that shares its cores."""
+    import sys
+
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_num_threads(1)
