@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from chalkgrad.derivation import Backward, Derived, Equation, Stage, Step
 from chalkgrad.expr.matrix import Named, Ones, Plus, Product, Scaled, Transpose
 from chalkgrad.expr.nodes import (
@@ -34,13 +36,29 @@ p, e, z, L = (
 )
 
 
-class Errors:
-    """A verification with made-up errors, one for every step."""
+@dataclass(frozen=True)
+class Checked:
+    """One verified equality."""
 
-    worst = 3.1e-16
+    before: Expr
+    after: Expr
+    error: float
 
-    def error(self, stage: int, step: int) -> float | None:
-        return None if stage == 0 else (0.0, 2.2e-16, 3.1e-16)[(stage + step) % 3]
+
+@dataclass(frozen=True)
+class Verified:
+    """A verification with made-up errors."""
+
+    lines: tuple[Checked, ...]
+    worst: float
+
+
+def verified(derived: Derived) -> Verified:
+    """Errors of 0, 2e-16 and 3e-16 in turn, for all steps but those of the forward pass."""
+    steps = [s for stage in derived.stages if stage.kind != "definition" for s in stage.steps]
+    errors = (0.0, 2.2e-16, 3.1e-16)
+    lines = tuple(Checked(s.before, s.after, errors[n % 3]) for n, s in enumerate(steps))
+    return Verified(lines, max(line.error for line in lines))
 
 
 def chain(lhs: Expr, *lines: tuple[Expr, str, str] | tuple[Expr, str, str, str]) -> tuple[Step, ...]:

@@ -20,15 +20,31 @@ Inline = str | Expr | Matrix
 """A run of text or a formula within a sentence."""
 
 
+class Checked(Protocol):
+    """One equality that was evaluated: before = after, up to a relative error."""
+
+    @property
+    def before(self) -> Expr: ...
+    @property
+    def after(self) -> Expr: ...
+    @property
+    def error(self) -> float: ...
+
+
 class Verification(Protocol):
     """What a renderer needs to know about the numbers behind a derivation."""
+
+    @property
+    def lines(self) -> Sequence[Checked]:
+        """Every equality that was evaluated."""
 
     @property
     def worst(self) -> float:
         """The largest relative error of any line."""
 
-    def error(self, stage: int, step: int) -> float | None:
-        """The relative error of one step, or None where it was not evaluated."""
+
+Errors = dict[tuple[Expr, Expr], float]
+"""The relative error of each evaluated equality."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,12 +151,16 @@ def document(
     """
     blocks: list[Block] = [Paragraph(tuple(_introduction(derived)))]
     section = ""
-    for number, stage in enumerate(derived.stages):
+    errors: Errors = {}
+    for checked in verification.lines if verification else ():
+        pair = (checked.before, checked.after)
+        errors[pair] = max(checked.error, errors.get(pair, 0.0))
+    for stage in derived.stages:
         title = SECTIONS.get(stage.kind, section or "Backward pass")
         if title != section:
             blocks.append(Heading(title))
             section = title
-        blocks += _stage_blocks(number, stage, verification, brief)
+        blocks += _stage_blocks(stage, errors, brief)
     blocks += _summary(derived, verification)
     blocks += code
     return Document(
@@ -188,10 +208,8 @@ def _indices(body: Expr, own: tuple[Index, ...]) -> Iterable[Index]:
             yield from node.indices
 
 
-def _stage_blocks(
-    number: int, stage: Stage, verification: Verification | None, brief: bool
-) -> Iterable[Block]:
-    chain = EquationChain(stage.lhs, tuple(_lines(number, stage, verification, brief)))
+def _stage_blocks(stage: Stage, errors: Errors, brief: bool) -> Iterable[Block]:
+    chain = EquationChain(stage.lhs, tuple(_lines(stage, errors, brief)))
     if stage.kind == "lemma":
         yield Lemma(stage.title, chain)
     elif stage.kind == "definition" and len(chain.lines) == 1:
@@ -206,19 +224,19 @@ def _stage_blocks(
         yield Note((stage.note,))
 
 
-def _lines(number: int, stage: Stage, verification: Verification | None, brief: bool) -> Iterable[Line]:
+def _lines(stage: Stage, errors: Errors, brief: bool) -> Iterable[Line]:
     """The lines that are shown; one that stands for several steps has the worst of their errors."""
     if stage.steps and stage.steps[0].before is not stage.lhs:
-        yield Line(stage.steps[0].before)
+        first = stage.steps[0].before
+        yield Line(first, error=errors.get((stage.lhs, first)))
     shown = _shown(stage.steps, brief)
-    errors: list[float] = []
+    passed: list[float] = []
     for place, step in enumerate(stage.steps):
-        error = verification.error(number, place) if verification else None
-        if error is not None:
-            errors.append(error)
+        if (step.before, step.after) in errors:
+            passed.append(errors[step.before, step.after])
         if place in shown:
-            yield Line(step.after, step.because, step.rule, max(errors, default=None))
-            errors = []
+            yield Line(step.after, step.because, step.rule, max(passed, default=None))
+            passed = []
 
 
 def _shown(steps: tuple[Step, ...], brief: bool) -> set[int]:

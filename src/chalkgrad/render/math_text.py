@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import replace
 from fractions import Fraction
 
 from chalkgrad.expr.matrix import Matrix
@@ -24,9 +23,9 @@ from chalkgrad.render.notation import (
     MUL,
     POWER,
     QUOTIENT,
-    Chunk,
     Piece,
     Writer,
+    broken,
     join,
     piece,
     write,
@@ -52,6 +51,8 @@ def _piece(text: str, strength: int = ATOM) -> Piece:
 
 class TextWriter(Writer):
     """Spells mathematics in plain Unicode characters."""
+
+    dots = True
 
     def number(self, value: Fraction | float) -> Piece:
         if isinstance(value, float):
@@ -154,40 +155,5 @@ def math_piece(e: Expr | Matrix, loss: str = "L") -> Piece:
 
 
 def wrap(written: Piece, width: int) -> list[str]:
-    """The piece over as many lines as it needs, broken where that reads best.
-
-    A break before a term of the outermost sum is preferred to one inside a product or parentheses,
-    as long as the line is at least half full.
-    """
-    lines: list[str] = []
-    chunks = list(written.chunks)
-    while chunks:
-        total, fits = 0, 0
-        for place, chunk in enumerate(chunks):
-            total += chunk.width + (len(chunk.glue) if place else 0)
-            if place and total > width:
-                break
-            fits = place + 1
-        if fits < len(chunks):
-            fits = _best_break(chunks, fits, width)
-        line = chunks[0].text + "".join(c.glue + c.text for c in chunks[1:fits])
-        lines.append(line)
-        chunks = chunks[fits:]
-        if chunks:
-            chunks[0] = replace(chunks[0], glue="")
-    return lines
-
-
-def _best_break(chunks: Sequence[Chunk], fits: int, width: int) -> int:
-    """How many of the `fits` chunks to keep on this line."""
-    best, best_cost = fits, float("inf")
-    filled = 0
-    for count in range(1, fits + 1):
-        chunk, following = chunks[count - 1], chunks[count]
-        filled += chunk.width + 1
-        slack = max(0.0, 0.5 - filled / width)
-        cost = following.penalty + 8 * slack - count * 1e-3
-        if cost < best_cost:
-            best, best_cost = count, cost
-    return best
-
+    """The piece over as many lines as it needs."""
+    return [line.text for line in broken(written, width)]

@@ -71,7 +71,7 @@ class Piece:
 
     @property
     def width(self) -> int:
-        return sum(c.width + len(c.glue.strip("\\")) for c in self.chunks)
+        return sum(c.width + len(c.glue) for c in self.chunks)
 
 
 def piece(text: str, width: int | None = None, strength: int = ATOM, tall: bool = False) -> Piece:
@@ -186,6 +186,9 @@ class Writer(ABC):
 
     space: str = " "
     """What stands between factors and between chunks."""
+
+    dots: bool = False
+    """Whether a dot must keep derivatives and indicators apart from the factors beside them."""
 
 
 def write(e: Expr, w: Writer) -> Piece:
@@ -349,16 +352,16 @@ def _row(factors: Sequence[Expr], w: Writer) -> Piece:
         written = wrapped(factor, BIG if open_ended else FRACTION, w)
         if place:
             parts.append(Break(1, w.space))
-            if _needs_dot(factors[place - 1], factor):
+            if _needs_dot(factors[place - 1], factor, w.dots):
                 parts.append(w.spaced("·"))
         parts.append(written)
     return join(parts, BIG if isinstance(factors[-1], Sum | Reduce) else MUL)
 
 
-def _needs_dot(left: Expr, right: Expr) -> bool:
-    if isinstance(right, Sum | Reduce):
-        return False
-    return isinstance(right, Const) or _is_dotted(left) or _is_dotted(right)
+def _needs_dot(left: Expr, right: Expr, dots: bool) -> bool:
+    if isinstance(right, Const):
+        return True
+    return dots and not isinstance(right, Sum | Reduce) and (_is_dotted(left) or _is_dotted(right))
 
 
 def _is_dotted(e: Expr) -> bool:
@@ -382,3 +385,38 @@ def _sum(terms: tuple[Expr, ...], w: Writer) -> Piece:
         else:
             parts += [w.symbol("−"), written] if negative else [written]
     return join(parts, ADD)
+
+
+def broken(written: Piece, width: int) -> list[Piece]:
+    """The piece over as many lines as it needs, broken where that reads best.
+
+    A break before a term of the outermost sum is preferred to one inside a product or parentheses,
+    as long as the line is at least half full. A chunk that is wider than a line stays whole.
+    """
+    lines: list[Piece] = []
+    chunks = list(written.chunks)
+    while chunks:
+        total, fits = 0, 0
+        for place, chunk in enumerate(chunks):
+            total += chunk.width + (1 if place else 0)
+            if place and total > width:
+                break
+            fits = place + 1
+        if fits < len(chunks):
+            fits = _best_break(chunks, fits, width)
+        lines.append(Piece((replace(chunks[0], glue=""), *chunks[1:fits]), written.strength, written.tall))
+        chunks = chunks[fits:]
+    return lines
+
+
+def _best_break(chunks: Sequence[Chunk], fits: int, width: int) -> int:
+    """How many of the first `fits` chunks to keep on this line."""
+    best, best_cost = fits, float("inf")
+    filled = 0
+    for count in range(1, fits + 1):
+        filled += chunks[count - 1].width + 1
+        slack = max(0.0, 0.5 - filled / width)
+        cost = chunks[count].penalty + 8 * slack - count * 1e-3
+        if cost < best_cost:
+            best, best_cost = count, cost
+    return best

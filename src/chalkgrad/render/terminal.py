@@ -78,7 +78,9 @@ def document_text(content: Document, *, width: int = 80, color: bool = False) ->
     """A document as text; see `to_text`."""
     width = max(width, NARROWEST)
     rows: list[Row] = [(Span(content.title, "title"),)]
-    for block in content.blocks:
+    for before, block in zip((None, *content.blocks), content.blocks, strict=False):
+        if isinstance(block, EquationChain) and isinstance(before, EquationChain) and len(before.lines) > 1:
+            rows.append(())
         rows += _block(block, content, width)
     if color:
         return "\n".join(_coloured(row) for row in rows)
@@ -179,14 +181,14 @@ def _typeset(line: Line, content: Document, room: int) -> _Set:
 def _reason_column(lines: list[_Set], room: int) -> int | None:
     """Where reasons start, from the left of the right-hand sides; None sets them on rows below.
 
-    All reasons of a chain go the same way: beside the lines when each takes two rows at most.
+    All reasons of a chain go the same way: beside the lines when each takes three rows at most.
     """
     column = max(line.width for line in lines) + GAP
     longest = max(display_width(line.reason) for line in lines)
     narrow = room - column
     if longest <= narrow:
         return column
-    if narrow >= NARROWEST_REASON and all(len(_split(line.reason, narrow)) <= 2 for line in lines):
+    if narrow >= NARROWEST_REASON and all(len(_split(line.reason, narrow)) <= 3 for line in lines):
         return column
     return None
 
