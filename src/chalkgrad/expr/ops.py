@@ -205,7 +205,8 @@ def sort_key(e: Expr) -> Key:
             return (2, name, of.name)
         case Access(tensor, indices):
             rank = {"parameter": 3, "adjoint": 8}.get(tensor.role, 4)
-            return (rank, tensor.name, len(indices), *map(sort_key, indices))
+            # Data before weights, x W rather than W x: lower case sorts first.
+            return (rank, tensor.name.swapcase(), len(indices), *map(sort_key, indices))
         case Apply(fn, args):
             return (5, fn, *map(sort_key, args))
         case Pow(base, exponent):

@@ -1,0 +1,200 @@
+"""A-normal form: a forward pass in which every operation worth a name has one.
+
+The user's own names are kept. A part of a formula gets a made-up name when its value is worth
+reusing in the backward (exp, tanh: the derivative is a function of the value), when it is a sum or
+reduction inside something nonlinear, or when it is written more than once.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from fractions import Fraction
+
+from chalkgrad.expr.nodes import (
+    Access,
+    Add,
+    Apply,
+    Const,
+    Definition,
+    Expr,
+    Index,
+    Indicator,
+    Mul,
+    Pow,
+    Program,
+    Reduce,
+    Size,
+    Sum,
+    Tensor,
+)
+from chalkgrad.expr.ops import canonical, children, free_indices, map_children, substitute, walk
+from chalkgrad.primitives import PRIMITIVES
+
+NAMES: dict[str, str] = {
+    "exp": "e", "log": "l", "sqrt": "r", "tanh": "t", "sigmoid": "s", "relu": "h", "sum": "z",
+    "max": "m", "min": "m", "prod": "q", "add": "a", "power": "r", "abs": "u",
+}  # fmt: skip
+"""Made-up names by kind of operation."""
+
+
+def normal_form(program: Program) -> Program:
+    """The program with named intermediates; its outputs and named values are unchanged."""
+    return _Naming(program).run()
+
+
+def first_appearance(e: Expr) -> tuple[Index, ...]:
+    """The free indices in the order in which they are read."""
+    free = free_indices(e)
+    order: list[Index] = []
+    for node in walk(e):
+        if isinstance(node, Index) and node in free and node not in order:
+            order.append(node)
+    return tuple(order)
+
+
+def by_place(e: Expr) -> tuple[Expr, tuple[Index, ...]]:
+    """The expression with its free indices named by place, and these indices: equal for e[i,j], e[i,k]."""
+    order = first_appearance(e)
+    return canonical(substitute(e, {i: Index(f"@{n}", i.range) for n, i in enumerate(order)})), order
+
+
+class _Naming:
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.taken = {t.name for t in program.tensors()} | {
+            i.name for d in program.definitions for i in d.indices
+        }
+        self.known: dict[Expr, tuple[Tensor, tuple[int, ...]]] = {}
+        self.definitions: list[Definition] = []
+        self.repeated = _repeated(program)
+
+    def run(self) -> Program:
+        for d in self.program.definitions:
+            body = self.whole(d.body)
+            self.definitions.append(replace(d, body=body))
+            key, order = by_place(body)
+            if not isinstance(body, Access | Const | Size) and set(order) == set(d.indices):
+                places = tuple(order.index(i) for i in d.indices)
+                self.known.setdefault(key, (d.target, places))
+        return replace(self.program, definitions=tuple(self.definitions))
+
+    def whole(self, e: Expr) -> Expr:
+        """The body of a definition: its outermost operation needs no further name."""
+        match e:
+            case Apply(fn, args):
+                return Apply(fn, tuple(self.argument(a) for a in args))
+            case Sum(indices, body):
+                return Sum(indices, self.whole_body(body))
+            case Reduce(op, indices, body):
+                return Reduce(op, indices, self.part(body))
+            case Add(terms):
+                return Add(tuple(self.whole(t) if not isinstance(t, Apply | Reduce) else self.part(t) for t in terms))
+            case Mul(factors):
+                scalars = [f for f in factors if not free_indices(f) and _is_number(f)]
+                rest = [f for f in factors if f not in scalars]
+                if len(rest) == 1:
+                    kept = self.whole(rest[0]) if isinstance(rest[0], Sum | Add) else self.part(rest[0])
+                    return Mul(tuple(kept if f is rest[0] else f for f in factors))
+                return Mul(tuple(self.part(f) for f in factors))
+            case Pow(base, exponent):
+                return Pow(self.argument(base), self.part(exponent))
+        return self.part(e)
+
+    def whole_body(self, body: Expr) -> Expr:
+        return self.whole(body) if isinstance(body, Add | Mul | Sum) else self.part(body)
+
+    def argument(self, e: Expr) -> Expr:
+        """What a function or power is applied to: named when it holds a sum, a reduction or a function."""
+        new = self.part(e)
+        heavy = any(isinstance(n, Sum | Reduce) for n in walk(new))
+        return self.name(new, "add") if heavy else new
+
+    def part(self, e: Expr) -> Expr:
+        """A part of a larger formula, with a name where it deserves one."""
+        match e:
+            case Apply(fn, args) if args:
+                new = Apply(fn, tuple(self.argument(a) for a in args))
+                reusable = any(PRIMITIVES[fn].in_value) if fn in PRIMITIVES else False
+                return self.name(new, fn) if reusable or self._shared(e) else self._reuse(new)
+            case Sum(indices, body):
+                return self.name(Sum(indices, self.whole_body(body)), "sum")
+            case Reduce(op, indices, body):
+                return self.name(Reduce(op, indices, self.part(body)), op)
+            case Pow(base, Const(Fraction() as power)) if power.denominator != 1 or power < 0:
+                inner = Pow(self.argument(base), e.exponent)  # type: ignore[union-attr]
+                compound = not isinstance(inner.base, Access | Const | Size)
+                return self.name(inner, "power") if compound and free_or_parameter(inner) else inner
+            case Pow(base, exponent):
+                return Pow(self.argument(base), self.part(exponent))
+            case Add(terms):
+                # A sum of terms inside a product stays in place; its heavy terms get names.
+                new = Add(tuple(self.part(t) for t in terms))
+                return self.name(new, "add") if self._shared(e) else self._reuse(new)
+            case Mul() | Indicator():
+                return map_children(e, self.part)
+        return e
+
+    def _shared(self, e: Expr) -> bool:
+        return self.repeated[by_place(e)[0]] > 1
+
+    def _reuse(self, e: Expr) -> Expr:
+        key, order = by_place(e)
+        found = self.known.get(key)
+        if found is None:
+            return e
+        tensor, places = found
+        return Access(tensor, tuple(order[p] for p in places))
+
+    def name(self, e: Expr, kind: str) -> Expr:
+        """An access of a (new or known) value that is `e`."""
+        if isinstance(e, Access | Const | Size | Index):
+            return e
+        found = self._reuse(e)
+        if found is not e:
+            return found
+        key, order = by_place(e)
+        order = tuple(sorted(order, key=lambda i: _axis_order(self.program, i)))
+        _, placed = by_place(e)
+        target = Tensor(self._fresh(NAMES.get(kind, kind[0])), tuple(i.range for i in order), "float", "value")
+        self.definitions.append(Definition(target, order, e))
+        self.known[key] = (target, tuple(placed.index(i) for i in order))
+        return Access(target, order)
+
+    def _fresh(self, base: str) -> str:
+        name, number = base, 2
+        while name in self.taken:
+            name, number = f"{base}{number}", number + 1
+        self.taken.add(name)
+        return name
+
+
+def free_or_parameter(e: Expr) -> bool:
+    """Whether the expression depends on any array (a pure number is left in place)."""
+    return any(isinstance(n, Access) for n in walk(e))
+
+
+def _is_number(e: Expr) -> bool:
+    return not any(isinstance(n, Access | Sum | Reduce) for n in walk(e))
+
+
+def _axis_order(program: Program, index: Index) -> tuple[int, str]:
+    """Axes of made-up values in the order in which the program's ranges appear."""
+    ranges = program.ranges()
+    place = ranges.index(index.range) if index.range in ranges else len(ranges)
+    return place, index.name
+
+
+def _repeated(program: Program) -> Counter[Expr]:
+    """How often each compound part is written in the program, up to the names of its indices."""
+    counts: Counter[Expr] = Counter()
+
+    def visit(e: Expr) -> None:
+        if isinstance(e, Add | Apply) and children(e) and free_or_parameter(e):
+            counts[by_place(e)[0]] += 1
+        for kid in children(e):
+            visit(kid)
+
+    for d in program.definitions:
+        visit(d.body)
+    return counts

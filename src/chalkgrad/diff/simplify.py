@@ -1,0 +1,233 @@
+"""From an expression to its closed form, with every line on the way.
+
+Multiply out, collapse indicators, call groups of factors by their names again, use lemmas, cancel,
+and pull common factors in front. Whether multiplying out helped is decided by cost: the form that
+takes fewer operations is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from chalkgrad.derivation import Stage, Step
+from chalkgrad.expr.cost import expression_flops
+from chalkgrad.expr.nodes import Definition, Expr, Program, Sum
+from chalkgrad.expr.ops import canonical, free_indices, map_children, tensors_in, walk
+from chalkgrad.rules.contraction import contract_all
+from chalkgrad.rules.factoring import undistribute
+from chalkgrad.rules.polynomial import Monomial, collect, expand, to_expr
+from chalkgrad.rules.relations import Relation, name_sums, relations, sum_relations, with_relations
+
+MAX_ROUNDS = 8
+"""Re-substitution and lemmas alternate at most this often; each round lowers the weight."""
+
+MAX_INLINE = 4
+"""A lemma's proof puts at most this many definitions in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lemma:
+    """A sum that the definitions make simple, with its proof: Σ_i c_id = 0, Σ_k p_ik = 1."""
+
+    lhs: Expr
+    rhs: Expr
+    steps: tuple[Step, ...]
+
+    def stage(self) -> Stage:
+        return Stage("lemma", "A lemma", self.lhs, self.steps)
+
+
+@dataclass(slots=True)
+class Knowledge:
+    """What may be used about the forward values: their definitions as relations, and proved lemmas."""
+
+    definitions: tuple[Definition, ...]
+    named: list[Relation]
+    sums: list[Relation]
+    lemmas: dict[Expr, Lemma | None] = field(default_factory=dict)
+
+    @staticmethod
+    def of(program: Program) -> Knowledge:
+        return Knowledge(program.definitions, relations(program.definitions), sum_relations(program.definitions))
+
+
+def simplify(e: Expr, knowledge: Knowledge) -> tuple[Expr, list[Step], list[Lemma]]:
+    """The cheaper of the multiplied-out and the gently tidied form, its steps and the lemmas used."""
+    candidates = []
+    for distribute in (False, True):
+        result, steps, lemmas = _Simplifier(knowledge, distribute).run(e)
+        candidates.append((score(result), not distribute, result, steps, lemmas))
+        if not distribute and not _has_products_of_sums(e):
+            break
+    best = min(candidates, key=lambda c: (c[0], c[1]))
+    return best[2], best[3], best[4]
+
+
+def score(e: Expr) -> tuple[float, int]:
+    """Operations first, then how much there is to read."""
+    return expression_flops(e), sum(1 for _ in walk(e))
+
+
+def _has_products_of_sums(e: Expr) -> bool:
+    from chalkgrad.expr.nodes import Add
+
+    return any(isinstance(n, Add) for n in walk(e))
+
+
+@dataclass(slots=True)
+class _Simplifier:
+    knowledge: Knowledge
+    distribute: bool
+    steps: list[Step] = field(default_factory=list)
+    lemmas: list[Lemma] = field(default_factory=list)
+    current: Expr | None = None
+
+    def run(self, e: Expr) -> tuple[Expr, list[Step], list[Lemma]]:
+        self.current = e
+        poly = expand(e, self.distribute)
+        self._note(to_expr(poly), "distribute" if self.distribute else "arithmetic",
+                   "multiply out and take the sums apart" if self.distribute else "in order",
+                   minor=not self.distribute)  # fmt: skip
+        for _ in range(MAX_ROUNDS):
+            poly = self._contract(poly)
+            poly = self._rename(poly)
+            again = self._sums(poly)
+            if again is None:
+                break
+            poly = again
+        poly = collect(poly)
+        self._note(to_expr(poly), "collect", "equal terms are added, opposite ones cancel")
+        self._note(_factored(to_expr(poly)), "un-distribute", "common factors in front")
+        assert self.current is not None
+        return self.current, self.steps, self.lemmas
+
+    def _note(self, after: Expr, rule: str, because: str, minor: bool = False, milestone: bool = False) -> None:
+        assert self.current is not None
+        if canonical(after) is not canonical(self.current):
+            self.steps.append(Step(self.current, after, rule, because, minor, milestone))
+            self.current = after
+        elif after is not self.current:
+            self.current = after if not self.steps else self._replace_last(after)
+
+    def _replace_last(self, after: Expr) -> Expr:
+        """The same line in better order: it replaces the line above instead of following it."""
+        last = self.steps.pop()
+        self.steps.append(Step(last.before, after, last.rule, last.because, last.minor, last.milestone))
+        return after
+
+    def _contract(self, poly: Sequence[Monomial]) -> list[Monomial]:
+        new, used = contract_all(poly)
+        reason = "; ".join(dict.fromkeys(c.because for c in used)) or "the indicator equates its sides"
+        self._note(to_expr(new), "contract-indicator", reason)
+        return new
+
+    def _rename(self, poly: Sequence[Monomial]) -> list[Monomial]:
+        new, used = with_relations(poly, self.knowledge.named)
+        names = "; ".join(dict.fromkeys(str(r.definition) for r in used))
+        self._note(to_expr(new), "re-substitute", names, milestone=True)
+        return new
+
+    def _sums(self, poly: Sequence[Monomial]) -> list[Monomial] | None:
+        """Sums that have a name or a lemma; None where there is none."""
+        e = to_expr(collect(poly))
+        named, used = name_sums(e, self.knowledge.sums)
+        if used:
+            names = "; ".join(dict.fromkeys(str(r.definition) for r in used))
+            self._note(named, "sum-is-named", names)
+        with_lemmas, lemmas = apply_lemmas(named, self.knowledge)
+        if lemmas:
+            self.lemmas.extend(lemmas)
+            said = "; ".join(f"{lemma.lhs} = {lemma.rhs}" for lemma in lemmas)
+            self._note(with_lemmas, "lemma", said, milestone=True)
+        return expand(with_lemmas, self.distribute) if used or lemmas else None
+
+
+def _factored(e: Expr) -> Expr:
+    """Common factors in front, in the sum itself and inside its Σ."""
+    inner = map_children(e, _factored)
+    return undistribute(inner)
+
+
+# --- lemmas -------------------------------------------------------------------------------------
+
+
+def apply_lemmas(e: Expr, knowledge: Knowledge) -> tuple[Expr, list[Lemma]]:
+    """Every Σ over forward values that a lemma settles, replaced."""
+    used: list[Lemma] = []
+
+    def visit(node: Expr) -> Expr:
+        if isinstance(node, Sum):
+            lemma = prove(node, knowledge)
+            if lemma is not None:
+                used.append(lemma)
+                return lemma.rhs
+        return map_children(node, visit)
+
+    return visit(e), used
+
+
+def prove(node: Sum, knowledge: Knowledge) -> Lemma | None:
+    """A lemma for Σ over forward values: put definitions in until no sum is left, or give up."""
+    key = canonical(node)
+    if key not in knowledge.lemmas:
+        knowledge.lemmas[key] = None  # a sum is no lemma for itself
+        knowledge.lemmas[key] = _prove(node, knowledge)
+    found = knowledge.lemmas[key]
+    return found
+
+
+def _prove(node: Sum, knowledge: Knowledge) -> Lemma | None:
+    known = {d.target: d for d in knowledge.definitions}
+    if any(t.role == "adjoint" for t in tensors_in(node)):
+        return None
+    steps: list[Step] = []
+    current: Expr = node
+    for _ in range(MAX_INLINE):
+        current = _settle(current, knowledge, steps)
+        if not any(isinstance(n, Sum) for n in walk(current)):
+            simple = len(expand(current)) <= 1 and len(list(walk(current))) <= len(list(walk(node)))
+            return Lemma(node, current, tuple(steps)) if simple and steps else None
+        definition = _to_inline(current, known, knowledge)
+        if definition is None:
+            return None
+        from chalkgrad.expr.ops import inline
+
+        opened = inline(current, definition.access, definition.body)
+        steps.append(Step(current, opened, "definition", str(definition)))
+        current = opened
+    return None
+
+
+def _settle(e: Expr, knowledge: Knowledge, steps: list[Step]) -> Expr:
+    """Multiply out, collapse, use named sums and cancel, until nothing changes."""
+    for _ in range(MAX_ROUNDS):
+        poly, used = contract_all(expand(e))
+        plain = to_expr(collect(poly))
+        if canonical(plain) is not canonical(e):
+            rule = "contract-indicator" if used else "collect"
+            because = "; ".join(dict.fromkeys(c.because for c in used)) or "multiplied out; what is constant leaves the sum"
+            steps.append(Step(e, plain, rule, because))
+        named, relations_used = name_sums(plain, knowledge.sums)
+        if not relations_used:
+            return plain
+        steps.append(Step(plain, named, "sum-is-named", "; ".join(dict.fromkeys(str(r.definition) for r in relations_used))))
+        e = named
+    return e
+
+
+def _to_inline(e: Expr, known: dict, knowledge: Knowledge) -> Definition | None:  # type: ignore[type-arg]
+    """The latest definition that stands under a sum and is made of products and sums alone."""
+    summed = {t for n in walk(e) if isinstance(n, Sum) for t in _under(n)}
+    for definition in reversed(knowledge.definitions):
+        if definition.target in summed and definition.target in known:
+            return definition
+    return None
+
+
+def _under(node: Sum) -> set:  # type: ignore[type-arg]
+    """Tensors read with an index that the sum binds."""
+    from chalkgrad.expr.nodes import Access
+
+    bound = set(node.indices)
+    return {n.tensor for n in walk(node.body) if isinstance(n, Access) and free_indices(n) & bound}

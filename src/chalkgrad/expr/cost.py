@@ -1,0 +1,122 @@
+"""What evaluating an expression costs, in floating-point operations at nominal sizes.
+
+The engine compares forms of one result with it (substitute an adjoint or keep it? pull a factor
+out?). The exact count of emitted code, symbolic in the sizes, is `chalkgrad.emit.plan`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from fractions import Fraction
+
+from chalkgrad.expr.nodes import (
+    Access,
+    Add,
+    Apply,
+    Const,
+    Definition,
+    Expr,
+    Index,
+    Indicator,
+    Mul,
+    Partial,
+    Pow,
+    Reduce,
+    Size,
+    Sum,
+)
+from chalkgrad.expr.ops import canonical, children, free_indices, substitute
+
+COST_SIZE = 64.0
+"""Every symbolic size counts as this many."""
+
+FUNCTION_COST = 8.0
+"""An elementwise function counts as this many multiplications."""
+
+
+def elements(indices: Iterable[Index]) -> float:
+    """How many entries an array over these indices has, at nominal sizes."""
+    total = 1.0
+    for index in indices:
+        total *= index.range.size or COST_SIZE
+    return total
+
+
+def flops(definitions: Iterable[Definition]) -> float:
+    """Operations to evaluate all definitions, equal subexpressions once."""
+    seen: set[Expr] = set()
+    return sum(_cost(d.body, seen) for d in definitions)
+
+
+def expression_flops(e: Expr) -> float:
+    """Operations to evaluate one expression for all values of its free indices."""
+    return _cost(e, set())
+
+
+def _shape_key(e: Expr) -> Expr:
+    """The expression with its free indices named by place, so that e[i,j] and e[i,k] are one array."""
+    order: list[Index] = []
+    stack = [e]
+    free = free_indices(e)
+    while stack:
+        node = stack.pop()
+        if isinstance(node, Index) and node in free and node not in order:
+            order.append(node)
+        stack.extend(reversed(children(node)))
+    return canonical(substitute(e, {i: Index(f"@{n}", i.range) for n, i in enumerate(order)}))
+
+
+def _scatter(e: Expr) -> frozenset[Index]:
+    """Indices that an indicator 1(k == y[i]) in the term pins: the term touches one k, not all."""
+    factors = e.factors if isinstance(e, Mul) else (e,)
+    return frozenset(
+        f.left
+        for f in factors
+        if isinstance(f, Indicator)
+        and f.op == "=="
+        and isinstance(f.left, Index)
+        and not isinstance(f.right, Index)
+    )
+
+
+def _cost(e: Expr, seen: set[Expr]) -> float:
+    if isinstance(e, Const | Size | Index | Access):
+        return 0.0
+    key = _shape_key(e)
+    if key in seen:
+        return 0.0
+    seen.add(key)
+    inner = sum(_cost(k, seen) for k in children(e))
+    match e:
+        case Add(terms):
+            return inner + _pairwise([free_indices(t) - _scatter(t) for t in terms])
+        case Mul(factors):
+            pinned = _scatter(e)
+            real = [f for f in factors if not (isinstance(f, Indicator) and f.left in pinned)]
+            return inner + _pairwise([free_indices(f) - pinned for f in real])
+        case Pow(_, Const(Fraction(denominator=1))):
+            return inner + elements(free_indices(e))
+        case Pow() | Apply():
+            return inner + FUNCTION_COST * elements(free_indices(e))
+        case Indicator():
+            return inner + (0.0 if _scatter(e) else elements(free_indices(e)))
+        case Sum(_, Mul(factors) as body):
+            # A contraction: its products are part of the sum, not of an array of their own.
+            parts = sum(_cost(f, seen) for f in factors)
+            pinned = _scatter(body)
+            return parts + len(factors) * elements(free_indices(body) - pinned)
+        case Sum(_, body) | Reduce(_, _, body):
+            return inner + elements(free_indices(body))
+        case Partial():
+            return inner + elements(free_indices(e))
+    raise TypeError(f"no cost for the node {type(e).__name__}")
+
+
+def _pairwise(spaces: list[frozenset[Index]]) -> float:
+    """Combining operands two by two, the smallest first."""
+    spaces.sort(key=elements)
+    total, union = 0.0, spaces[0] if spaces else frozenset()
+    for space in spaces[1:]:
+        union |= space
+        total += elements(union)
+    return total

@@ -1,0 +1,138 @@
+"""Rules for sums and indicators: what Σ_j 1(j = k) does.
+
+Every rule here removes a bound index or an indicator, so applying them ends.
+
+    contract-indicator   Σ_j 1(j = e) f(j)  =  f(e)          j and e over the same range
+    sum-of-constant      Σ_j c              =  |J| c
+    indicator-equates    1(k = e) f(k)      =  1(k = e) f(e)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from chalkgrad.expr.nodes import Access, Expr, Index, Indicator
+from chalkgrad.expr.ops import flat_key, free_indices, substitute
+from chalkgrad.rules.polynomial import Monomial, Powers, monomial
+
+
+@dataclass(frozen=True, slots=True)
+class Collapse:
+    """One use of contract-indicator: the sum over `index` kept only index = `value`."""
+
+    index: Index
+    value: Expr
+
+    @property
+    def because(self) -> str:
+        from chalkgrad.expr.text import text
+
+        letter = self.index.name.split("#")[0]
+        return f"the indicator keeps only {letter} = {text(self.value).split('#')[0]}"
+
+
+def contract(m: Monomial) -> tuple[Monomial | None, list[Collapse]]:
+    """The monomial with every sum over an indicator collapsed; None where it is zero."""
+    used: list[Collapse] = []
+    current: Monomial | None = m
+    while current is not None:
+        found = _collapsible(current)
+        if found is None:
+            break
+        index, indicator, value = found
+        used.append(Collapse(index, value))
+        bound = tuple(i for i in current.bound if i is not index)
+        current = _substituted(current, indicator, {index: value}, bound, keep=False)
+    if current is not None:
+        current = _equate(current)
+    return current, used
+
+
+def _collapsible(m: Monomial) -> tuple[Index, Indicator, Expr] | None:
+    """A bound index that an indicator equates with an expression of its own range."""
+    for atom, power in m.powers:
+        if isinstance(atom, Indicator) and atom.op == "==" and power > 0:
+            for side, other in ((atom.left, atom.right), (atom.right, atom.left)):
+                if isinstance(side, Index) and side in m.bound and _within(side, other):
+                    return side, atom, other
+    return None
+
+
+def _within(index: Index, value: Expr) -> bool:
+    """Whether `value` always is one of the index's values, so that the sum meets it exactly once.
+
+    An index of the same range is. An integer tensor compared with an index holds labels of that
+    index's range: that is what declares it. An affine expression may fall outside and needs guards.
+    """
+    if index in free_indices(value):
+        return False
+    if isinstance(value, Index):
+        return value.range is index.range
+    return isinstance(value, Access) and value.tensor.dtype == "int"
+
+
+def _equate(m: Monomial) -> Monomial | None:
+    """Under 1(k = e) the other factors speak of e instead of k, which lets them cancel."""
+    current: Monomial | None = m
+    done: set[Expr] = set()
+    while current is not None:
+        pending = [
+            a
+            for a, p in current.powers
+            if isinstance(a, Indicator) and a.op == "==" and p > 0 and a not in done
+        ]
+        if not pending:
+            return current
+        indicator = pending[0]
+        done.add(indicator)
+        mapping = _direction(indicator)
+        if mapping:
+            current = _substituted(current, indicator, mapping, current.bound, keep=True)
+    return current
+
+
+def _direction(indicator: Indicator) -> dict[Index, Expr]:
+    """Which side of k = e to replace: an index by an expression; of two indices, the later one."""
+    left, right = indicator.left, indicator.right
+    if isinstance(left, Index) and isinstance(right, Index):
+        if left.range is not right.range:
+            return {}
+        first, last = sorted((left, right), key=flat_key)
+        assert isinstance(last, Index)
+        return {last: first}
+    for side, other in ((left, right), (right, left)):
+        if isinstance(side, Index) and _within(side, other):
+            return {side: other}
+    return {}
+
+
+def _substituted(
+    m: Monomial,
+    indicator: Indicator,
+    mapping: dict[Index, Expr],
+    bound: tuple[Index, ...],
+    keep: bool,
+) -> Monomial | None:
+    powers: Powers = {}
+    for atom, power in m.powers:
+        if atom is indicator:
+            if keep:
+                powers[atom] = Fraction(1)
+            continue
+        new = substitute(atom, mapping)
+        powers[new] = powers.get(new, Fraction(0)) + power
+    return monomial(m.coeff, bound, powers)
+
+
+def contract_all(poly: Sequence[Monomial]) -> tuple[list[Monomial], list[Collapse]]:
+    """`contract` on every monomial."""
+    result: list[Monomial] = []
+    used: list[Collapse] = []
+    for m in poly:
+        new, collapses = contract(m)
+        used.extend(collapses)
+        if new is not None:
+            result.append(new)
+    return result, used

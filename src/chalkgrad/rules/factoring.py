@@ -1,0 +1,113 @@
+"""Un-distribution: common factors pulled in front, γ s / N (N G − Σ G − x̂ Σ G x̂).
+
+Each step leaves fewer multiplications, so pulling out ends.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from fractions import Fraction
+from math import gcd, lcm
+
+from chalkgrad.expr.nodes import Add, Const, Expr, Mul, Pow, Size
+from chalkgrad.expr.ops import flat_key
+from chalkgrad.rules.polynomial import Powers, factors_of, term_order
+
+Term = tuple[Fraction, Powers]
+"""A rational coefficient and the factors of one written term, Σ included as atoms."""
+
+
+def undistribute(e: Expr) -> Expr:
+    """The sum `e` with factors that its terms share pulled out, greedily, most shared first."""
+    if not isinstance(e, Add):
+        return e
+    return _group([_term(t) for t in e.terms])
+
+
+def _term(e: Expr) -> Term:
+    coeff, powers = Fraction(1), {}
+    for f in factors_of(e):
+        match f:
+            case Const(Fraction() as value):
+                coeff *= value
+            case Pow(base, Const(Fraction() as power)):
+                powers[base] = powers.get(base, Fraction(0)) + power
+            case _:
+                powers[f] = powers.get(f, Fraction(0)) + 1
+    return coeff, {a: p for a, p in powers.items() if p != 0}
+
+
+def _group(terms: list[Term]) -> Expr:
+    """Terms as an expression: what all share in front, then groups that share the most."""
+    terms = [t for t in terms if t[0] != 0]
+    if not terms:
+        return Const(Fraction(0))
+    if len(terms) == 1:
+        return _write(*terms[0])
+    coeff, shared = _shared(terms)
+    rest = [_divide(t, coeff, shared) for t in terms]
+    inner = _partition(rest)
+    if not shared and coeff == 1:
+        return inner
+    return _write(coeff, shared, inner)
+
+
+def _shared(terms: Sequence[Term]) -> Term:
+    """The greatest common factor. A size that only some terms divide by is a common denominator."""
+    powers: Powers = {}
+    for atom in dict.fromkeys(a for _, p in terms for a in p):
+        exponents = [p.get(atom, Fraction(0)) for _, p in terms]
+        low, high = min(exponents), max(exponents)
+        if low > 0 or (low < 0 and isinstance(atom, Size)):
+            powers[atom] = low
+        elif high < 0:
+            powers[atom] = high
+    top, bottom = 0, 1
+    for c, _ in terms:
+        top, bottom = gcd(top, abs(c.numerator)), lcm(bottom, c.denominator)
+    coeff = Fraction(top, bottom)
+    negative = sum(1 for c, _ in terms if c < 0)
+    return (-coeff if negative == len(terms) else coeff), powers
+
+
+def _divide(term: Term, coeff: Fraction, by: Powers) -> Term:
+    powers = dict(term[1])
+    for atom, power in by.items():
+        powers[atom] = powers.get(atom, Fraction(0)) - power
+    return term[0] / coeff, {a: p for a, p in powers.items() if p != 0}
+
+
+def _partition(terms: list[Term]) -> Expr:
+    """Groups of at least two terms that share an atom are factored; the others stay as they are."""
+    counts = Counter(a for _, p in terms for a in p if p[a] > 0 and not isinstance(a, Size))
+    best = max(counts, key=lambda a: (counts[a], _reverse_key(a)), default=None)
+    if best is None or counts[best] < 2 or counts[best] == len(terms) and len(terms) < 2:
+        return _sum([_write(*t) for t in terms])
+    inside = [t for t in terms if t[1].get(best, Fraction(0)) > 0]
+    outside = [t for t in terms if t[1].get(best, Fraction(0)) <= 0]
+    if not outside:
+        return _sum([_write(*t) for t in terms])
+    grouped = _group(inside)
+    rest = _partition(outside)
+    parts = list(rest.terms) if isinstance(rest, Add) else [rest]
+    return _sum([grouped, *parts])
+
+
+def _reverse_key(e: Expr) -> tuple[tuple[int, float, str], ...]:
+    return tuple((-a, -b, c) for a, b, c in flat_key(e))
+
+
+def _sum(terms: list[Expr]) -> Expr:
+    terms.sort(key=term_order)
+    return terms[0] if len(terms) == 1 else Add(tuple(terms))
+
+
+def _write(coeff: Fraction, powers: Powers, inner: Expr | None = None) -> Expr:
+    factors: list[Expr] = [a if p == 1 else Pow(a, Const(p)) for a, p in powers.items()]
+    if inner is not None:
+        factors.append(inner)
+    factors.sort(key=flat_key)
+    if coeff != 1 or not factors:
+        factors.insert(0, Const(coeff))
+    return factors[0] if len(factors) == 1 else Mul(tuple(factors))
