@@ -1,0 +1,201 @@
+"""The emitted NumPy text, imported and callable, with arguments checked at the door."""
+
+from __future__ import annotations
+
+import linecache
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from chalkgrad.derivation import Backward
+from chalkgrad.emit.bounds import label_ranges
+from chalkgrad.emit.dialects import DIALECTS
+from chalkgrad.emit.names import identifier
+from chalkgrad.emit.numpy_code import module
+from chalkgrad.emit.plan import plan
+from chalkgrad.errors import DataError, ShapeError, suggestion
+from chalkgrad.expr.nodes import Program, Range, Tensor
+
+ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth")
+
+
+@dataclass(frozen=True, slots=True)
+class Ops:
+    """A forward and a backward function made from one formula.
+
+    Attributes:
+        name: The layer's name.
+        source: The text that was compiled.
+        raw_forward, raw_backward: The functions of that text, unchecked, for a training loop.
+
+    Example:
+        >>> ops = compile_numpy(program, backward)        # doctest: +SKIP
+        >>> f, cache = ops.forward(x, W, b)               # doctest: +SKIP
+        >>> dx, dW, db = ops.backward(df, cache)          # doctest: +SKIP
+    """
+
+    name: str
+    source: str
+    raw_forward: Callable[..., Any]
+    raw_backward: Callable[..., tuple[Any, ...]]
+    program: Program = field(repr=False)
+    labels: dict[Tensor, tuple[Range, ...]] = field(repr=False)
+
+    def forward(self, *inputs: Any, **parameters: Any) -> Any:
+        """The output (a tuple of several) and the cache for `backward`.
+
+        Raises:
+            ShapeError: The number of inputs, their axes or their sizes do not fit.
+            DataError: An element type or a label that the formula cannot take.
+        """
+        tensors = self.program.inputs
+        if len(inputs) != len(tensors):
+            wanted = ", ".join(t.name for t in tensors)
+            raise ShapeError(
+                f"{self.name} takes {len(tensors)} inputs ({wanted}), but {len(inputs)} were given",
+                hint="Keyword parameters are given by name.",
+            )
+        arrays = [_array(t, value) for t, value in zip(tensors, inputs, strict=True)]
+        sizes = _sizes(tensors, arrays)
+        for t, a in zip(tensors, arrays, strict=True):
+            for r in self.labels.get(t, ()):
+                if r in sizes or r.size is not None:
+                    _check_labels(t, a, r, sizes.get(r) or r.size or 0)
+        return self.raw_forward(*arrays, **self._parameters(parameters))
+
+    def backward(self, *arguments: Any) -> tuple[Any, ...]:
+        """The gradient of each input, in order, from the derivative by each output and the cache.
+
+        Raises:
+            ShapeError: The number of arguments, or a derivative's axes, do not fit.
+        """
+        outputs = self.program.outputs
+        if len(arguments) != len(outputs) + 1:
+            wanted = ", ".join([*(f"d{t.name}" for t in outputs), "cache"])
+            raise ShapeError(
+                f"{self.name}'s backward takes ({wanted}), but {len(arguments)} arguments were given"
+            )
+        *upstream, cache = arguments
+        given = [_upstream(t, value) for t, value in zip(outputs, upstream, strict=True)]
+        tensors = [t for t in outputs if t.axes]
+        _sizes(tensors, [a for a in given if isinstance(a, np.ndarray)], prefix="d")
+        return self.raw_backward(*given, cache)
+
+    def _parameters(self, given: dict[str, Any]) -> dict[str, float]:
+        names = {t.name: identifier(t.name) for t, _ in self.program.parameters}
+        for name in given:
+            if name not in names:
+                known = ", ".join(names) or "none"
+                raise ShapeError(
+                    f"{self.name} has no parameter '{name}'.{suggestion(name, list(names))}",
+                    hint=f"Parameters: {known}.",
+                )
+        try:
+            return {names[name]: float(value) for name, value in given.items()}
+        except (TypeError, ValueError):
+            raise DataError(f"a parameter of {self.name} must be a number: {given}") from None
+
+
+def compile_numpy(program: Program, backward: Backward, name: str | None = None) -> Ops:
+    """The NumPy code of a program and its backward, as callable functions.
+
+    `inspect.getsource` and tracebacks show the emitted text.
+
+    Raises:
+        UnsupportedError: When a construct has no NumPy code.
+        DerivationError: When the backward does not define what it should.
+    """
+    p = plan(program, backward)
+    name = identifier(name or program.name)
+    text = module(p, DIALECTS["numpy"], name)
+    filename = f"<chalkgrad {name}>"
+    number = 1
+    while filename in linecache.cache and linecache.getlines(filename) != text.splitlines(keepends=True):
+        number += 1
+        filename = f"<chalkgrad {name} {number}>"
+    # A cache entry whose modification time is None is never checked against the disk.
+    linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
+    made = ModuleType(f"chalkgrad_{name}")
+    made.__file__ = filename
+    exec(compile(text, filename, "exec"), made.__dict__)
+    forward, backward_function = getattr(made, f"{name}_forward"), getattr(made, f"{name}_backward")
+    return Ops(name, text, forward, backward_function, program, label_ranges(program))
+
+
+# --- checks -----------------------------------------------------------------------------------------
+
+
+def _array(t: Tensor, value: Any) -> npt.NDArray[Any]:
+    """The argument as an array of the declared element type."""
+    a = np.asarray(value)
+    if a.dtype.kind not in "fiub":
+        raise DataError(
+            f"{t.name} has the element type {a.dtype}, but numbers are needed",
+            hint="Convert it first, for example with np.asarray(..., dtype=float).",
+        )
+    if t.dtype == "int":
+        if a.dtype.kind not in "iu":
+            raise DataError(
+                f"{t.name} holds integers, but its element type is {a.dtype}",
+                hint=f"Pass {t.name}.astype(int) if its values are whole numbers.",
+            )
+        return a
+    if t.dtype == "bool":
+        if a.dtype.kind != "b":
+            raise DataError(
+                f"{t.name} is a mask, but its element type is {a.dtype}", hint=f"Pass {t.name}.astype(bool)."
+            )
+        return a
+    return a if a.dtype.kind == "f" else a.astype(float)
+
+
+def _sizes(
+    tensors: Sequence[Tensor], arrays: Sequence[npt.NDArray[Any]], prefix: str = ""
+) -> dict[Range, int]:
+    """The size of every range; each must be the same wherever it occurs."""
+    found: dict[Range, tuple[int, str]] = {}
+    for t, a in zip(tensors, arrays, strict=True):
+        name = prefix + t.name
+        if a.ndim != len(t.axes):
+            axes = ", ".join(r.name for r in t.axes)
+            raise ShapeError(
+                f"{name} has {a.ndim} axes, {a.shape}, but {len(t.axes)} are needed: ({axes})",
+            )
+        for place, (r, size) in enumerate(zip(t.axes, a.shape, strict=True)):
+            where = f"{name}'s {ORDINALS[place] if place < len(ORDINALS) else f'{place + 1}th'} axis"
+            if r.size is not None and size != r.size:
+                raise ShapeError(f"{where} is {r.name} = {size}, but the formula needs {r.size}")
+            if r in found and found[r][0] != size:
+                before, there = found[r]
+                raise ShapeError(f"{where} is {r.name} = {size}, but {there} is {r.name} = {before}")
+            found.setdefault(r, (size, where))
+    return {r: size for r, (size, _) in found.items()}
+
+
+def _check_labels(t: Tensor, a: npt.NDArray[Any], of: Range, size: int) -> None:
+    """Every label must be one of 0 ... size - 1; a negative one would silently count from the end."""
+    wrong = (a < 0) | (a >= size)
+    if not wrong.any():
+        return
+    place = tuple(int(n) for n in np.argwhere(wrong)[0])
+    where = f"{t.name}[{', '.join(map(str, place))}]" if place else t.name
+    raise DataError(
+        f"label out of range: {where} is {int(a[place])}, but {of.name} = {size} allows 0 to {size - 1}",
+        hint=f"{int(wrong.sum())} of {a.size} values are out of range." if a.size > 1 else "",
+    )
+
+
+def _upstream(t: Tensor, value: Any) -> Any:
+    """The derivative by one output: an array, or a Python number for a scalar."""
+    a = np.asarray(value)
+    if a.dtype.kind not in "fiub":
+        raise DataError(f"d{t.name} has the element type {a.dtype}, but numbers are needed")
+    if t.axes:
+        return a if a.dtype.kind == "f" else a.astype(float)
+    if a.ndim:
+        raise ShapeError(f"{t.name} is a scalar, so d{t.name} must be one too, but its shape is {a.shape}")
+    return float(a)

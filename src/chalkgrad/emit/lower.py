@@ -1,0 +1,358 @@
+"""Lower an expression of index notation to arrays: where the layout is chosen and sums of products
+become matrix products."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
+
+from chalkgrad.emit.arrays import (
+    Array,
+    Axes,
+    Call,
+    Cast,
+    Compare,
+    Gather,
+    Load,
+    Number,
+    Positions,
+    Power,
+    Product,
+    ReduceAxes,
+    SizeOf,
+    Spread,
+    Terms,
+    kind,
+)
+from chalkgrad.emit.contract import group_factors, multiply
+from chalkgrad.errors import UnsupportedError
+from chalkgrad.expr.letters import fresh_index
+from chalkgrad.expr.nodes import (
+    Access,
+    Add,
+    Apply,
+    Const,
+    Expr,
+    Index,
+    Indicator,
+    Mul,
+    Pow,
+    Reduce,
+    Size,
+    Sum,
+)
+from chalkgrad.expr.ops import free_indices, index_names, substitute, walk
+from chalkgrad.expr.text import number
+
+
+def lower_to(e: Expr, indices: Axes) -> Array:
+    """The array of `e` over exactly these axes, in this order (repeated where `e` lacks one)."""
+    value = lower(e, indices)
+    return value if set(value.axes) == set(indices) else Spread(value, indices)
+
+
+def lower(e: Expr, order: Axes = ()) -> Array:
+    """The array of `e` over its free indices, in this order where it says one.
+
+    Raises:
+        UnsupportedError: For a construct without a spelling, named in the message.
+    """
+    match e:
+        case Const(value):
+            return Number(value)
+        case Size(of):
+            return SizeOf(of) if of.size is None else Number(Fraction(of.size))
+        case Index():
+            return Positions(e, (e,))
+        case Access():
+            return _access(e, order)
+        case Indicator(op, left, right):
+            return Compare(op, lower(left, order), lower(right, order), layout(e, order))
+        case Apply(fn, args):
+            values = [lower(a, order) for a in args]
+            values[fn == "where" :] = [as_float(v) for v in values[fn == "where" :]]
+            return Call(fn, tuple(values), layout(e, order))
+        case Add():
+            return _terms(e, order)
+        case Mul():
+            return _product(factors_of(e), order)
+        case Pow():
+            return _power(e, order)
+        case Sum():
+            return _sum(e, order)
+        case Reduce():
+            return _reduce(e)
+    raise UnsupportedError(
+        f"no array code for {type(e).__name__} in {e}",
+        hint="Emit a finished derivation: local derivatives must have been worked out.",
+    )
+
+
+def layout(e: Expr, order: Axes) -> Axes:
+    """The axes of `e`: in `order` where it names them all, else as the accesses inside store them."""
+    free = free_indices(e)
+    if free <= set(order):
+        return tuple(i for i in order if i in free)
+    stored = sorted(
+        (
+            tuple(i for i in dict.fromkeys(a.indices) if isinstance(i, Index) and i in free)
+            for a in accesses(e)
+        ),
+        key=len,
+        reverse=True,
+    )
+    found = dict.fromkeys(i for axes in stored for i in axes)
+    rest = sorted(free - set(found), key=lambda i: (order.index(i) if i in order else len(order), i.name))
+    return (*found, *rest)
+
+
+def accesses(e: Expr) -> Iterable[Access]:
+    """Every tensor access in the expression."""
+    return (a for a in walk(e) if isinstance(a, Access))
+
+
+def as_float(a: Array) -> Array:
+    """Integers and booleans cast, everything else unchanged."""
+    return Cast(a, a.axes) if kind(a) in ("int", "bool") else a
+
+
+def factors_of(e: Expr) -> list[Expr]:
+    """The factors of a product, nested products flattened; any other expression is its own factor."""
+    if isinstance(e, Mul):
+        return [f for part in e.factors for f in factors_of(part)]
+    return [e]
+
+
+def terms_of(e: Expr) -> list[Expr]:
+    """The terms of a sum, nested sums flattened; any other expression is its own term."""
+    if isinstance(e, Add):
+        return [t for part in e.terms for t in terms_of(part)]
+    return [e]
+
+
+# --- accesses ---------------------------------------------------------------------------------------
+
+
+def _access(e: Access, order: Axes) -> Array:
+    """A whole array where the subscripts are distinct indices, else a gather."""
+    plain = [i for i in e.indices if isinstance(i, Index)]
+    if len(plain) == len(e.indices) and len(set(plain)) == len(plain):
+        return Load(e.tensor, tuple(plain))
+    computed = [i for i in e.indices if not isinstance(i, Index)]
+    for c in computed:
+        if not isinstance(c, Access | Const):
+            raise UnsupportedError(
+                f"the affine index {c} in {e} has no array code yet",
+                hint="Plain indices, constants and gathers such as p[i,y[i]] are supported.",
+            )
+    used = frozenset().union(*map(free_indices, computed)) | {i for i in plain if plain.count(i) > 1}
+    return _gather(e, used, order)
+
+
+def _gather(e: Access, used: frozenset[Index], order: Axes) -> Array:
+    """Advanced indexing: subscripts that are computed, or needed beside them, are integer arrays."""
+    advanced = [not isinstance(i, Index) or i in used for i in e.indices]
+    shared = tuple(i for i in order if i in used)
+    shared += tuple(sorted(used - set(shared), key=lambda i: i.name))
+    subscripts = tuple(lower(i, shared) if a else None for i, a in zip(e.indices, advanced, strict=True))
+    whole = [i for i, a in zip(e.indices, advanced, strict=True) if not a and isinstance(i, Index)]
+    first, last = advanced.index(True), len(advanced) - advanced[::-1].index(True)
+    if all(advanced[first:last]):
+        axes = (*whole[:first], *shared, *whole[first:])
+    else:  # NumPy moves the shared axes to the front when the integer arrays are not side by side
+        axes = (*shared, *whole)
+    return Gather(e.tensor, subscripts, shared, axes)
+
+
+# --- arithmetic -------------------------------------------------------------------------------------
+
+
+def _terms(e: Add, order: Axes) -> Array:
+    axes = layout(e, order)
+    pairs = [_signed(lower(t, axes)) for t in terms_of(e)]
+    if not pairs:
+        return Number(Fraction(0))
+    kinds = {kind(a) for _, a in pairs}
+    if "float" in kinds:
+        pairs = [(n, as_float(a) if kind(a) == "int" else a) for n, a in pairs]
+        pairs.sort(key=lambda p: kind(p[1]) == "bool")  # True + True is True: a number must come first
+    else:
+        pairs = [(n, as_float(a)) for n, a in pairs]
+    if pairs[0][0]:  # write b - a, not -a + b
+        lead = next((p for p in pairs if not p[0] and kind(p[1]) != "bool"), None)
+        if lead is not None:
+            pairs.remove(lead)
+            pairs.insert(0, lead)
+    if len(pairs) == 1 and not pairs[0][0]:
+        return pairs[0][1]
+    return Terms(tuple(pairs), axes)
+
+
+def _signed(a: Array) -> tuple[bool, Array]:
+    """A term's sign and the term without it."""
+    match a:
+        case Product(True, above, below, axes):
+            rest = above[0] if len(above) == 1 and not below else Product(False, above, below, axes)
+            return True, rest
+        case Number(value) if value < 0:
+            return True, Number(-value)
+    return False, a
+
+
+def _power(e: Pow, order: Axes) -> Array:
+    match e.exponent:
+        case Const(Fraction() as value) if value < 0:
+            return _product([e], order)
+    base, exponent = as_float(lower(e.base, order)), as_float(lower(e.exponent, order))
+    if isinstance(exponent, Number) and exponent.value == 1:
+        return base
+    return Power(base, exponent, layout(e, order))
+
+
+def _product(factors: Sequence[Expr], order: Axes, extra: Sequence[Array] = ()) -> Array:
+    """A product of factors (and of arrays already lowered): constants folded, divisors below."""
+    axes = layout(Mul(tuple(factors)), order)
+    for a in extra:
+        axes = (*axes, *(i for i in a.axes if i not in axes))
+    if set(axes) <= set(order):
+        axes = tuple(i for i in order if i in axes)
+    constant, above, below = Fraction(1), [], []
+    for f in factors:
+        match f:
+            case Const(Fraction() as value):
+                constant *= value
+            case Pow(base, Const(Fraction() as power)) if power < 0:
+                below.append(lower(base if power == -1 else Pow(base, Const(-power)), axes))
+            case _:
+                above.append(lower(f, axes))
+    above.extend(extra)
+    above, below, constant = _flat(above, below, constant)
+    return _assemble(constant, above, below, axes)
+
+
+def _flat(
+    above: list[Array], below: list[Array], constant: Fraction
+) -> tuple[list[Array], list[Array], Fraction]:
+    """Scalar factors of nested products pulled out; other nested products stay grouped."""
+    flat: list[Array] = []
+    for a in above:
+        if isinstance(a, Product):
+            constant = -constant if a.negative else constant
+            flat.extend(a.above)
+            below = [*below, *a.below]
+        elif isinstance(a, Number) and isinstance(a.value, Fraction):
+            constant *= a.value
+        else:
+            flat.append(a)
+    kept: list[Array] = []
+    for b in below:
+        if isinstance(b, Number) and isinstance(b.value, Fraction) and b.value:
+            constant /= b.value
+        else:
+            kept.append(as_float(b))
+    return flat, kept, constant
+
+
+def _assemble(constant: Fraction, above: list[Array], below: list[Array], axes: Axes) -> Array:
+    """Order the factors so that precision is kept: Python numbers, then arrays, then masks."""
+    if constant == 0:
+        return Number(Fraction(0))
+    size = abs(constant)
+    numerator, denominator = (size, Fraction(1))
+    if "/" in number(size) and not _decimal(size):
+        numerator, denominator = Fraction(size.numerator), Fraction(size.denominator)
+    if numerator != 1:
+        above = [Number(numerator), *above]
+    if denominator != 1:
+        below = [*below, Number(denominator)]
+    kinds = [kind(a) for a in above]
+    below_float = any(kind(b) == "float" for b in below)
+    if "float" in kinds:
+        above = [as_float(a) if kind(a) == "int" else a for a in above]
+    elif not (set(kinds) == {"bool"} and not below and constant > 0):
+        above = [a if kind(a) == "bool" and below_float and len(above) == 1 else as_float(a) for a in above]
+    rank = {"host": 0, "float": 1, "bool": 2}
+    above.sort(key=lambda a: rank.get(kind(a), 1))
+    if len(above) == 1 and not below and constant > 0:
+        return above[0]
+    if not above and not below:
+        return Number(constant)
+    return Product(constant < 0, tuple(above), tuple(below), axes)
+
+
+def _decimal(value: Fraction) -> bool:
+    """Whether a fraction prints exactly as a short decimal."""
+    written = repr(float(value))
+    return len(written) <= 8 and Fraction(written) == value
+
+
+# --- binders ----------------------------------------------------------------------------------------
+
+
+def _reduce(e: Reduce) -> Array:
+    over = tuple(i for i in e.indices if i in free_indices(e.body))
+    unused = [i for i in e.indices if i not in over]
+    value = as_float(lower(e.body, layout(e.body, ())))
+    if over:
+        axes = tuple(i for i in value.axes if i not in over)
+        value = ReduceAxes(e.op, over, value, axes)
+    if e.op == "prod" and unused:  # a factor that does not depend on the index, once per value of it
+        sizes = _product([Size(i.range) for i in unused], ())
+        value = Power(value, sizes, value.axes)
+    return value
+
+
+def flat_sum(e: Sum, taken: set[str]) -> tuple[Axes, Expr]:
+    """Directly nested sums as one, and no bound index called like a name in `taken`."""
+    indices: list[Index] = []
+    body: Expr = e
+    names = set(taken) | set(index_names(e))
+    while isinstance(body, Sum):
+        mapping: dict[Index, Expr] = {}
+        for index in body.indices:
+            new = index
+            if index.name in taken or index in indices:
+                new = fresh_index(index.range, names)
+                names.add(new.name)
+                mapping[index] = new
+            indices.append(new)
+        body = substitute(body.body, mapping)
+    return tuple(indices), body
+
+
+def solve_indicators(summed: Axes, factors: list[Expr]) -> tuple[Axes, list[Expr]]:
+    """Σ_k 1(k = e) g(k) is g(e): each equation for a summed index is used up."""
+    for f in factors:
+        if not isinstance(f, Indicator) or f.op != "==":
+            continue
+        for index, other in ((f.left, f.right), (f.right, f.left)):
+            if isinstance(index, Index) and index in summed and _fits(index, other):
+                rest = [substitute(g, {index: other}) for g in factors if g is not f]
+                return solve_indicators(tuple(i for i in summed if i is not index), rest)
+    return summed, factors
+
+
+def _fits(index: Index, other: Expr) -> bool:
+    """Whether `other` is always a value of the index: another index of its range, or a label."""
+    if isinstance(other, Index):
+        return other is not index and other.range is index.range
+    return isinstance(other, Access) and other.tensor.dtype == "int" and index not in free_indices(other)
+
+
+def _sum(e: Sum, order: Axes) -> Array:
+    """Σ of a product: equations solved, what does not depend on the sum hoisted, the rest contracted."""
+    outer_names = {i.name for i in free_indices(e)} | {i.name for i in order}
+    summed, body = flat_sum(e, outer_names)
+    summed, factors = solve_indicators(summed, factors_of(body))
+    factors = [f for g in factors for f in factors_of(g)]
+    inner = [f for f in factors if free_indices(f) & set(summed)]
+    outer = [f for f in factors if not free_indices(f) & set(summed)]
+    reached = frozenset().union(*map(free_indices, inner)) if inner else frozenset()
+    outer += [Size(i.range) for i in summed if i not in reached]
+    summed = tuple(i for i in summed if i in reached)
+    if not summed:
+        return _product(outer, order)
+    summed, groups = group_factors(summed, inner)
+    operands = [_product(g, layout(Mul(tuple(g)), ())) for g in groups]
+    value = multiply(summed, operands, order)
+    return _product(outer, order, (value,)) if outer else value

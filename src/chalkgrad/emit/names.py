@@ -1,0 +1,55 @@
+"""Identifiers of the emitted code: the user's own names, made legal and kept apart."""
+
+from __future__ import annotations
+
+import builtins
+import keyword
+import unicodedata
+from collections.abc import Iterable
+
+from chalkgrad.expr.nodes import Range, Tensor
+
+RESERVED = frozenset({"np", "torch", "jnp", "jax", "math", "special", "cache"})
+
+
+def identifier(name: str) -> str:
+    """A legal Python name for `name`: itself where it is one and hides nothing."""
+    name = name.replace("′", "_prime").replace("'", "_prime").replace("*", "_star")
+    legal = "".join(c if ("_" + c).isidentifier() else "_" for c in unicodedata.normalize("NFKC", name))
+    if not legal.isidentifier():
+        legal = "_" + legal
+    if keyword.iskeyword(legal) or legal in RESERVED or hasattr(builtins, legal):
+        return legal + "_"
+    return legal
+
+
+class Names:
+    """A Python name for every tensor and range, each given once and never shared."""
+
+    def __init__(self, tensors: Iterable[Tensor], ranges: Iterable[Range]) -> None:
+        self._taken: set[str] = set()
+        self._of: dict[Tensor | Range, str] = {}
+        for t in tensors:
+            self._give(t, identifier(t.name if t.role != "adjoint" else f"d{t.name}"))
+        for r in ranges:
+            self._give(r, identifier(r.name))
+
+    def _give(self, thing: Tensor | Range, name: str) -> None:
+        while name in self._taken:
+            name += "_"
+        self._taken.add(name)
+        self._of[thing] = name
+
+    def of(self, thing: Tensor | Range) -> str:
+        """The name of a tensor or range; tensors met later get one as they come."""
+        if thing not in self._of:
+            prefix = "d" if isinstance(thing, Tensor) and thing.role == "adjoint" else ""
+            self._give(thing, identifier(prefix + thing.name))
+        return self._of[thing]
+
+    def fresh(self, name: str) -> str:
+        """An unused name."""
+        while name in self._taken:
+            name += "_"
+        self._taken.add(name)
+        return name

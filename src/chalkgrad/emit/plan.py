@@ -1,0 +1,180 @@
+"""A program and its backward as straight-line array code: what is computed, in which order, and
+which forward values the backward needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from chalkgrad.derivation import Backward
+from chalkgrad.emit.arrays import Array, Positions, SizeOf, Spread, Statement, Zeros, arrays_of, parts
+from chalkgrad.emit.share import share
+from chalkgrad.emit.statements import statements
+from chalkgrad.errors import DerivationError
+from chalkgrad.expr.nodes import Access, Add, Const, Definition, Expr, Mul, Program, Range, Sum, Tensor
+from chalkgrad.expr.ops import tensors_in
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One definition, the statements that compute it, and the equation shown beside them."""
+
+    definition: Definition
+    statements: tuple[Statement, ...]
+    shown: Definition
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything that a dialect needs to write the forward and the backward function.
+
+    Attributes:
+        program: The forward pass.
+        forward, backward: The live definitions with their statements, in order.
+        saved: What the forward hands to the backward: inputs, parameters, then values.
+        upstream: The derivative by each output, the backward's arguments.
+        gradients: The derivative by each input in order, None where there is none.
+    """
+
+    program: Program
+    forward: tuple[Line, ...]
+    backward: tuple[Line, ...]
+    saved: tuple[Tensor, ...]
+    upstream: tuple[Tensor, ...]
+    gradients: tuple[Tensor | None, ...]
+
+
+def plan(program: Program, backward: Backward) -> Plan:
+    """The array code of a program and its backward.
+
+    Raises:
+        DerivationError: When a wanted gradient is not defined, or a value is read that nothing gives.
+        UnsupportedError: When a construct has no array code.
+    """
+    wanted = tuple(backward.wanted)
+    adjoints = _live(_adjoint_definitions(program, backward), wanted)
+    upstream = tuple(t.adjoint for t in program.outputs)
+    _check(adjoints, wanted, program, upstream)
+    derived = {d.target: d for d in backward.definitions}
+    lines = tuple(Line(d, statements(d, own=d.target in wanted), derived.get(d.target, d)) for d in adjoints)
+    kept = _saved(program, lines, upstream)
+    values = _live(share(program.definitions, program.outputs + kept), (*program.outputs, *kept))
+    forward = tuple(Line(d, statements(d, own=d.target in program.outputs), d) for d in values)
+    gradients = tuple(t.adjoint if t.adjoint in wanted else None for t in program.inputs)
+    return Plan(program, forward, lines, kept, upstream, gradients)
+
+
+def saved(program: Program, backward: Backward) -> tuple[Tensor, ...]:
+    """The inputs, parameters and forward values that the backward's code reads, and nothing else."""
+    return plan(program, backward).saved
+
+
+def _adjoint_definitions(program: Program, backward: Backward) -> tuple[Definition, ...]:
+    """The backward's definitions, linear in the upstream gradient, common parts shared."""
+    upstream = {t.adjoint for t in program.outputs}
+    definitions = tuple(d for d in backward.definitions if not _given(d, upstream))
+    if len(program.outputs) == 1 and not program.outputs[0].axes:
+        definitions = _scaled(definitions, program.outputs[0].adjoint)
+    return share(definitions, backward.wanted)
+
+
+def _given(d: Definition, upstream: set[Tensor]) -> bool:
+    """Whether the line only says dL/dL = 1, which the caller of the backward gives."""
+    return d.target in upstream and isinstance(d.body, Const) and d.body.value == 1
+
+
+def _scaled(definitions: Sequence[Definition], given: Tensor) -> tuple[Definition, ...]:
+    """Terms without any derivative stand for dL/dL = 1 times themselves: write that factor.
+
+    A derivation of a scalar loss sets dL/dL = 1; the code takes it as an argument, so that a loss
+    inside a larger computation gets the right gradient too.
+    """
+    if any(given in tensors_in(d.body) for d in definitions):
+        return tuple(definitions)
+    linear = {given}
+    result = []
+    for d in definitions:
+        body = d.body
+        if d.target.role == "adjoint":
+            body = _times(body, Access(given, ()), linear)
+        if tensors_in(body) & linear:
+            linear.add(d.target)
+        result.append(Definition(d.target, d.indices, body))
+    return tuple(result)
+
+
+def _times(e: Expr, factor: Expr, linear: set[Tensor]) -> Expr:
+    """`e` with `factor` in each term that reads nothing of `linear`."""
+    if not tensors_in(e) & linear:
+        if isinstance(e, Const) and e.value == 0:
+            return e
+        return Mul((factor, *(e.factors if isinstance(e, Mul) else (e,))))
+    match e:
+        case Add(terms):
+            return Add(tuple(_times(t, factor, linear) for t in terms))
+        case Mul(factors):
+            return Mul(tuple(_times(f, factor, linear) if tensors_in(f) & linear else f for f in factors))
+        case Sum(indices, body):
+            return Sum(indices, _times(body, factor, linear))
+    return e
+
+
+def _live(definitions: Sequence[Definition], wanted: Iterable[Tensor]) -> tuple[Definition, ...]:
+    """The definitions that the wanted values depend on, in order."""
+    needed = set(wanted)
+    kept = []
+    for d in reversed(definitions):
+        if d.target in needed:
+            kept.append(d)
+            needed |= tensors_in(d.body)
+    return tuple(reversed(kept))
+
+
+def _check(
+    definitions: Sequence[Definition], wanted: Sequence[Tensor], program: Program, upstream: Sequence[Tensor]
+) -> None:
+    known = {*program.tensors(), *upstream}
+    for d in definitions:
+        unknown = sorted(str(t) for t in tensors_in(d.body) - known)
+        if unknown:
+            raise DerivationError(f"{d} reads {unknown[0]}, which nothing before it defines")
+        known.add(d.target)
+    for t in wanted:
+        if t not in known:
+            raise DerivationError(f"the backward does not define {t!r}, which was asked for")
+
+
+def _saved(program: Program, lines: Sequence[Line], upstream: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """Tensors of the forward that the backward reads, and an input for each size it cannot see."""
+    own = {line.definition.target for line in lines}
+    read = frozenset().union(*(tensors_in(line.definition.body) for line in lines)) - own
+    chosen = [t for t in program.tensors() if t in read]
+    for missing in _sizes(lines):
+        if any(missing in t.axes for t in (*chosen, *upstream)):
+            continue
+        holders = [t for t in program.inputs if missing in t.axes]
+        if not holders:
+            raise DerivationError(f"the size of {missing} cannot be read off any input of {program.name}")
+        chosen.append(min(holders, key=lambda t: len(t.axes)))
+    return tuple(t for t in program.tensors() if t in chosen)
+
+
+def _sizes(lines: Sequence[Line]) -> tuple[Range, ...]:
+    """The symbolic ranges whose sizes the statements may name."""
+    found: dict[Range, None] = {}
+    for line in lines:
+        for s in line.statements:
+            if isinstance(s, Zeros):
+                found.update(dict.fromkeys(i.range for i in s.axes))
+            stack: list[Array] = list(arrays_of(s))
+            while stack:
+                a = stack.pop()
+                stack.extend(parts(a))
+                match a:
+                    case SizeOf(of):
+                        found[of] = None
+                    case Positions(index, _):
+                        found[index.range] = None
+                    case Spread(_, axes):
+                        found.update(dict.fromkeys(i.range for i in axes))
+    return tuple(r for r in found if r.size is None)
