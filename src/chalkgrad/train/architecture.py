@@ -40,9 +40,8 @@ def scores_formula(layers: int, activation: str) -> str:
     below, source = "d", "x"
     for layer in range(1, layers + 1):
         unit = "k" if layer == layers else f"h{layer}"
-        lines.append(
-            f"f{layer}[i,{unit}] = sum({below}, {source}[i,{below}] * W{layer}[{below},{unit}]) + b{layer}[{unit}]"
-        )
+        product = f"{source}[i,{below}] * W{layer}[{below},{unit}]"
+        lines.append(f"f{layer}[i,{unit}] = sum({below}, {product}) + b{layer}[{unit}]")
         if layer < layers:
             lines.append(f"a{layer}[i,{unit}] = {activation}(f{layer}[i,{unit}])")
         below, source = unit, f"a{layer}"

@@ -90,8 +90,9 @@ def has_checkpoint(folder: str | PathLike[str]) -> bool:
 
 
 def _read_record(path: Path) -> dict[str, Any]:
+    text = _read(path)
     try:
-        body = json.loads(_read(path).decode())
+        body = json.loads(text.decode())
     except ValueError:  # both bad UTF-8 and bad JSON
         raise _damaged(path) from None
     if not isinstance(body, dict) or body.get("format") != FORMAT:

@@ -44,7 +44,7 @@ class Standardiser:
 
     def apply(self, x: Floats) -> Floats:
         """The standardised rows, in the same shape."""
-        return (x - self.mean) / self.scale  # type: ignore[no-any-return]
+        return (x - self.mean) / self.scale
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,10 +74,11 @@ class Dataset:
     def __post_init__(self) -> None:
         if self.x.ndim != 2 or self.y.shape != self.x.shape[:1]:
             raise ShapeError(
-                f"The features must be (N, D) and the labels (N,); got {self.x.shape} and {self.y.shape}."
+                f"Features must be (N, D) and labels (N,); got {self.x.shape} and {self.y.shape}."
             )
         if len(self.features) != self.x.shape[1]:
-            raise ShapeError(f"There are {self.x.shape[1]} features and {len(self.features)} names for them.")
+            count = len(self.features)
+            raise ShapeError(f"There are {self.x.shape[1]} features and {count} names for them.")
         self._check_values()
 
     def _check_values(self) -> None:
@@ -115,7 +116,9 @@ def check_labels(y: NDArray[Any], classes: int) -> None:
         DataError: On other types, or naming the first row whose label is out of range.
     """
     if not np.issubdtype(y.dtype, np.integer):
-        raise DataError(f"Labels must be integers, not {y.dtype}.", hint="Use y.astype(int) if they are whole.")
+        raise DataError(
+            f"Labels must be integers, not {y.dtype}.", hint="Use y.astype(int) if they are whole."
+        )
     outside = np.flatnonzero((y < 0) | (y >= classes))
     if len(outside):
         row = int(outside[0])
@@ -230,7 +233,9 @@ def _bad_cell(table: Table, row: int, column: int) -> DataError:
     if as_number(cell) is not None:
         return DataError(f"{place}: {cell} is not a finite number.", hint="Correct it or remove the row.")
     if as_number(cell.replace(",", ".", 1)) is not None:
-        return DataError(f"{place}: '{cell}' has a decimal comma.", hint="Write numbers with a decimal point.")
+        return DataError(
+            f"{place}: '{cell}' has a decimal comma.", hint="Write numbers with a decimal point."
+        )
     return DataError(
         f"{place}: '{cell}' is text, and features must be numbers.",
         hint=f"Encode '{name}' as numbers, leave it out (ignore '{name}'), or make it the target.",

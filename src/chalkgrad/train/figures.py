@@ -18,7 +18,8 @@ TRAIN, VALIDATION, FAINT = "#1f5fa8", "#c8501e", "#a9c4e4"
 STYLE = {
     "font.size": 11,
     "axes.titlesize": 12,
-    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.titlecolor": "#444444",
     "axes.edgecolor": "#888888",
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -52,7 +53,8 @@ def draw_history(history: History, path: str | PathLike[str], title: str = "Trai
         left, right = figure.subplots(1, 2)
         _draw_loss(left, history)
         _draw_accuracy(right, history)
-        figure.suptitle(title, fontsize=14, fontweight="bold", x=0.01, ha="left")
+        figure.suptitle(title, fontsize=14, fontweight="bold", x=0.012, ha="left")
+        figure.get_layout_engine().set(w_pad=0.15, h_pad=0.1, wspace=0.04)
         content = io.BytesIO()
         figure.savefig(content, format="png")
     write_atomically(Path(path), content.getvalue())
@@ -61,26 +63,34 @@ def draw_history(history: History, path: str | PathLike[str], title: str = "Trai
 
 def _draw_loss(axes: Any, history: History) -> None:
     numbers = [e.number for e in history.epochs]
-    per_epoch = len(history.steps) / len(history.epochs)
-    steps = np.arange(1, len(history.steps) + 1) / per_epoch
+    steps = np.arange(1, len(history.steps) + 1) / max(history.steps_per_epoch, 1)
     axes.plot(steps, history.steps, color=FAINT, linewidth=0.6, label="training, each step")
-    axes.plot(numbers, [e.loss for e in history.epochs], color=TRAIN, linewidth=2, label="training")
-    held = [e.validation_loss for e in history.epochs]
-    if held[0] is not None:
-        axes.plot(numbers, held, color=VALIDATION, linewidth=2, label="validation")
+    _curve(axes, numbers, [e.loss for e in history.epochs], TRAIN, "training, mean of the epoch")
+    held = [e.validation_loss for e in history.epochs if e.validation_loss is not None]
+    if held:
+        _curve(axes, numbers, held, VALIDATION, "validation")
     axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.set(title="Loss", xlabel="epoch", ylabel="mean loss per observation (nats, log scale)")
-    axes.set_xlim(0, max(numbers))
-    axes.legend()
+    axes.set_xlim(0, max(numbers[-1], steps[-1]))
+    for line in axes.legend().get_lines():
+        line.set_linewidth(2)
+
+
+def _curve(axes: Any, numbers: list[int], values: list[float], colour: str, label: str) -> None:
+    """One value per epoch; a run of a few epochs shows its points, as one point makes no line."""
+    axes.plot(
+        numbers, values, color=colour, linewidth=2, label=label, marker="o" if len(numbers) < 8 else None
+    )
 
 
 def _draw_accuracy(axes: Any, history: History) -> None:
     numbers = [e.number for e in history.epochs]
     train = [100 * e.train_accuracy for e in history.epochs]
-    axes.plot(numbers, train, color=TRAIN, linewidth=2, label="training")
+    _curve(axes, numbers, train, TRAIN, "training")
     held = [100 * e.validation_accuracy for e in history.epochs if e.validation_accuracy is not None]
     if held:
-        axes.plot(numbers, held, color=VALIDATION, linewidth=2, label="validation")
+        _curve(axes, numbers, held, VALIDATION, "validation")
         best = history.best_epoch
         axes.plot(best, held[best - 1], "o", color=VALIDATION, markersize=7)
         axes.annotate(

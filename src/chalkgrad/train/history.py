@@ -39,6 +39,7 @@ class History:
             the last one without validation rows.
         interrupted: Whether the user stopped the run.
         seconds: How long it took, resumed runs added up.
+        steps_per_epoch: How many of `steps` make an epoch.
     """
 
     steps: list[float] = field(default_factory=list)
@@ -46,6 +47,7 @@ class History:
     best_epoch: int = 0
     interrupted: bool = False
     seconds: float = 0.0
+    steps_per_epoch: int = 0
 
     @property
     def best(self) -> Epoch | None:
@@ -59,10 +61,11 @@ class History:
             "best_epoch": self.best_epoch,
             "interrupted": self.interrupted,
             "seconds": self.seconds,
+            "steps_per_epoch": self.steps_per_epoch,
         }
 
     @classmethod
     def from_record(cls, record: dict[str, Any], steps: list[float]) -> History:
         """The inverse of `record`, given the losses of the steps."""
         epochs = [Epoch(**epoch) for epoch in record["epochs"]]
-        return cls(steps, epochs, record["best_epoch"], record["interrupted"], record["seconds"])
+        return cls(steps, **{**record, "epochs": epochs})

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from chalkgrad.errors import DataError, TrainingError
 from chalkgrad.train.atomic import prepare_folder
@@ -150,7 +149,9 @@ class _Run:
     def resume(self) -> None:
         """Take the state of the checkpoint in place of the fresh one."""
         if self.saver is None or not has_checkpoint(self.saver.folder):
-            where = "checkpoint_path is not given" if self.saver is None else f"{self.saver.folder} holds none"
+            where = (
+                "checkpoint_path is not given" if self.saver is None else f"{self.saver.folder} holds none"
+            )
             raise DataError(f"There is no checkpoint to resume from: {where}.", hint="Train without resume.")
         arrays, record = load_checkpoint(self.saver.folder)
         self.network.flat[:] = self.state.restore(arrays, record, self.network.params)

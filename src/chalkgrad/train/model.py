@@ -40,9 +40,10 @@ class Model:
             DataError: When the network has not one output per class.
         """
         if network.sizes[-1] != len(data.classes):
+            outputs, classes = network.sizes[-1], len(data.classes)
             raise DataError(
-                f"The network has {network.sizes[-1]} outputs, and {data.name} has {len(data.classes)} classes.",
-                hint=f"Make the last size {len(data.classes)}.",
+                f"The network has {outputs} outputs, and {data.name} has {classes} classes.",
+                hint=f"Make the last size {classes}.",
             )
         return cls(network, data.classes, data.features, data.standardiser)
 

@@ -42,10 +42,18 @@ class RunState:
 
     @classmethod
     def fresh(
-        cls, flat: Array, optimiser: Optimiser, rows: int, batch_size: int, seed: int, settings: dict[str, Any]
+        cls,
+        flat: Array,
+        optimiser: Optimiser,
+        rows: int,
+        batch_size: int,
+        seed: int,
+        settings: dict[str, Any],
     ) -> RunState:
         """The state before the first step."""
-        return cls(optimiser, Sampler(rows, batch_size, seed), History(), flat.copy(), settings)
+        sampler = Sampler(rows, batch_size, seed)
+        history = History(steps_per_epoch=sampler.batches)
+        return cls(optimiser, sampler, history, flat.copy(), settings)
 
     def end_epoch(self, epoch: Epoch, flat: Array) -> None:
         """Record the epoch, keep its parameters if they are the best, draw the next order."""
@@ -74,9 +82,7 @@ class RunState:
         }
         return arrays, record
 
-    def restore(
-        self, arrays: dict[str, NDArray[Any]], record: dict[str, Any], order: Iterable[str]
-    ) -> Array:
+    def restore(self, arrays: dict[str, NDArray[Any]], record: dict[str, Any], order: Iterable[str]) -> Array:
         """Become the state of a checkpoint; returns the current parameters.
 
         Args:

@@ -131,17 +131,13 @@ def _sniff(text: str) -> str:
 def _records(path: Path, text: str, delimiter: str) -> list[tuple[int, tuple[str, ...]]]:
     """Every row that is not a blank line, with the line it ends on."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    records = []
     try:
-        for cells in reader:
-            if cells:
-                records.append((reader.line_num, tuple(c.strip() for c in cells)))
+        return [(reader.line_num, tuple(c.strip() for c in cells)) for cells in reader if cells]
     except csv.Error as cause:
         raise DataError(
             f"{path}, line {reader.line_num}: {cause}.",
             hint="A double quote inside a quoted cell is written twice, and every quote must be closed.",
         ) from None
-    return records
 
 
 def _checked_header(path: Path, names: tuple[str, ...]) -> tuple[str, ...]:
@@ -152,7 +148,9 @@ def _checked_header(path: Path, names: tuple[str, ...]) -> tuple[str, ...]:
         )
     for at, name in enumerate(names):
         if not name:
-            raise DataError(f"{path}: column {at + 1} has no name.", hint="Name every column in the first row.")
+            raise DataError(
+                f"{path}: column {at + 1} has no name.", hint="Name every column in the first row."
+            )
     name, count = Counter(names).most_common(1)[0]
     if count > 1:
         places = [str(at + 1) for at, n in enumerate(names) if n == name]
