@@ -15,11 +15,12 @@ from chalkgrad.derivation import Backward
 from chalkgrad.emit.bounds import label_ranges
 from chalkgrad.emit.dialects import DIALECTS
 from chalkgrad.emit.names import identifier
-from chalkgrad.emit.numpy_code import module
 from chalkgrad.emit.plan import plan
+from chalkgrad.emit.source import module
 from chalkgrad.errors import DataError, ShapeError, suggestion
 from chalkgrad.expr.nodes import Program, Range, Tensor
 
+AnyArray = npt.NDArray[Any]
 ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth")
 
 
@@ -153,9 +154,7 @@ def _array(t: Tensor, value: Any) -> npt.NDArray[Any]:
     return a if a.dtype.kind == "f" else a.astype(float)
 
 
-def _sizes(
-    tensors: Sequence[Tensor], arrays: Sequence[npt.NDArray[Any]], prefix: str = ""
-) -> dict[Range, int]:
+def _sizes(tensors: Sequence[Tensor], arrays: Sequence[AnyArray], prefix: str = "") -> dict[Range, int]:
     """The size of every range; each must be the same wherever it occurs."""
     found: dict[Range, tuple[int, str]] = {}
     for t, a in zip(tensors, arrays, strict=True):

@@ -157,10 +157,9 @@ def _gather(e: Access, used: frozenset[Index], order: Axes) -> Array:
     subscripts = tuple(lower(i, shared) if a else None for i, a in zip(e.indices, advanced, strict=True))
     whole = [i for i, a in zip(e.indices, advanced, strict=True) if not a and isinstance(i, Index)]
     first, last = advanced.index(True), len(advanced) - advanced[::-1].index(True)
-    if all(advanced[first:last]):
-        axes = (*whole[:first], *shared, *whole[first:])
-    else:  # NumPy moves the shared axes to the front when the integer arrays are not side by side
-        axes = (*shared, *whole)
+    # NumPy moves the shared axes to the front when the integer arrays are not side by side.
+    before = whole[:first] if all(advanced[first:last]) else []
+    axes = (*before, *shared, *whole[len(before) :])
     return Gather(e.tensor, subscripts, shared, axes)
 
 

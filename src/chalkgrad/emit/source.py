@@ -132,6 +132,8 @@ def _backward_doc(p: Plan, names: Names) -> list[str]:
     if scalar:  # ∂L/∂L says nothing: the argument is what a loss inside a larger formula needs
         given = [f"{names.of(p.upstream[0])} multiplies them, 1 for the loss itself"]
     wanted = [f"∂L/∂{t.name}" for t in p.gradients if t]
+    if not wanted:
+        return ['"""No gradient was asked for."""']
     return _docstring([f"Gradients {', '.join(wanted)}; {', '.join(given)}."], "")
 
 
