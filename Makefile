@@ -23,7 +23,7 @@ demo: $(VENV)/.demo ## derive, verify, check a derivation, train on digits; writ
 
 test: $(VENV)/.test ## every test, with PyTorch and JAX as oracles, and branch coverage
 	@rm -f .coverage .coverage.*
-	@$(PY) -m pytest -n $(JOBS) -q --cov --cov-report=
+	@$(PY) -m pytest -n $(JOBS) --maxprocesses=8 -q --cov --cov-report=
 	@$(PY) -m coverage report --sort=cover
 	@$(PY) .ci/branch_coverage.py
 
