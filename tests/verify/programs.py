@@ -7,6 +7,7 @@ from chalkgrad.expr.nodes import (
     HALF,
     MINUS_ONE,
     ONE,
+    ZERO,
     Access,
     Add,
     Apply,
@@ -224,4 +225,57 @@ def softmax_loss_derivation() -> Derived:
     return record(SOFTMAX_LOSS, stages, (Equation(at(s.adjoint, (i, k)), closed),))
 
 
-DERIVATIONS = (affine_derivation, softmax_derivation, softmax_loss_derivation)
+def batch_norm_derivation() -> Derived:
+    """dL/dx = r/N (N G - sum of G - xhat sum of G xhat)."""
+    g = xhat.adjoint
+    per_n = Pow(Size(N), MINUS_ONE)
+    scaled = Mul((at(g, (i, d)), at(r, (d,))))
+    along = Sum((n,), Mul((at(g, (n, d)), at(c, (n, d)))))
+    through_v = Mul((MINUS_ONE, per_n, Pow(at(r, (d,)), as_expr(3)), at(c, (i, d)), along))
+    dc = at(c.adjoint, (i, d))
+    total = Sum((n,), at(g, (n, d)))
+    with_xhat = Mul((at(xhat, (i, d)), Sum((n,), Mul((at(g, (n, d)), at(xhat, (n, d)))))))
+    three = Add((Mul((Size(N), at(g, (i, d)))), Mul((MINUS_ONE, total)), Mul((MINUS_ONE, with_xhat))))
+    closed = Mul((at(r, (d,)), per_n, three))
+    centred = Add((dc, Mul((MINUS_ONE, per_n, Sum((n,), at(c.adjoint, (n, d)))))))
+    root = BATCH_NORM.definitions[3]
+    lhs = at(x.adjoint, (i, d))
+    stages = (
+        chain(at(r, (d,)), (root.body, "definition"), kind="definition"),
+        chain(Sum((i,), at(c, (i, d))), (ZERO, "centred"), kind="lemma"),
+        chain(dc, (Add((scaled, through_v)), "chain-rule")),
+        chain(lhs, (centred, "chain-rule"), (closed, "closed")),
+    )
+    return record(BATCH_NORM, stages, (Equation(lhs, closed),))
+
+
+A, u = Tensor("A", (N, N)), Tensor("u", (N,))
+QUADRATIC = Program(
+    "quadratic",
+    (A, u),
+    (),
+    (Definition(L, (), Sum((i, n), Mul((at(u, (i,)), at(A, (i, n)), at(u, (n,)))))),),
+    (L,),
+)
+
+
+def quadratic_derivation() -> Derived:
+    """dL/du = (A + A transposed) u, dL/dA = u u transposed; a transpose is all that tells them apart."""
+    both = Sum((n,), Mul((Add((at(A, (i, n)), at(A, (n, i)))), at(u, (n,)))))
+    split = Add((Sum((n,), Mul((at(A, (i, n)), at(u, (n,))))), Sum((n,), Mul((at(A, (n, i)), at(u, (n,)))))))
+    outer = Mul((at(u, (i,)), at(u, (n,))))
+    stages = (
+        chain(at(u.adjoint, (i,)), (split, "product"), (both, "factor")),
+        chain(at(A.adjoint, (i, n)), (outer, "chain-rule")),
+    )
+    results = (Equation(at(A.adjoint, (i, n)), outer), Equation(at(u.adjoint, (i,)), both))
+    return record(QUADRATIC, stages, results)
+
+
+DERIVATIONS = (
+    affine_derivation,
+    softmax_derivation,
+    softmax_loss_derivation,
+    batch_norm_derivation,
+    quadratic_derivation,
+)

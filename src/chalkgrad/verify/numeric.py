@@ -196,7 +196,7 @@ def _moved(x: Array, place: tuple[int, ...], by: float) -> Iterator[float]:
         x[place] = kept
 
 
-def _require_float(x: Array) -> None:
+def _require_float(x: object) -> None:
     if not isinstance(x, np.ndarray) or x.dtype.kind != "f":
         kind = x.dtype if isinstance(x, np.ndarray) else type(x).__name__
         raise ShapeError(
