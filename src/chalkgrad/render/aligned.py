@@ -10,7 +10,7 @@ from chalkgrad.render.document import EquationChain, Line, error_text
 from chalkgrad.render.math_latex import escape, math_piece
 from chalkgrad.render.notation import Piece, broken
 
-PAGE = 84
+PAGE = 92
 """How many characters, as `Chunk.width` counts them, a line of a page takes."""
 
 LONGEST_LHS = 30

@@ -36,8 +36,10 @@ SYMBOLS = {
 BIG_SIGNS = {"sum": r"\sum", "prod": r"\prod", "max": r"\max", "min": r"\min"}
 
 TEXT_MATH = {
-    **GREEK_COMMANDS, **SYMBOLS, "Σ": r"\sum", "∏": r"\prod", "∂": r"\partial", "√": r"\surd", "ᵀ": r"^{\top}",
-    "²": "^2", "³": "^3", "¹": "^1", "⁻": "^{-}", "ˣ": "^x", "½": r"\tfrac12", "→": r"\to",
+    **GREEK_COMMANDS, **SYMBOLS, "Σ": r"\textstyle\sum", "∏": r"\prod", "∂": r"\partial", "√": r"\surd",
+    "ᵀ": r"^{\top}",
+    "²": "^2", "³": "^3", "¹": "^1",
+    "⁻": "^{-}", "ˣ": "^x", "½": r"\tfrac12", "→": r"\to",
     "×": r"\times", "′": "'", "∈": r"\in", "≈": r"\approx", "⊙": r"\odot", "∝": r"\propto",
     "⇒": r"\Rightarrow", "✓": r"\checkmark",
 }  # fmt: skip
@@ -49,9 +51,7 @@ TEXT_SPECIAL = {
     "“": "``", "”": "''", "‘": "`", "’": "'", "<": "$<$", ">": "$>$", "|": "$|$", "\u00a0": "~",
 }  # fmt: skip
 
-SUBSCRIPTED = re.compile(
-    r"(?<![A-Za-z0-9_])([A-Za-zα-ωΑ-Ω∂]{1,2})_((?:[a-z]′*){1,4})(?![A-Za-z0-9_\[])"
-)
+SUBSCRIPTED = re.compile(r"(?<![A-Za-z0-9_])([A-Za-zα-ωΑ-Ω∂]{1,2})_((?:[a-z]′*){1,3})(?![A-Za-z0-9_\[])")
 """Index notation inside a sentence: W_dj, Σ_k."""
 
 
@@ -109,8 +109,6 @@ def _identifier(text: str) -> str:
 class LatexWriter(Writer):
     """Spells mathematics in LaTeX."""
 
-    space = " "
-
     def number(self, value: Fraction | float) -> Piece:
         if isinstance(value, float):
             return piece(r"\infty", 1)
@@ -126,6 +124,9 @@ class LatexWriter(Writer):
 
     def spaced(self, character: str) -> Piece:
         return piece(SYMBOLS.get(character, character) + " ", 3)
+
+    def apart(self) -> Piece:
+        return piece(r"\thinspace ", 1)
 
     def entry(self, written: str, indices: Sequence[Piece], plain: bool) -> Piece:
         base, width = latex_name(written)
@@ -219,5 +220,3 @@ def math_piece(e: Expr | Matrix, loss: str = "L") -> Piece:
     """The expression as chunks that may stand on separate lines."""
     w = LatexWriter(loss)
     return write(e, w) if isinstance(e, Expr) else write_matrix(e, w)
-
-

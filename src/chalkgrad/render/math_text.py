@@ -52,8 +52,6 @@ def _piece(text: str, strength: int = ATOM) -> Piece:
 class TextWriter(Writer):
     """Spells mathematics in plain Unicode characters."""
 
-    dots = True
-
     def number(self, value: Fraction | float) -> Piece:
         if isinstance(value, float):
             return _piece("∞")
@@ -68,6 +66,9 @@ class TextWriter(Writer):
 
     def spaced(self, character: str) -> Piece:
         return _piece(character + " ")
+
+    def apart(self) -> Piece:
+        return self.spaced("·")
 
     def entry(self, written: str, indices: Sequence[Piece], plain: bool) -> Piece:
         name = parse_name(written).text

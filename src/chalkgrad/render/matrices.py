@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 from chalkgrad.expr.matrix import (
     Diag,
     Elementwise,
@@ -108,6 +110,6 @@ def _sum(terms: tuple[Matrix, ...], w: Writer) -> Piece:
 def _elementwise(fn: str, args: tuple[Matrix, ...], w: Writer) -> Piece:
     op, _, bound = fn.partition(" ")
     if op in COMPARISONS:
-        right = w.name(bound) if bound.isidentifier() else w.function_name(bound)
+        right = w.number(Fraction(bound)) if bound.isdecimal() else w.name(bound)
         return w.indicator(COMPARISONS[op], write_matrix(args[0], w), right)
     return w.call(fn, [write_matrix(a, w) for a in args], bare=False)

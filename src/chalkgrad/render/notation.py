@@ -184,11 +184,12 @@ class Writer(ABC):
     def spaced(self, character: str) -> Piece:
         """A binary operator at the start of a chunk: the character and a space after it."""
 
+    @abstractmethod
+    def apart(self) -> Piece:
+        """What keeps a derivative or an indicator apart from the factor before or after it."""
+
     space: str = " "
     """What stands between factors and between chunks."""
-
-    dots: bool = False
-    """Whether a dot must keep derivatives and indicators apart from the factors beside them."""
 
 
 def write(e: Expr, w: Writer) -> Piece:
@@ -346,25 +347,23 @@ def _row(factors: Sequence[Expr], w: Writer) -> Piece:
     if len(factors) == 1:
         return write(factors[0], w)
     parts: list[Piece | Break] = []
+    before = factors[0]
     for place, factor in enumerate(factors):
         last = place == len(factors) - 1
         open_ended = last and isinstance(factor, Sum | Reduce | Apply)
         written = wrapped(factor, BIG if open_ended else FRACTION, w)
         if place:
             parts.append(Break(1, w.space))
-            if _needs_dot(factors[place - 1], factor, w.dots):
+            if isinstance(factor, Const):
                 parts.append(w.spaced("·"))
+            elif not isinstance(factor, Sum | Reduce) and (_stands_apart(before) or _stands_apart(factor)):
+                parts.append(w.apart())
         parts.append(written)
+        before = factor
     return join(parts, BIG if isinstance(factors[-1], Sum | Reduce) else MUL)
 
 
-def _needs_dot(left: Expr, right: Expr, dots: bool) -> bool:
-    if isinstance(right, Const):
-        return True
-    return dots and not isinstance(right, Sum | Reduce) and (_is_dotted(left) or _is_dotted(right))
-
-
-def _is_dotted(e: Expr) -> bool:
+def _stands_apart(e: Expr) -> bool:
     """Whether a factor would run together with its neighbours."""
     return isinstance(e, Partial | Indicator) or (isinstance(e, Access) and e.tensor.role == "adjoint")
 

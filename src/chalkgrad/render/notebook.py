@@ -16,7 +16,8 @@ def mime_bundle(derived: Derived, *, verification: Verification | None = None) -
     KaTeX as they are; a front end takes the richest form that it knows.
     """
     content = document(derived, verification=verification)
-    chains = [b.chain if isinstance(b, Lemma) else b for b in content.blocks if isinstance(b, Lemma | EquationChain)]
+    blocks = (block.chain if isinstance(block, Lemma) else block for block in content.blocks)
+    chains = [block for block in blocks if isinstance(block, EquationChain)]
     return {
         "text/plain": document_text(content),
         "text/markdown": document_markdown(content),

@@ -28,6 +28,7 @@ INDENT = 2
 GAP = 3
 CONTINUED = 4
 LONGEST_LHS = 26
+NARROWEST_LINE = 24
 NARROWEST = 40
 NARROWEST_REASON = 18
 ERROR_COLUMN = 9
@@ -69,9 +70,7 @@ def to_text(
     Returns:
         Lines joined by newlines, without one at the end.
     """
-    return document_text(
-        document(derived, verification=verification, brief=brief), width=width, color=color
-    )
+    return document_text(document(derived, verification=verification, brief=brief), width=width, color=color)
 
 
 def document_text(content: Document, *, width: int = 80, color: bool = False) -> str:
@@ -155,7 +154,7 @@ def _chain(chain: EquationChain, content: Document, width: int) -> Iterator[Row]
         return
     left = display_width(lhs)
     error_column = ERROR_COLUMN if content.verified else 0
-    if left > LONGEST_LHS:
+    if left > LONGEST_LHS or width - INDENT - left - 3 - error_column < NARROWEST_LINE:
         for row in wrap(math_piece(chain.lhs, content.loss), width - INDENT):
             yield (Span(" " * INDENT + row, "math"),)
         lhs, left = "", 2
@@ -213,6 +212,9 @@ def _set_rows(line: _Set, head: str, start: int, beside: int | None, width: int)
         first, *reasons = _split(line.reason, right)
         spans += [Span(" " * (beside - line.width)), Span(first, "reason")]
         used = start + beside + display_width(first)
+    if line.error and width - used < ERROR_COLUMN - 1:
+        yield tuple(spans)
+        spans, used = [], 0
     if line.error:
         spans += [Span(" " * max(1, width - used - ERROR_COLUMN + 2)), Span(line.error, "good")]
     yield tuple(spans)

@@ -90,7 +90,8 @@ def affine() -> Derived:
             chain(
                 local,
                 (Partial(body, W_dj), "definition", "write out f"),
-                (x_id * delta, "local-derivative", "only the weight of class k and feature d is in f_ik", "milestone"),
+                (x_id * delta, "local-derivative", "only the weight of class k and feature d is in f_ik",
+                 "milestone"),
             ),
         ),
         Stage(
@@ -99,7 +100,8 @@ def affine() -> Derived:
             dW,
             chain(
                 dW,
-                (Sum((i,), Sum((k,), g_ik * local)), "chain-rule", "chain rule: W acts on L only through f", "milestone"),
+                (Sum((i,), Sum((k,), g_ik * local)), "chain-rule", "chain rule: W acts on L only through f",
+                 "milestone"),
                 (Sum((i,), Sum((k,), g_ik * (x_id * delta))), "substitute", "the local derivative found above"),
                 (Sum((i,), Sum((k,), Mul((x_id, g_ik, delta)))), "order", "order the factors", "minor"),
                 (Sum((i,), x_id * g_ij), "contract-indicator", "Σ_k keeps only the term k = j", "milestone"),
@@ -124,7 +126,9 @@ def affine() -> Derived:
         Equation(dW, Sum((i,), x_id * g_ij), Product((Transpose(Named(x)), Named(f.adjoint)))),
         Equation(db, Sum((i,), g_ij), Product((Transpose(Named(f.adjoint)), Ones()))),
     )
-    backward = Backward("staged", tuple(Definition(r.lhs.tensor, r.indices, r.rhs) for r in results), (W.adjoint, b.adjoint))
+    backward = Backward(
+        "staged", tuple(Definition(r.lhs.tensor, r.indices, r.rhs) for r in results), (W.adjoint, b.adjoint)
+    )
     program = Program("affine", (x, W, b), (), (Definition(f, (i, k), body),), (f,))
     return Derived(
         program, (W, b), (f.adjoint,), stages, backward, backward, backward,
