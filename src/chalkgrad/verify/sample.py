@@ -36,6 +36,9 @@ MARGIN = 2e-3
 TRIES = 400
 """Draws before giving up. The later ones take positive and small values for some inputs."""
 
+INTERVALS = ((0.4, 2.0), (0.02, 0.3), (1.1, 3.0), (-0.9, 0.9), (-2.0, -0.4))
+"""Where later draws take the values of an input, if normal ones do not fit."""
+
 STEEP = 1e6
 """A function value beyond this is too near a pole."""
 
@@ -155,14 +158,10 @@ def _input(
     interval = _interval(tensor, program)
     if interval is not None:
         return rng.uniform(*interval, size=shape)
-    # The first draws are of both signs; later ones try, input by input, what a logarithm, a root or
-    # 1 - x^2 may need.
-    style = 0 if attempt < TRIES // 8 else int(rng.integers(3))
-    if style == 1:
-        return rng.uniform(0.4, 2.0, size=shape)
-    if style == 2:
-        return rng.uniform(0.05, 0.9, size=shape) / max(1, int(np.prod(shape)) // 4)
-    return rng.normal(size=shape)
+    # The first draws are of both signs; later ones try, input by input, intervals that a logarithm,
+    # a root or 1 - x^2 of a composed argument may need.
+    style = 0 if attempt < TRIES // 8 else int(rng.integers(len(INTERVALS) + 1))
+    return rng.uniform(*INTERVALS[style - 1], size=shape) if style else rng.normal(size=shape)
 
 
 def _mixed(rng: np.random.Generator, count: int, shape: tuple[int, ...]) -> Array:
