@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 from chalkgrad.derivation import Stage, Step
 from chalkgrad.diff.simplify import Knowledge, Lemma, simplify
 from chalkgrad.expr.cost import flops
-from chalkgrad.expr.nodes import Definition, Program, Tensor
-from chalkgrad.expr.ops import inline, tensors_in, walk
+from chalkgrad.expr.nodes import Const, Definition, Expr, Program, Tensor
+from chalkgrad.expr.ops import free_indices, inline, map_children, rename_bound, tensors_in, walk
 from chalkgrad.expr.text import tensor_name
+from chalkgrad.rules.calculus import clean
 
 
 @dataclass(slots=True)
@@ -37,16 +38,25 @@ class Closed:
 def close(program: Program, staged: tuple[Definition, ...], wanted: tuple[Tensor, ...]) -> Closed:
     """Eliminate adjoints from the output towards the inputs, each where it pays."""
     knowledge = Knowledge.of(program)
-    entries = {d.target: _simplified(_Entry(d), knowledge) for d in staged}
-    for tensor in [d.target for d in staged]:
+    entries = {d.target: _simplified(_Entry(d), knowledge) for d in _without_constants(staged, wanted)}
+    melted: list[_Entry] = []
+    for tensor in list(entries):
         if tensor in wanted:
             continue
         trial = _eliminate(entries, tensor, knowledge)
-        if trial is not None and _objective(trial) <= _objective(entries):
+        if _objective(trial) <= _objective(entries):
+            melted.append(entries[tensor])
             entries = trial
+    stages = _stages(staged, [*melted, *entries.values()])
+    return Closed(tuple(e.definition for e in entries.values()), tuple(stages))
+
+
+def _stages(staged: tuple[Definition, ...], entries: list[_Entry]) -> list[Stage]:
+    """The way to each adjoint's closed form, in the order of the sweep; lemmas where first used."""
+    order = {d.target: place for place, d in enumerate(staged)}
     stages: list[Stage] = []
     shown: set[str] = set()
-    for entry in entries.values():
+    for entry in sorted(entries, key=lambda e: order[e.definition.target]):
         for lemma in entry.lemmas:
             if str(lemma.lhs) not in shown:
                 shown.add(str(lemma.lhs))
@@ -54,7 +64,21 @@ def close(program: Program, staged: tuple[Definition, ...], wanted: tuple[Tensor
         if entry.steps:
             title = f"The gradient of {tensor_name(entry.definition.target).removeprefix('dL/d')}, closed"
             stages.append(Stage("closed", title, entry.definition.access, entry.steps))
-    return Closed(tuple(e.definition for e in entries.values()), tuple(stages))
+    return stages
+
+
+def _without_constants(staged: tuple[Definition, ...], wanted: tuple[Tensor, ...]) -> list[Definition]:
+    """Adjoints that are plain numbers (that of the loss is 1) put in where they are used."""
+    kept = list(staged)
+    for d in staged:
+        if isinstance(d.body, Const) and d.target not in wanted:
+            kept = [replace(k, body=clean_all(inline(k.body, d.access, d.body))) for k in kept if k is not d]
+    return kept
+
+
+def clean_all(e: Expr) -> Expr:
+    """Written ones and zeros dropped everywhere."""
+    return clean(map_children(e, clean_all))
 
 
 def _objective(entries: dict[Tensor, _Entry]) -> tuple[float, int]:
@@ -69,20 +93,24 @@ def _simplified(entry: _Entry, knowledge: Knowledge) -> _Entry:
     )
 
 
-def _eliminate(entries: dict[Tensor, _Entry], tensor: Tensor, knowledge: Knowledge) -> dict[Tensor, _Entry] | None:
+def _eliminate(entries: dict[Tensor, _Entry], tensor: Tensor, knowledge: Knowledge) -> dict[Tensor, _Entry]:
     """The definitions without `tensor`'s: its formula stands wherever it was used."""
-    source = entries[tensor].definition
-    trial: dict[Tensor, _Entry] = {}
-    for target, entry in entries.items():
-        if target is tensor:
-            continue
-        if tensor in tensors_in(entry.definition.body):
-            opened = inline(entry.definition.body, source.access, source.body)
-            because = f"{tensor_name(tensor)} put in"
-            step = Step(entry.definition.body, opened, "substitute", because)
-            entry = _simplified(
-                _Entry(replace(entry.definition, body=opened), (*entry.steps, step), entry.lemmas + entries[tensor].lemmas),
-                knowledge,
-            )
-        trial[target] = entry
-    return trial
+    gone = entries[tensor]
+    return {
+        target: _put_in(entry, gone, knowledge) if tensor in tensors_in(entry.definition.body) else entry
+        for target, entry in entries.items()
+        if target is not tensor
+    }
+
+
+def _put_in(entry: _Entry, gone: _Entry, knowledge: Knowledge) -> _Entry:
+    """One definition with another's formula in place of its name, simplified."""
+    source = gone.definition
+    opened = inline(entry.definition.body, source.access, source.body)
+    # A Σ_k put beside a free k would be right, but nobody could read it.
+    opened = rename_bound(opened, {i.name for i in free_indices(opened)})
+    step = Step(entry.definition.body, opened, "substitute", f"{tensor_name(source.target)} put in")
+    opened_entry = _Entry(
+        replace(entry.definition, body=opened), (*entry.steps, step), entry.lemmas + gone.lemmas
+    )
+    return _simplified(opened_entry, knowledge)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from chalkgrad.derivation import Step
 from chalkgrad.expr.nodes import Access, Definition, Expr, Partial
 from chalkgrad.expr.ops import canonical
-from chalkgrad.expr.text import tensor_name
 from chalkgrad.rules.calculus import (
     ENTRIES,
     LINEAR,
     NONLINEAR,
+    CalculusRule,
     Context,
     apply_rules,
     check_resolved,
@@ -17,6 +17,14 @@ from chalkgrad.rules.calculus import (
 )
 from chalkgrad.rules.contraction import contract_all
 from chalkgrad.rules.polynomial import collect, expand, to_expr
+
+
+PASSES = (
+    (LINEAR, "term by term; what does not depend on it is constant"),
+    (NONLINEAR[:1], "product rule"),
+    (NONLINEAR[1:], ""),
+)
+"""The tables in the order in which they are tried, with the reason shown where a rule gives none."""
 
 
 def local_derivative(definition: Definition, node: Partial) -> tuple[Expr, list[Step]]:
@@ -28,16 +36,19 @@ def local_derivative(definition: Definition, node: Partial) -> tuple[Expr, list[
     current: Expr = opened
     while True:
         start = current
-        for table, fallback in ((LINEAR, "term by term; what does not depend on it is constant"), (NONLINEAR[:1], "product rule"), (NONLINEAR[1:], "")):
+        for table, fallback in PASSES:
             current = _apply(current, table, context, fallback, steps)
         if current is start:
             break
-    current = _apply(current, ENTRIES, context, f"an entry of {tensor_name(node.wrt.tensor)} depends on itself alone", steps)
+    current = _apply(current, ENTRIES, context, "", steps)
     check_resolved(current)
     return _collapse(current, steps), steps
 
 
-def _apply(current: Expr, table: tuple, context: Context, fallback: str, steps: list[Step]) -> Expr:  # type: ignore[type-arg]
+def _apply(
+    current: Expr, table: tuple[CalculusRule, ...], context: Context, fallback: str, steps: list[Step]
+) -> Expr:
+    """One table applied throughout, as one line."""
     new, used = apply_rules(current, table, context)
     if new is current:
         return current

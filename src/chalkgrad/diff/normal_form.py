@@ -89,7 +89,9 @@ class _Naming:
             case Reduce(op, indices, body):
                 return Reduce(op, indices, self.part(body))
             case Add(terms):
-                return Add(tuple(self.whole(t) if not isinstance(t, Apply | Reduce) else self.part(t) for t in terms))
+                return Add(
+                    tuple(self.whole(t) if not isinstance(t, Apply | Reduce) else self.part(t) for t in terms)
+                )
             case Mul(factors):
                 scalars = [f for f in factors if not free_indices(f) and _is_number(f)]
                 rest = [f for f in factors if f not in scalars]
@@ -156,7 +158,9 @@ class _Naming:
         key, order = by_place(e)
         order = tuple(sorted(order, key=lambda i: _axis_order(self.program, i)))
         _, placed = by_place(e)
-        target = Tensor(self._fresh(NAMES.get(kind, kind[0])), tuple(i.range for i in order), "float", "value")
+        target = Tensor(
+            self._fresh(NAMES.get(kind, kind[0])), tuple(i.range for i in order), "float", "value"
+        )
         self.definitions.append(Definition(target, order, e))
         self.known[key] = (target, tuple(placed.index(i) for i in order))
         return Access(target, order)

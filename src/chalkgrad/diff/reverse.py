@@ -80,7 +80,9 @@ def _adjoint(
 def _seed(tensor: Tensor) -> tuple[Definition, list[Stage]]:
     target = Access(tensor.adjoint, ())
     step = Step(target, ONE, "loss", "the output is the loss itself", milestone=True)
-    return Definition(tensor.adjoint, (), ONE), [Stage("chain", f"Start at the loss {tensor.name}", target, (step,))]
+    return Definition(tensor.adjoint, (), ONE), [
+        Stage("chain", f"Start at the loss {tensor.name}", target, (step,))
+    ]
 
 
 def shared_prefix(definition: Definition, tensor: Tensor) -> int:
@@ -245,7 +247,9 @@ class _Chain:
     def _chain_reason(self) -> str:
         names = [link.value.tensor.name for link in self.links]
         through = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-        return f"{self.tensor.name} acts on L through {through}" + (" only" if len(names) == 1 else ": add the paths")
+        return f"{self.tensor.name} acts on L through {through}" + (
+            " only" if len(names) == 1 else ": add the paths"
+        )
 
     def _closing_steps(self, first: Expr, locals_: list[Expr], last: Expr, parted: bool) -> list[Step]:
         """From the chain rule's line to the result."""
@@ -272,5 +276,3 @@ class _Chain:
 
 def _summed(indices: tuple[Index, ...], body: Expr) -> Expr:
     return Sum(indices, body) if indices else body
-
-

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 
 from chalkgrad.derivation import Stage, Step
 from chalkgrad.expr.cost import expression_flops
-from chalkgrad.expr.nodes import Definition, Expr, Program, Sum
-from chalkgrad.expr.ops import canonical, free_indices, map_children, tensors_in, walk
-from chalkgrad.rules.contraction import contract_all
+from chalkgrad.expr.nodes import ONE, Access, Add, Definition, Expr, Index, Indicator, Program, Sum, Tensor
+from chalkgrad.expr.ops import canonical, flat_key, free_indices, inline, map_children, tensors_in, walk
+from chalkgrad.rules.contraction import Collapse, contract_all
 from chalkgrad.rules.factoring import undistribute
 from chalkgrad.rules.polynomial import Monomial, collect, expand, to_expr
 from chalkgrad.rules.relations import Relation, name_sums, relations, sum_relations, with_relations
@@ -49,7 +49,9 @@ class Knowledge:
 
     @staticmethod
     def of(program: Program) -> Knowledge:
-        return Knowledge(program.definitions, relations(program.definitions), sum_relations(program.definitions))
+        return Knowledge(
+            program.definitions, relations(program.definitions), sum_relations(program.definitions)
+        )
 
 
 def simplify(e: Expr, knowledge: Knowledge) -> tuple[Expr, list[Step], list[Lemma]]:
@@ -57,7 +59,7 @@ def simplify(e: Expr, knowledge: Knowledge) -> tuple[Expr, list[Step], list[Lemm
     candidates = []
     for distribute in (False, True):
         result, steps, lemmas = _Simplifier(knowledge, distribute).run(e)
-        candidates.append((score(result), not distribute, result, steps, lemmas))
+        candidates.append((score(result), distribute, result, steps, lemmas))
         if not distribute and not _has_products_of_sums(e):
             break
     best = min(candidates, key=lambda c: (c[0], c[1]))
@@ -70,8 +72,6 @@ def score(e: Expr) -> tuple[float, int]:
 
 
 def _has_products_of_sums(e: Expr) -> bool:
-    from chalkgrad.expr.nodes import Add
-
     return any(isinstance(n, Add) for n in walk(e))
 
 
@@ -102,7 +102,9 @@ class _Simplifier:
         assert self.current is not None
         return self.current, self.steps, self.lemmas
 
-    def _note(self, after: Expr, rule: str, because: str, minor: bool = False, milestone: bool = False) -> None:
+    def _note(
+        self, after: Expr, rule: str, because: str, minor: bool = False, milestone: bool = False
+    ) -> None:
         assert self.current is not None
         if canonical(after) is not canonical(self.current):
             self.steps.append(Step(self.current, after, rule, because, minor, milestone))
@@ -120,6 +122,7 @@ class _Simplifier:
         new, used = contract_all(poly)
         reason = "; ".join(dict.fromkeys(c.because for c in used)) or "the indicator equates its sides"
         self._note(to_expr(new), "contract-indicator", reason)
+        self.lemmas.extend(one_label(c) for c in used if isinstance(c.value, Access))
         return new
 
     def _rename(self, poly: Sequence[Monomial]) -> list[Monomial]:
@@ -150,6 +153,14 @@ def _factored(e: Expr) -> Expr:
 
 
 # --- lemmas -------------------------------------------------------------------------------------
+
+
+def one_label(collapse: Collapse) -> Lemma:
+    """Σ_k 1(k = y_i) = 1: an integer label is exactly one of the values that k takes."""
+    index = Index(collapse.index.name.split("#")[0], collapse.index.range)
+    pair = sorted((index, collapse.value), key=flat_key)
+    lhs = Sum((index,), Indicator("==", pair[0], pair[1]))
+    return Lemma(lhs, ONE, (Step(lhs, ONE, "one-label", "every observation has exactly one label"),))
 
 
 def apply_lemmas(e: Expr, knowledge: Knowledge) -> tuple[Expr, list[Lemma]]:
@@ -191,8 +202,6 @@ def _prove(node: Sum, knowledge: Knowledge) -> Lemma | None:
         definition = _to_inline(current, known, knowledge)
         if definition is None:
             return None
-        from chalkgrad.expr.ops import inline
-
         opened = inline(current, definition.access, definition.body)
         steps.append(Step(current, opened, "definition", str(definition)))
         current = opened
@@ -206,17 +215,27 @@ def _settle(e: Expr, knowledge: Knowledge, steps: list[Step]) -> Expr:
         plain = to_expr(collect(poly))
         if canonical(plain) is not canonical(e):
             rule = "contract-indicator" if used else "collect"
-            because = "; ".join(dict.fromkeys(c.because for c in used)) or "multiplied out; what is constant leaves the sum"
+            because = (
+                "; ".join(dict.fromkeys(c.because for c in used))
+                or "multiplied out; what is constant leaves the sum"
+            )
             steps.append(Step(e, plain, rule, because))
         named, relations_used = name_sums(plain, knowledge.sums)
         if not relations_used:
             return plain
-        steps.append(Step(plain, named, "sum-is-named", "; ".join(dict.fromkeys(str(r.definition) for r in relations_used))))
+        steps.append(
+            Step(
+                plain,
+                named,
+                "sum-is-named",
+                "; ".join(dict.fromkeys(str(r.definition) for r in relations_used)),
+            )
+        )
         e = named
     return e
 
 
-def _to_inline(e: Expr, known: dict, knowledge: Knowledge) -> Definition | None:  # type: ignore[type-arg]
+def _to_inline(e: Expr, known: dict[Tensor, Definition], knowledge: Knowledge) -> Definition | None:
     """The latest definition that stands under a sum and is made of products and sums alone."""
     summed = {t for n in walk(e) if isinstance(n, Sum) for t in _under(n)}
     for definition in reversed(knowledge.definitions):
@@ -225,9 +244,7 @@ def _to_inline(e: Expr, known: dict, knowledge: Knowledge) -> Definition | None:
     return None
 
 
-def _under(node: Sum) -> set:  # type: ignore[type-arg]
+def _under(node: Sum) -> set[Tensor]:
     """Tensors read with an index that the sum binds."""
-    from chalkgrad.expr.nodes import Access
-
     bound = set(node.indices)
     return {n.tensor for n in walk(node.body) if isinstance(n, Access) and free_indices(n) & bound}

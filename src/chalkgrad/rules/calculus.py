@@ -32,7 +32,15 @@ from chalkgrad.expr.nodes import (
     Size,
     Sum,
 )
-from chalkgrad.expr.ops import flat_key, free_indices, map_children, rename_bound, substitute, tensors_in, walk
+from chalkgrad.expr.ops import (
+    flat_key,
+    free_indices,
+    map_children,
+    rename_bound,
+    substitute,
+    tensors_in,
+    walk,
+)
 from chalkgrad.primitives import PRIMITIVES
 
 
@@ -180,7 +188,9 @@ def _maximum_over_index(node: Partial, context: Context) -> Expr | None:
     assert isinstance(body, Reduce)
     extreme: Expr = context.value if context.value is not None and context.body is node.body else node.body
     attained = Indicator("==", body.body, extreme)
-    inner = multiply((attained, Pow(Sum(body.indices, attained), Const(Fraction(-1))), Partial(body.body, node.wrt)))
+    inner = multiply(
+        (attained, Pow(Sum(body.indices, attained), Const(Fraction(-1))), Partial(body.body, node.wrt))
+    )
     return Sum(body.indices, inner)
 
 
@@ -260,7 +270,9 @@ RULES = (*LINEAR, *NONLINEAR, *ENTRIES)
 """The whole table."""
 
 
-def apply_rules(e: Expr, rules: tuple[CalculusRule, ...], context: Context) -> tuple[Expr, list[tuple[str, str]]]:
+def apply_rules(
+    e: Expr, rules: tuple[CalculusRule, ...], context: Context
+) -> tuple[Expr, list[tuple[str, str]]]:
     """Every `Partial` in `e` rewritten by the first rule that fits, to the bottom; with what was used."""
     used: list[tuple[str, str]] = []
 

@@ -82,7 +82,7 @@ def _partition(terms: list[Term]) -> Expr:
     """Groups of at least two terms that share an atom are factored; the others stay as they are."""
     counts = Counter(a for _, p in terms for a in p if p[a] > 0 and not isinstance(a, Size))
     best = max(counts, key=lambda a: (counts[a], _reverse_key(a)), default=None)
-    if best is None or counts[best] < 2 or counts[best] == len(terms) and len(terms) < 2:
+    if best is None or counts[best] < 2 or (counts[best] == len(terms) and len(terms) < 2):
         return _sum([_write(*t) for t in terms])
     inside = [t for t in terms if t[1].get(best, Fraction(0)) > 0]
     outside = [t for t in terms if t[1].get(best, Fraction(0)) <= 0]

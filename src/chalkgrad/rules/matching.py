@@ -18,7 +18,9 @@ MAX_COMMUTING = 5
 """Products and sums of more factors than this match only in their written order."""
 
 
-def match(pattern: Expr, e: Expr, variables: Collection[Expr], bound: Binding | None = None) -> Iterator[Binding]:
+def match(
+    pattern: Expr, e: Expr, variables: Collection[Expr], bound: Binding | None = None
+) -> Iterator[Binding]:
     """Every way to choose the variables that makes `pattern` equal to `e`."""
     known: Binding = bound or {}
     if pattern in known:
@@ -48,7 +50,9 @@ def match(pattern: Expr, e: Expr, variables: Collection[Expr], bound: Binding | 
 def _same_head(a: Expr, b: Expr) -> bool:
     """Whether two nodes of one class agree in everything but their subexpressions."""
     for name in ("tensor", "op", "fn"):
-        if getattr(a, name, None) is not getattr(b, name, None) and getattr(a, name, None) != getattr(b, name, None):
+        if getattr(a, name, None) is not getattr(b, name, None) and getattr(a, name, None) != getattr(
+            b, name, None
+        ):
             return False
     return True
 
@@ -74,7 +78,9 @@ def _match_any_order(
             yield from _match_any_order(left[1:], right[:place] + right[place + 1 :], variables, found)
 
 
-def _match_binder(pattern: Sum | Reduce, e: Expr, variables: Collection[Expr], known: Binding) -> Iterator[Binding]:
+def _match_binder(
+    pattern: Sum | Reduce, e: Expr, variables: Collection[Expr], known: Binding
+) -> Iterator[Binding]:
     assert isinstance(e, Sum | Reduce)
     if len(pattern.indices) != len(e.indices) or not _same_head(pattern, e):
         return

@@ -174,7 +174,7 @@ def _power(base: list[Monomial], power: Fraction, distribute: bool) -> list[Mono
         return _product([base] * int(power), distribute)
     if len(base) == 1 and not base[0].bound and _splits(base[0], power):
         m = base[0]
-        coeff = m.coeff**int(power) if whole else Fraction(1)
+        coeff = m.coeff ** int(power) if whole else Fraction(1)
         made = monomial(coeff, (), {a: p * power for a, p in m.powers})
         return [made] if made else []
     if not base:

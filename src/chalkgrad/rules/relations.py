@@ -12,7 +12,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from chalkgrad.expr.nodes import Access, Apply, Const, Definition, Expr, Index, Indicator, Pow, Reduce, Size, Sum
+from chalkgrad.expr.nodes import (
+    Access,
+    Apply,
+    Const,
+    Definition,
+    Expr,
+    Index,
+    Indicator,
+    Pow,
+    Reduce,
+    Size,
+    Sum,
+)
 from chalkgrad.expr.ops import children, flat_key, free_indices, map_children, substitute, walk
 from chalkgrad.rules.matching import Binding, match
 from chalkgrad.rules.polynomial import Monomial, Powers, collect, expand, factors_of, monomial, to_expr
@@ -193,7 +205,9 @@ def mentions_sum(e: Expr) -> bool:
     return any(isinstance(node, Sum) for node in walk(e))
 
 
-def with_relations(poly: Sequence[Monomial], known: Sequence[Relation]) -> tuple[list[Monomial], list[Relation]]:
+def with_relations(
+    poly: Sequence[Monomial], known: Sequence[Relation]
+) -> tuple[list[Monomial], list[Relation]]:
     """`resubstitute` on every monomial."""
     result, used = [], []
     for m in poly:
@@ -201,4 +215,3 @@ def with_relations(poly: Sequence[Monomial], known: Sequence[Relation]) -> tuple
         result.append(new)
         used.extend(relations_used)
     return result, used
-

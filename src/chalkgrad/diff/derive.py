@@ -1,0 +1,127 @@
+"""Deriving: forward program in, the whole record of the backward out."""
+
+from __future__ import annotations
+
+from chalkgrad.derivation import Backward, Derived, Equation, Stage, Step
+from chalkgrad.diff.closed import close
+from chalkgrad.diff.matrix_form import matrix_form
+from chalkgrad.diff.normal_form import normal_form
+from chalkgrad.diff.reverse import sweep
+from chalkgrad.diff.stable import stabilise, without_dead
+from chalkgrad.errors import DerivationError, suggestion
+from chalkgrad.expr.cost import flops
+from chalkgrad.expr.nodes import Definition, Program, Tensor
+from chalkgrad.expr.ops import tensors_in
+
+FORMS = ("auto", "staged", "closed")
+
+
+def derive(
+    program: Program, wrt: tuple[str, ...] = (), *, form: str = "auto", given: bool = False
+) -> Derived:
+    """The backward pass of a forward program, step by step.
+
+    Args:
+        program: The forward pass.
+        wrt: Names of the inputs to differentiate by; all float inputs if empty.
+        form: "staged" keeps one adjoint per intermediate, "closed" substitutes them, "auto" takes
+            the cheaper one.
+        given: Keep the adjoint of a scalar output as an argument. Otherwise it is 1, the output
+            being the loss itself.
+
+    Raises:
+        DerivationError: If a name is not an input, has no gradient (integers, booleans), or a node
+            has no rule.
+    """
+    if form not in FORMS:
+        raise DerivationError(
+            f"There is no form '{form}'.{suggestion(form, FORMS)}", hint=f"Forms: {', '.join(FORMS)}."
+        )
+    named = normal_form(program)
+    wanted = inputs_named(program, wrt)
+    swept = sweep(named, wanted, given)
+    adjoints = tuple(t.adjoint for t in wanted)
+    staged = Backward("staged", swept.definitions, adjoints, flops(swept.definitions))
+    closing = close(named, swept.definitions, adjoints)
+    closed = Backward("closed", closing.definitions, adjoints, flops(closing.definitions))
+    chosen, because = _choose(staged, closed, form)
+    results = tuple(_equation(d) for t in adjoints for d in chosen.definitions if d.target is t)
+    _, stable_stages = stabilise(named)
+    stages = (*_forward(named), *stable_stages, *swept.stages)
+    if chosen.form == "closed" and closing.stages:
+        stages = (*stages, *closing.stages)
+    upstream = tuple(t.adjoint for t in program.outputs)
+    return Derived(named, wanted, upstream, stages, staged, closed, chosen, because, results)
+
+
+def for_code(program: Program, wrt: tuple[str, ...] = ()) -> tuple[Program, Backward]:
+    """The forward made numerically safe and its cheaper backward, with the upstream gradient an argument."""
+    safe, _ = stabilise(normal_form(program))
+    wanted = inputs_named(program, wrt)
+    swept = sweep(safe, wanted, given=True)
+    adjoints = tuple(t.adjoint for t in wanted)
+    closing = close(safe, swept.definitions, adjoints)
+    staged = Backward("staged", swept.definitions, adjoints, flops(swept.definitions))
+    closed = Backward("closed", closing.definitions, adjoints, flops(closing.definitions))
+    chosen, _ = _choose(staged, closed, "auto")
+    read = frozenset(t for d in chosen.definitions for t in tensors_in(d.body))
+    return without_dead(safe, read), chosen
+
+
+def inputs_named(program: Program, wrt: tuple[str, ...]) -> tuple[Tensor, ...]:
+    """The float inputs called so, in the order of the inputs."""
+    floats = tuple(t for t in program.inputs if t.dtype == "float")
+    everything = {t.name: t for t in (*program.inputs, *(p for p, _ in program.parameters))}
+    for name in wrt:
+        if name not in everything:
+            known = [t.name for t in floats]
+            raise DerivationError(
+                f"{program.name} has no input '{name}'.{suggestion(name, known)}",
+                hint=f"Its differentiable inputs are: {', '.join(known) or 'none'}.",
+            )
+        if everything[name].dtype != "float":
+            raise DerivationError(
+                f"'{name}' holds {'integers' if everything[name].dtype == 'int' else 'booleans'}; it has no gradient.",
+                hint=f"The differentiable inputs of {program.name} are: {', '.join(t.name for t in floats) or 'none'}.",
+            )
+    if not floats:
+        raise DerivationError(
+            f"{program.name} has no floating-point input, so there is nothing to differentiate by."
+        )
+    scalars = tuple(t for t, _ in program.parameters if t.name in wrt)
+    return (*(t for t in floats if not wrt or t.name in wrt), *scalars)
+
+
+def _choose(staged: Backward, closed: Backward, form: str) -> tuple[Backward, str]:
+    if form == "staged":
+        return staged, "the staged form was asked for"
+    if form == "closed":
+        return closed, "the closed form was asked for"
+    if [d.body for d in staged.definitions] == [d.body for d in closed.definitions]:
+        return closed, "staged and closed form are the same here"
+    if closed.cost <= staged.cost:
+        return (
+            closed,
+            f"the closed form takes {closed.cost:,.0f} operations, the staged one {staged.cost:,.0f} (every size 64)",
+        )
+    return (
+        staged,
+        f"the staged form takes {staged.cost:,.0f} operations, the closed one {closed.cost:,.0f} (every size 64)",
+    )
+
+
+def _equation(d: Definition) -> Equation:
+    return Equation(d.access, d.body, matrix_form(d.body, d.indices))
+
+
+def _forward(program: Program) -> tuple[Stage, ...]:
+    """The forward pass, one stage a line."""
+    return tuple(
+        Stage(
+            "definition",
+            f"Forward: {d.target.name}",
+            d.access,
+            (Step(d.access, d.body, "definition", "by definition", milestone=True),),
+        )
+        for d in program.definitions
+    )

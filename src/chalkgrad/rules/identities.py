@@ -1,0 +1,63 @@
+"""Identities that make a formula safe to compute with large or small numbers.
+
+Each is a row of text in the formula grammar; `?a` is written as the scalar `a` and stands for any
+expression. Both sides are equal for all real numbers; only the right one survives ±1e4. Each row's
+right side is free of the row's left side, so applying them ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from chalkgrad.expr.grammar import scalar
+from chalkgrad.expr.nodes import Access, Expr, Tensor
+from chalkgrad.expr.ops import map_children
+from chalkgrad.rules.matching import instantiate, match
+from chalkgrad.rules.polynomial import tidy
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """lhs = rhs for every value of `a`; `because` is the reason shown."""
+
+    name: str
+    lhs: str
+    rhs: str
+    because: str
+
+
+STABLE: tuple[Identity, ...] = (
+    Identity("softplus", "log(1 + exp(a))", "softplus(a)", "log(1 + eᵃ) overflows for large a; softplus does not"),
+    Identity("sigmoid", "1 / (1 + exp(-a))", "sigmoid(a)", "e⁻ᵃ overflows for very negative a; the sigmoid does not"),
+    Identity("sigmoid-odds", "exp(a) / (1 + exp(a))", "sigmoid(a)", "eᵃ overflows for large a; the sigmoid does not"),
+    Identity("log-sigmoid", "log(sigmoid(a))", "-softplus(-a)", "σ(a) underflows to 0, whose logarithm is −∞"),
+    Identity("log-one-minus-sigmoid", "log(1 - sigmoid(a))", "-softplus(a)", "1 − σ(a) is rounded to 0 for large a"),
+)  # fmt: skip
+"""Applied to a forward pass before code is emitted, each use a shown step."""
+
+VARIABLE = Access(Tensor("?a", ()), ())
+
+
+@lru_cache(64)
+def sides(identity: Identity) -> tuple[Expr, Expr]:
+    """The identity's sides as expressions in `VARIABLE`."""
+    names = {"a": VARIABLE}
+    return tidy(scalar(identity.lhs, names)), scalar(identity.rhs, names)
+
+
+def apply_identities(e: Expr, table: Sequence[Identity] = STABLE) -> tuple[Expr, list[Identity]]:
+    """Every place in `e` where a left side fits, rewritten; with the identities used."""
+    used: list[Identity] = []
+
+    def visit(node: Expr) -> Expr:
+        new = map_children(node, visit)
+        for identity in table:
+            lhs, rhs = sides(identity)
+            for binding in match(lhs, tidy(new), (VARIABLE,)):
+                used.append(identity)
+                return instantiate(rhs, binding)
+        return new
+
+    return visit(e), used
