@@ -35,6 +35,7 @@ from chalkgrad.expr.syntax import (
     Name,
     Negative,
     Number,
+    Power,
     Syntax,
     Terms,
 )
@@ -368,6 +369,24 @@ class Retyping:
                 return Reduce(op, tuple(map(self.index, indices)), self(body))
         kids = children(e)
         return rebuild(e, tuple(map(self, kids))) if kids else e
+
+
+def parts(tree: Syntax) -> tuple[Syntax, ...]:
+    """The direct parts of a syntax tree, bound names excluded."""
+    match tree:
+        case Entry(_, _, _, indices):
+            return indices
+        case Call(_, _, _, args):
+            return args
+        case Binder(_, _, _, _, body):
+            return (body,)
+        case Condition(_, _, _, left, right) | Power(_, _, left, right) | Derivative(_, _, left, right):
+            return (left, right)
+        case Terms(_, _, items) | Factors(_, _, items):
+            return tuple(part for _, part in items)
+        case Negative(_, _, operand):
+            return (operand,)
+    return ()
 
 
 def _indices(number: int) -> str:

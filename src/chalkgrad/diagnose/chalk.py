@@ -1,0 +1,220 @@
+"""The derivation checker: a derivation on paper, line by line, against numbers.
+
+A `.chalk` text holds a forward pass (definitions, as `chalkgrad.formula` reads them) and claims about
+its derivatives. Every claim is tested at random points; the first false one stops the check, with
+the reason and the line that it should be. The language is on one page: docs/chalk.md.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from dataclasses import dataclass
+
+from chalkgrad.diagnose.claims import Claim, Judge, read_claim
+from chalkgrad.diagnose.corrections import correct_conflict, correct_value, explain_conflict, worst_element
+from chalkgrad.errors import FormulaError
+from chalkgrad.expr.grammar import parse
+from chalkgrad.expr.nodes import Program
+from chalkgrad.expr.syntax import Declaration, Entry, Equation, Name, Statement
+from chalkgrad.frontend.inference import RangeConflictError
+from chalkgrad.frontend.text_formula import FormulaReader
+
+WIDTH = 80
+
+MARKS = {"definition": "·", "ok": "✓", "false": "✗", "not checked": " "}
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimResult:
+    """One line of a derivation.
+
+    Attributes:
+        line: Its number, from 1.
+        source: As written, on one line.
+        status: "definition", "ok", "false", or "not checked" after a false line.
+        explanation: Why it is false.
+        should_be: The line that holds in its place, when one was found.
+        error: The worst relative error over all test points; None where nothing was evaluated.
+    """
+
+    line: int
+    source: str
+    status: str
+    explanation: str = ""
+    should_be: str = ""
+    error: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChalkReport:
+    """The result of checking a derivation; `str()` of it is the report."""
+
+    name: str
+    lines: tuple[ClaimResult, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether no line is false."""
+        return all(line.status != "false" for line in self.lines)
+
+    @property
+    def false(self) -> ClaimResult | None:
+        """The first false line."""
+        return next((line for line in self.lines if line.status == "false"), None)
+
+    def __str__(self) -> str:
+        digits = max((len(str(line.line)) for line in self.lines), default=1)
+        return "\n".join([self.name, *(part for line in self.lines for part in _shown(line, digits)), "", _verdict(self)])
+
+
+def check_chalk(text: str, name: str = "derivation") -> ChalkReport:
+    """Checks each claim of a derivation against the forward pass that it defines.
+
+    Args:
+        text: Definitions and claims, see docs/chalk.md.
+        name: What the report calls the text, usually the file's name.
+
+    Raises:
+        FormulaError: With a caret and the line's number, for text that cannot be read: outside the
+            grammar, an unknown name, a wrong number of indices.
+        VerificationError: If the forward pass has no point at which it can be evaluated.
+
+    Example:
+        >>> report = check_chalk("L = sum(i, x[i]^2)\\ndL/dx[i] = x[i]")
+        >>> report.ok, report.false.should_be
+        (False, 'dL/dx[i] = 2 * x[i]')
+    """
+    try:
+        return _check(text, name)
+    except FormulaError as unreadable:
+        if unreadable.source != text or unreadable.position is None:
+            raise
+        raise _numbered(unreadable, _line(text, unreadable.position)) from None
+
+
+def _check(text: str, name: str) -> ChalkReport:
+    forward, claims = _split(parse(text))
+    if not any(isinstance(s, Equation) for s in forward):
+        raise FormulaError(
+            "There is no forward pass here: no line defines a value.",
+            hint="Begin with a definition such as f[i,k] = sum(d, x[i,d] * W[d,k]) + b[k].",
+            source=text,
+            position=0,
+        )
+    program = FormulaReader(text).program(tuple(forward), name)
+    judge = Judge(program)
+    results = [
+        ClaimResult(_line(text, s.start), _one_line(text[s.start : s.end]), "definition")
+        for s in forward
+        if isinstance(s, Equation)
+    ]
+    stopped = False
+    for claim in claims:
+        line, written = _line(text, claim.start), _one_line(text[claim.start : claim.end])
+        result = ClaimResult(line, written, "not checked") if stopped else _judge_line(line, written, judge)
+        stopped |= result.status == "false"
+        results.append(result)
+    return ChalkReport(name, tuple(sorted(results, key=lambda r: r.line)))
+
+
+def _split(statements: tuple[Statement, ...]) -> tuple[list[Statement], list[Equation]]:
+    """The forward pass and the claims: a value's first equation defines it, any other claims."""
+    forward: list[Statement] = []
+    claims: list[Equation] = []
+    defined: set[str] = set()
+    for statement in statements:
+        if isinstance(statement, Declaration):
+            forward.append(statement)
+            continue
+        left = statement.left
+        if isinstance(left, Name | Entry) and not left.adjoint and left.name not in defined:
+            defined.add(left.name)
+            forward.append(statement)
+        else:
+            claims.append(statement)
+    return forward, claims
+
+
+def _judge_line(line: int, written: str, judge: Judge) -> ClaimResult:
+    try:
+        claim = read_claim(written, judge.program)
+        outcome = judge.check(claim)
+    except RangeConflictError as conflict:
+        should_be = correct_conflict(written, conflict, judge) or ""
+        return ClaimResult(line, written, "false", explain_conflict(conflict), should_be)
+    except FormulaError as unreadable:
+        raise _numbered(unreadable, line) from None
+    if outcome.holds and not claim.loose:
+        return ClaimResult(line, written, "ok", error=outcome.error)
+    correction = correct_value(claim, judge)
+    if correction is not None:
+        return ClaimResult(line, written, "false", correction.why, correction.text, outcome.error)
+    why = f"{_loose(claim)}{worst_element(claim, outcome)}"
+    return ClaimResult(line, written, "false", why, error=outcome.error)
+
+
+def _loose(claim: Claim) -> str:
+    """What is said of indices that only the right side has."""
+    names = " and ".join(i.name for i in claim.loose)
+    return f"the right side still depends on {names}, the left side does not; " if names else ""
+
+
+def _numbered(problem: FormulaError, line: int) -> FormulaError:
+    return FormulaError(
+        f"line {line}: {problem.message}",
+        hint=problem.hint,
+        source=problem.source,
+        position=problem.position,
+        length=problem.length,
+    )
+
+
+def _line(text: str, position: int) -> int:
+    return text.count("\n", 0, position) + 1
+
+
+def _one_line(written: str) -> str:
+    """The statement without comments and line breaks."""
+    return " ".join(re.sub(r"#[^\n]*", "", written).split())
+
+
+# --- the report ------------------------------------------------------------------------------------
+
+
+def _shown(result: ClaimResult, digits: int) -> list[str]:
+    """A line of the derivation as lines of the report."""
+    head = f"  {MARKS[result.status]} {result.line:>{digits}}  "
+    note = "not checked" if result.status == "not checked" else ""
+    if result.status == "ok" and result.error is not None:
+        note = f"{result.error:.0e}"
+    lines = _wrapped(result.source, head)
+    if note and len(lines[-1]) + len(note) + 2 <= WIDTH:
+        lines[-1] += note.rjust(WIDTH - len(lines[-1]))
+    if result.status == "false":
+        indent = " " * len(head)
+        lines += _wrapped(f"why: {result.explanation}.", indent)
+        lines += _wrapped(f"should be: {result.should_be}", indent) if result.should_be else []
+    return lines
+
+
+def _wrapped(text: str, head: str) -> list[str]:
+    return textwrap.wrap(
+        text, WIDTH, initial_indent=head, subsequent_indent=" " * (len(head) + 2), break_long_words=False,
+        break_on_hyphens=False,
+    )  # fmt: skip
+
+
+def _verdict(report: ChalkReport) -> str:
+    right = [line for line in report.lines if line.status == "ok"]
+    false = report.false
+    if false is None:
+        if not right:
+            return "There are no claims to check, only definitions."
+        worst = max(line.error or 0.0 for line in right)
+        what = "The claim holds" if len(right) == 1 else f"All {len(right)} claims hold"
+        return f"{what}; the worst relative error is {worst:.0e}."
+    later = sum(line.status == "not checked" for line in report.lines)
+    before = f"{len(right)} {'claim holds' if len(right) == 1 else 'claims hold'} before it"
+    after = f", {later} after it not checked" if later else ""
+    return f"Line {false.line} is false; {before}{after}."
