@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from chalkgrad.render.document import EquationChain, Line, error_text
 from chalkgrad.render.math_latex import escape, math_piece
-from chalkgrad.render.notation import Piece, broken
+from chalkgrad.render.pieces import Piece, broken
 
 PAGE = 92
 """How many characters, as `Chunk.width` counts them, a line of a page takes."""

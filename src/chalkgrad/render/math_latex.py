@@ -17,18 +17,8 @@ from chalkgrad.expr.text import number
 from chalkgrad.primitives import PRIMITIVES
 from chalkgrad.render.matrices import write_matrix
 from chalkgrad.render.names import ACCENTS, GREEK_COMMANDS, parse_name
-from chalkgrad.render.notation import (
-    ATOM,
-    BIG,
-    FRACTION,
-    FUNCTION,
-    POWER,
-    Piece,
-    Writer,
-    join,
-    piece,
-    write,
-)
+from chalkgrad.render.notation import Writer, write
+from chalkgrad.render.pieces import ATOM, BIG, FRACTION, FUNCTION, POWER, Piece, join, piece
 
 SYMBOLS = {
     "−": "-", "·": r"\cdot", "∘": r"\circ", "≠": r"\neq", "≤": r"\leq", "≥": r"\geq", "∞": r"\infty",

@@ -15,7 +15,8 @@ from chalkgrad.expr.nodes import Expr
 from chalkgrad.expr.text import number
 from chalkgrad.render.matrices import write_matrix
 from chalkgrad.render.names import parse_name
-from chalkgrad.render.notation import (
+from chalkgrad.render.notation import Writer, write
+from chalkgrad.render.pieces import (
     ATOM,
     BIG,
     FRACTION,
@@ -24,11 +25,9 @@ from chalkgrad.render.notation import (
     POWER,
     QUOTIENT,
     Piece,
-    Writer,
     broken,
     join,
     piece,
-    write,
 )
 
 SUPERSCRIPTS = str.maketrans("0123456789−-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁻")

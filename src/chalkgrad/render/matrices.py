@@ -19,22 +19,8 @@ from chalkgrad.expr.matrix import (
 )
 from chalkgrad.expr.nodes import ONE, Expr
 from chalkgrad.expr.text import split_sign
-from chalkgrad.render.notation import (
-    ADD,
-    ATOM,
-    BIG,
-    COMPARISONS,
-    FRACTION,
-    MUL,
-    NEG,
-    QUOTIENT,
-    Break,
-    Piece,
-    Writer,
-    join,
-    wrapped,
-    write,
-)
+from chalkgrad.render.notation import COMPARISONS, Writer, wrapped, write
+from chalkgrad.render.pieces import ADD, ATOM, BIG, FRACTION, MUL, NEG, QUOTIENT, Break, Piece, join
 
 
 def write_matrix(m: Matrix, w: Writer) -> Piece:
