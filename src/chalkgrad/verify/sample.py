@@ -121,11 +121,24 @@ def draw_sizes(program: Program, rng: np.random.Generator) -> dict[Range, int]:
     symbolic = [r for r in ranges if r.size is None]
     drawn = rng.permutation(np.arange(2, 2 + max(len(symbolic), 4)))
     sizes = {r: int(n) for r, n in zip(symbolic, drawn, strict=False)}
+    _widen_labels(program, sizes)
     for definition in program.definitions:
         for node in walk(definition.body):
             if isinstance(node, Access):
                 _fit(node, sizes)
     return sizes
+
+
+def _widen_labels(program: Program, sizes: dict[Range, int]) -> None:
+    """No range of labels has size 2: the labels 0 and 1 equal their own squares and products."""
+    whole = [t for t in program.inputs if t.dtype == "int"]
+    # A dict and not a set: the order of a set of nodes differs from run to run.
+    labelled = dict.fromkeys(r for t in whole for r in _selected_ranges(t, program))
+    for narrow in [r for r in labelled if sizes.get(r) == 2]:
+        other = next((r for r in sizes if r not in labelled), None)
+        sizes[narrow] = sizes[other] if other is not None else max(sizes.values()) + 1
+        if other is not None:
+            sizes[other] = 2
 
 
 def _fit(access: Access, sizes: dict[Range, int]) -> None:
@@ -165,11 +178,14 @@ def _input(
 
 
 def _mixed(rng: np.random.Generator, count: int, shape: tuple[int, ...]) -> Array:
-    """Integers below `count`, not all equal where there are several."""
-    drawn = rng.integers(count, size=shape)
-    if count > 1 and drawn.size > 1 and (drawn == drawn.flat[0]).all():
-        drawn.flat[int(rng.integers(drawn.size))] = (drawn.flat[0] + 1) % count
-    return np.asarray(drawn)
+    """Integers below `count`: the largest among them, and not all equal."""
+    drawn = np.asarray(rng.integers(count, size=shape))
+    if count > 1 and drawn.size > 1:
+        last, other = rng.permutation(drawn.size)[:2]
+        drawn.flat[last] = count - 1
+        if (drawn == count - 1).all():
+            drawn.flat[other] = int(rng.integers(count - 1))
+    return drawn
 
 
 def label_count(tensor: Tensor, program: Program, sizes: dict[Range, int]) -> int:

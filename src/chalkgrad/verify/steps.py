@@ -234,13 +234,19 @@ def draw_upstream(derived: Derived, env: Environment, seed: int) -> dict[Tensor,
 
 
 def _is_loss(output: Tensor, derived: Derived) -> bool:
-    """Whether the output is the loss: a lone scalar, or its adjoint is derived as the constant 1."""
+    """Whether a scalar output is the loss itself: its adjoint is derived as 1, or never read.
+
+    Where the upstream gradient of a scalar is an argument it is drawn at random, since a line that
+    lost it could not be told apart at 1.
+    """
     if output.axes:
         return False
-    for definition in (*derived.staged.definitions, *derived.closed.definitions):
-        if definition.target is output.adjoint:
-            return isinstance(definition.body, Const) and definition.body.value == 1
-    return len(derived.program.outputs) == 1
+    bodies = [d.body for back in _backwards(derived) for d in back.definitions]
+    seeds = [d.body for back in _backwards(derived) for d in back.definitions if d.target is output.adjoint]
+    seeds += [s.rhs for s in derived.stages if isinstance(s.lhs, Access) and s.lhs.tensor is output.adjoint]
+    if seeds:
+        return all(isinstance(body, Const) and body.value == 1 for body in seeds)
+    return not any(output.adjoint in tensors_in(body) for body in bodies)
 
 
 def _with_temporaries(derived: Derived, env: Environment) -> Environment:
