@@ -99,7 +99,9 @@ def _choose(staged: Backward, closed: Backward, form: str) -> tuple[Backward, st
         return closed, "the closed form was asked for"
     if [d.body for d in staged.definitions] == [d.body for d in closed.definitions]:
         return closed, "staged and closed form are the same here"
-    if closed.cost <= staged.cost:
+    if closed.cost == staged.cost:
+        return closed, "the closed form takes as many operations as the staged one and has fewer lines"
+    if closed.cost < staged.cost:
         return (
             closed,
             f"the closed form takes {closed.cost:,.0f} operations, the staged one {staged.cost:,.0f} (every size 64)",

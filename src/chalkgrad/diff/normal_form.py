@@ -124,15 +124,15 @@ class _Naming:
             case Reduce(op, indices, body):
                 return self.name(Reduce(op, indices, self.part(body)), op)
             case Pow(base, Const(Fraction() as power)) if power.denominator != 1 or power < 0:
-                inner = Pow(self.argument(base), e.exponent)  # type: ignore[union-attr]
+                inner = Pow(self.argument(base), Const(power))
                 compound = not isinstance(inner.base, Access | Const | Size)
                 return self.name(inner, "power") if compound and free_or_parameter(inner) else inner
             case Pow(base, exponent):
                 return Pow(self.argument(base), self.part(exponent))
             case Add(terms):
                 # A sum of terms inside a product stays in place; its heavy terms get names.
-                new = Add(tuple(self.part(t) for t in terms))
-                return self.name(new, "add") if self._shared(e) else self._reuse(new)
+                total = Add(tuple(self.part(t) for t in terms))
+                return self.name(total, "add") if self._shared(e) else self._reuse(total)
             case Mul() | Indicator():
                 return map_children(e, self.part)
         return e

@@ -108,12 +108,16 @@ def natural_letters(program: Program, tensor: Tensor) -> tuple[Index, ...]:
     own = program.definition(tensor.name)
     if own is not None and own.target is tensor:
         return own.indices
+    found: list[tuple[bool, tuple[Index, ...]]] = []
     for d in program.definitions:
         for node in walk(d.body):
             if isinstance(node, Access) and node.tensor is tensor:
-                plain = [i for i in node.indices if isinstance(i, Index)]
+                plain = tuple(i for i in node.indices if isinstance(i, Index))
                 if len(plain) == len(tensor.axes) and len(set(plain)) == len(plain):
-                    return tuple(plain)
+                    # An index of the line itself is a better letter than one that a sum binds.
+                    found.append((not set(plain) <= set(d.indices), plain))
+    if found:
+        return min(found, key=lambda f: f[0])[1]
     taken: set[str] = set()
     made = []
     for axis in tensor.axes:
@@ -258,7 +262,7 @@ class _Chain:
             for link, d in zip(self.links, locals_, strict=True)
             if d is not ZERO
         ]
-        tail = [self.target if self.given or self.tensor.axes else ONE] if self.is_output else []
+        tail: list[Expr] = [self.target if self.given or self.tensor.axes else ONE] if self.is_output else []
         inserted = add(tuple(inserted_terms + tail)) if inserted_terms or tail else ZERO
         if parted and len(self.links) == 1:
             survivors = first.indices if isinstance(first, Sum) else ()

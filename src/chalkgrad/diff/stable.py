@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from chalkgrad.derivation import Stage, Step
+from chalkgrad.expr.cost import expression_flops
 from chalkgrad.expr.nodes import (
     Access,
     Add,
@@ -30,7 +31,7 @@ from chalkgrad.expr.nodes import (
 )
 from chalkgrad.expr.ops import canonical, free_indices, inline, map_children, substitute, tensors_in, walk
 from chalkgrad.rules.identities import apply_identities
-from chalkgrad.rules.polynomial import expand
+from chalkgrad.rules.polynomial import collect, expand, to_expr
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +67,18 @@ def _with_identities(program: Program, stages: list[Stage]) -> Program:
             opened = _see_through(definitions, d.body)
             body, used = apply_identities(opened) if opened is not d.body else (d.body, [])
         if used:
+            # What the identities made alike may now be collected: t (a − s) − (1 − t) s = t a − s.
+            body = min(
+                (to_expr(collect(expand(body, distribute))) for distribute in (False, True)), key=_work
+            )
             because = "; ".join(dict.fromkeys(i.because for i in used))
             stages.append(_safe(d, d.body, body, used[0].name, because))
         definitions.append(replace(d, body=body if used else d.body))
     return replace(program, definitions=tuple(definitions))
+
+
+def _work(e: Expr) -> tuple[float, int]:
+    return expression_flops(e), sum(1 for _ in walk(e))
 
 
 def _safe(d: Definition, before: Expr, after: Expr, rule: str, because: str) -> Stage:

@@ -86,6 +86,8 @@ def _cost(e: Expr, seen: set[Expr]) -> float:
     if key in seen:
         return 0.0
     seen.add(key)
+    if isinstance(e, Sum) and isinstance(e.body, Mul):
+        return _contraction_cost(e.body.factors, e.body, seen)
     inner = sum(_cost(k, seen) for k in children(e))
     match e:
         case Add(terms):
@@ -100,16 +102,17 @@ def _cost(e: Expr, seen: set[Expr]) -> float:
             return inner + FUNCTION_COST * elements(free_indices(e))
         case Indicator():
             return inner + (0.0 if _scatter(e) else elements(free_indices(e)))
-        case Sum(_, Mul(factors) as body):
-            # A contraction: its products are part of the sum, not of an array of their own.
-            parts = sum(_cost(f, seen) for f in factors)
-            pinned = _scatter(body)
-            return parts + len(factors) * elements(free_indices(body) - pinned)
         case Sum(_, body) | Reduce(_, _, body):
             return inner + elements(free_indices(body))
         case Partial():
             return inner + elements(free_indices(e))
     raise TypeError(f"no cost for the node {type(e).__name__}")
+
+
+def _contraction_cost(factors: tuple[Expr, ...], body: Expr, seen: set[Expr]) -> float:
+    """Σ of a product: its multiplications belong to the sum, not to an array of their own."""
+    parts = sum(_cost(f, seen) for f in factors)
+    return parts + len(factors) * elements(free_indices(body) - _scatter(body))
 
 
 def _pairwise(spaces: list[frozenset[Index]]) -> float:

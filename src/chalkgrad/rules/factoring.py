@@ -26,7 +26,8 @@ def undistribute(e: Expr) -> Expr:
 
 
 def _term(e: Expr) -> Term:
-    coeff, powers = Fraction(1), {}
+    coeff = Fraction(1)
+    powers: Powers = {}
     for f in factors_of(e):
         match f:
             case Const(Fraction() as value):

@@ -239,7 +239,8 @@ def to_expr(poly: Sequence[Monomial], taken: frozenset[str] = frozenset()) -> Ex
 def term_order(term: Expr) -> tuple[object, ...]:
     """Terms with fewer sums first, then positive ones, then by their factors."""
     sums = sum(1 for f in factors_of(term) if isinstance(f, Sum))
-    negative = isinstance(factors_of(term)[0], Const) and factors_of(term)[0].value < 0  # type: ignore[union-attr,operator]
+    first = factors_of(term)[0]
+    negative = isinstance(first, Const) and first.value < 0
     return (sums, negative, flat_key(term))
 
 

@@ -75,7 +75,8 @@ def sum_relations(definitions: Sequence[Definition]) -> list[Relation]:
     found = []
     for d in reversed(definitions):
         e = to_expr(collect(expand(d.body, distribute=False)))
-        coeff, powers = Fraction(1), []
+        coeff = Fraction(1)
+        powers: list[tuple[Expr, Fraction]] = []
         for f in factors_of(e):
             match f:
                 case Const(Fraction() as value):

@@ -1,0 +1,277 @@
+"""`Layer`: a forward formula, and everything that can be read from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property, lru_cache
+from typing import Any
+
+from chalkgrad.derivation import Derived, Equation, Stage, Step
+from chalkgrad.diff import derive, for_code
+from chalkgrad.diff.gradient import gradient_program
+from chalkgrad.emit.compiled import Ops, compile_numpy
+from chalkgrad.emit.source import source
+from chalkgrad.errors import ChalkgradError, DerivationError, UnsupportedError, suggestion
+from chalkgrad.expr.nodes import Program
+from chalkgrad.frontend.compose import chain as chain_programs
+from chalkgrad.frontend.forward import Forward, inline, is_traced
+from chalkgrad.frontend.text_formula import read_formula
+from chalkgrad.render.latex import to_latex
+from chalkgrad.render.markdown import to_markdown
+from chalkgrad.render.notebook import mime_bundle
+from chalkgrad.render.terminal import to_text
+from chalkgrad.verify.steps import Verification, verify
+
+TARGETS = ("numpy",)
+
+
+class Derivation:
+    """One derivation: its lines, its result, its proof by numbers, its renderings.
+
+    Attributes:
+        record: The whole record (`chalkgrad.derivation.Derived`).
+    """
+
+    def __init__(self, record: Derived) -> None:
+        self.record = record
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """Chains of equalities in reading order."""
+        return self.record.stages
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """Every line: what stood before, what stands after, the rule, the reason."""
+        return tuple(step for stage in self.record.stages for step in stage.steps)
+
+    @property
+    def results(self) -> tuple[Equation, ...]:
+        """One equation per input differentiated by."""
+        return self.record.results
+
+    @property
+    def result(self) -> Equation | tuple[Equation, ...]:
+        """The equation found, or one per input where several were asked for."""
+        return self.results[0] if len(self.results) == 1 else self.results
+
+    @cached_property
+    def verification(self) -> Verification:
+        """The check of every line by numbers, made once."""
+        return verify(self.record)
+
+    def verify(self, seed: int = 0, points: int = 2) -> Verification:
+        """Check every line in float64 at random points.
+
+        Args:
+            seed: Chooses the points.
+            points: How many of them.
+
+        Raises:
+            VerificationError: If a line is false; the message names its rule.
+        """
+        return self.verification if (seed, points) == (0, 2) else verify(self.record, seed, points)
+
+    def to_text(self, *, width: int = 80, brief: bool = False, color: bool = False) -> str:
+        """The derivation for a terminal of this width."""
+        return to_text(self.record, width=width, brief=brief, color=color, verification=self.verification)
+
+    def to_latex(self, *, document: bool = False, brief: bool = False) -> str:
+        """LaTeX: a fragment of `aligned` blocks, or a document that compiles."""
+        return to_latex(self.record, document=document, brief=brief, verification=self.verification)
+
+    def to_markdown(self, *, brief: bool = False) -> str:
+        """Markdown with the formulas in `$$` blocks."""
+        return to_markdown(self.record, brief=brief, verification=self.verification)
+
+    def __str__(self) -> str:
+        return self.to_text()
+
+    def __repr__(self) -> str:
+        results = "; ".join(map(str, self.results))
+        return f"<Derivation of {self.record.program.name}: {results}>"
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        return mime_bundle(self.record, verification=self.verification)
+
+
+class Layer:
+    """A forward formula; its backward is derived, proved, shown, emitted and run from it.
+
+    Make one with `chalkgrad.layer` (from a NumPy function), `chalkgrad.formula` (from text) or
+    `chalkgrad.chain` (from layers).
+
+    Example:
+        >>> import chalkgrad as cg
+        >>> affine = cg.formula("f[i,k] = sum(d, x[i,d] * W[d,k]) + b[k]")
+        >>> print(affine.derive("W").result)
+        dL/dW[d,j] = sum(i, x[i,d] * dL/df[i,j])
+    """
+
+    def __init__(self, forward: Forward) -> None:
+        self.forward = forward
+        self.name = forward.name
+        self.__name__ = forward.name
+        self.__doc__ = forward.doc or type(self).__doc__
+
+    @property
+    def program(self) -> Program:
+        """The forward pass in index notation."""
+        return self.forward.program
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Inside another layer's function, the formula put in; on arrays, the forward's value."""
+        if any(is_traced(a) for a in (*args, *kwargs.values())):
+            return self.forward(*args, **kwargs)
+        value, _ = self.compile("numpy").forward(*args, **kwargs)
+        return value
+
+    def derive(self, *wrt: str, form: str = "auto") -> Derivation:
+        """The backward, derived line by line.
+
+        Args:
+            wrt: Names of inputs to differentiate by; all floating-point inputs if none is given.
+            form: "staged" (one adjoint per intermediate), "closed" (adjoints substituted and
+                simplified) or "auto" (the cheaper of the two).
+
+        Raises:
+            DerivationError: For a name that is no differentiable input, or a node without a rule.
+
+        Example:
+            >>> import chalkgrad as cg
+            >>> square = cg.formula("y[i] = x[i]^2")
+            >>> print(square.derive("x").result)
+            dL/dx[i] = 2 * x[i] * dL/dy[i]
+        """
+        return _derived(self.program, tuple(wrt), form)
+
+    def verify(self, seed: int = 0, points: int = 2) -> Verification:
+        """Every line of the derivation by all inputs, checked by numbers."""
+        return self.derive().verify(seed, points)
+
+    def source(self, target: str = "numpy") -> str:
+        """Readable forward and backward code for a backend ("numpy").
+
+        Raises:
+            UnsupportedError: For a backend there is no emitter for.
+        """
+        self._check_target(target)
+        program, backward = _emitted(self.program)
+        return source(program, backward, self.name)
+
+    def compile(self, target: str = "numpy") -> Ops:
+        """The emitted code, imported: `.forward(*inputs)` gives (value, cache), `.backward(df, cache)`
+        one gradient per input, None for integers and booleans.
+
+        Example:
+            >>> import numpy as np
+            >>> import chalkgrad as cg
+            >>> ops = cg.formula("y[i] = x[i]^2").compile("numpy")
+            >>> y, cache = ops.forward(np.array([1.0, 2.0, 3.0]))
+            >>> ops.backward(np.ones(3), cache)
+            (array([2., 4., 6.]),)
+        """
+        self._check_target(target)
+        return _compiled(self.program, self.name)
+
+    def gradient(self, *wrt: str) -> Layer:
+        """The derivative as a layer: its inputs are this layer's, then the upstream gradient.
+
+        A scalar output is the loss itself and needs no upstream gradient. `derive` applies again,
+        which gives second derivatives.
+        """
+        record = derive(self.program, tuple(wrt), given=bool(self.program.outputs[0].axes))
+        name = f"{self.name}_gradient"
+        program = gradient_program(record.program, record.chosen, name)
+        doc = f"The gradient of {self.name} by {', '.join(wrt) or 'its inputs'}."
+        return Layer(Forward.of(program, doc))
+
+    def __repr__(self) -> str:
+        lines = "; ".join(map(str, self.program.definitions))
+        return f"<Layer {self.name}: {lines}>"
+
+    def _check_target(self, target: str) -> None:
+        if target not in TARGETS:
+            raise UnsupportedError(
+                f"There is no emitter for '{target}'.{suggestion(target, TARGETS)}",
+                hint=f"Targets: {', '.join(TARGETS)}.",
+            )
+
+
+@lru_cache(256)
+def _derived(program: Program, wrt: tuple[str, ...], form: str) -> Derivation:
+    return Derivation(derive(program, wrt, form=form))
+
+
+@lru_cache(256)
+def _emitted(program: Program) -> tuple[Program, Any]:
+    return for_code(program)
+
+
+@lru_cache(256)
+def _compiled(program: Program, name: str) -> Ops:
+    safe, backward = _emitted(program)
+    return compile_numpy(safe, backward, name)
+
+
+def layer(function: Callable[..., Any] | None = None, *, name: str | None = None) -> Any:
+    """A layer from a NumPy function whose annotations name the axes of its arguments.
+
+    Args:
+        function: The forward. `x: "N D"` is a float array of two axes, `y: "N int"` integers,
+            `mask: "N D bool"` booleans, `s: ""` a scalar. A keyword argument with a float default
+            stays a symbol; an int, bool, string or tuple default is static.
+        name: What to call the layer; the function's name if omitted.
+
+    Raises:
+        UnsupportedError: For a NumPy function that has no formula here, by name.
+        ShapeError: For axes that do not fit.
+
+    Example:
+        >>> import chalkgrad as cg
+        >>> @cg.layer
+        ... def affine(x: "N D", W: "D K", b: "K"):
+        ...     return x @ W + b
+        >>> print(affine.derive("b").result)
+        dL/db[j] = sum(i, dL/dout[i,j])
+    """
+    if function is None:
+        return lambda f: layer(f, name=name)
+    return Layer(Forward(function, name=name))
+
+
+def formula(text: str, name: str = "formula") -> Layer:
+    """A layer from text in index notation; several lines define intermediates, the last is the output.
+
+    Raises:
+        FormulaError: With a caret under what cannot be read or contradicts itself.
+
+    Example:
+        >>> import chalkgrad as cg
+        >>> cg.formula("f[i,k] = sum(d, x[i,d] * W[d,k]) + b[k]")
+        <Layer formula: f[i,k] = sum(d, x[i,d] * W[d,k]) + b[k]>
+    """
+    return Layer(Forward.of(read_formula(text, name)))
+
+
+def chain(*layers: Layer, name: str = "network") -> Layer:
+    """Layers one after the other: each one's first input is the output of the one before.
+
+    The other inputs are appended in order; names that occur twice are numbered.
+
+    Raises:
+        ShapeError: If an output does not fit the next layer's first input.
+        DerivationError: If there is no layer.
+    """
+    if not layers:
+        raise DerivationError("chain needs at least one layer.", hint="cg.chain(affine, relu, affine, softmax_loss)")
+    for place, item in enumerate(layers):
+        if not isinstance(item, Layer):
+            raise ChalkgradError(
+                f"chain takes layers, but argument {place + 1} is a {type(item).__name__}.",
+                hint="Make a layer with cg.layer or cg.formula first.",
+            )
+    return Layer(Forward.of(chain_programs([item.program for item in layers], name)))
+
+
+__all__ = ["Derivation", "Layer", "chain", "formula", "inline", "layer"]
