@@ -15,7 +15,6 @@ from chalkgrad.diagnose.claims import Claim, Judge, read_claim
 from chalkgrad.diagnose.corrections import correct_conflict, correct_value, explain_conflict, worst_element
 from chalkgrad.errors import FormulaError
 from chalkgrad.expr.grammar import parse
-from chalkgrad.expr.nodes import Program
 from chalkgrad.expr.syntax import Declaration, Entry, Equation, Name, Statement
 from chalkgrad.frontend.inference import RangeConflictError
 from chalkgrad.frontend.text_formula import FormulaReader
@@ -65,7 +64,9 @@ class ChalkReport:
 
     def __str__(self) -> str:
         digits = max((len(str(line.line)) for line in self.lines), default=1)
-        return "\n".join([self.name, *(part for line in self.lines for part in _shown(line, digits)), "", _verdict(self)])
+        return "\n".join(
+            [self.name, *(part for line in self.lines for part in _shown(line, digits)), "", _verdict(self)]
+        )
 
 
 def check_chalk(text: str, name: str = "derivation") -> ChalkReport:
@@ -150,7 +151,7 @@ def _judge_line(line: int, written: str, judge: Judge) -> ClaimResult:
     correction = correct_value(claim, judge)
     if correction is not None:
         return ClaimResult(line, written, "false", correction.why, correction.text, outcome.error)
-    why = f"{_loose(claim)}{worst_element(claim, outcome)}"
+    why = f"{_loose(claim)}{worst_element(outcome)}"
     return ClaimResult(line, written, "false", why, error=outcome.error)
 
 

@@ -11,21 +11,25 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from chalkgrad.diagnose.claims import Claim, Judge, Outcome, read_claim
-from chalkgrad.errors import ChalkgradError
-from chalkgrad.expr.grammar import parse
-from chalkgrad.expr.syntax import (
-    Binder,
-    Condition,
-    Entry,
-    Equation,
-    Factors,
-    Name,
-    Negative,
-    Syntax,
-    Terms,
+from chalkgrad.diagnose.edits import (
+    binders,
+    entries,
+    equation,
+    group,
+    grouped,
+    index_names,
+    negated,
+    product,
+    replaced,
+    right_text,
+    shown,
+    terms,
+    walk_syntax,
+    with_right,
 )
+from chalkgrad.errors import ChalkgradError
+from chalkgrad.expr.syntax import Condition, Entry, Factors, Number, Power, Terms
 from chalkgrad.frontend.inference import RangeConflictError
-from chalkgrad.frontend.reader import parts
 
 MAX_TRIES = 400
 """Edited lines tested before giving up."""
@@ -60,11 +64,11 @@ def explain_conflict(conflict: RangeConflictError) -> str:
     first, second = conflict.first, conflict.second
     because = ""
     if first is not None and conflict.source is not None:
-        because = f" (from {_shown(conflict.source, first)})"
+        because = f" (from {shown(conflict.source, first)})"
     return (
         f"the index {conflict.index} runs over {range_words(conflict.has.name)}{because}, "
         f"but {conflict.axis} runs over {range_words(conflict.wants.name)}"
-        + (f" in {_shown(conflict.source, second)}" if conflict.source else "")
+        + (f" in {shown(conflict.source, second)}" if conflict.source else "")
     )
 
 
@@ -88,14 +92,14 @@ def correct_conflict(text: str, conflict: RangeConflictError, judge: Judge) -> s
 def _index_edits(line: str, wrong: RangeConflictError, judge: Judge) -> Iterator[str]:
     """The line with the wrong index replaced where it stands, then in its first use."""
     arrays = {t.name for t in judge.program.tensors()}
-    letters = [n.name for n in _names(_equation(line)) if n.name not in arrays and n.name != wrong.index]
+    letters = [n.name for n in index_names(equation(line)) if n.name not in arrays and n.name != wrong.index]
     for use in (wrong.second, wrong.first):
         if use is None:
             continue
-        for name in _names(use):
+        for name in index_names(use):
             if name.name == wrong.index:
                 for letter in dict.fromkeys(letters):
-                    yield _replaced(line, name, letter)
+                    yield replaced(line, name, letter)
 
 
 # --- false values ----------------------------------------------------------------------------------
@@ -119,11 +123,12 @@ def correct_value(claim: Claim, judge: Judge) -> Correction | None:
 
 def _hypotheses(claim: Claim, judge: Judge) -> Iterator[tuple[str, str]]:
     yield from _missing_sum(claim)
+    yield from _mean_for_sum(claim)
     if not claim.loose:
         yield from _factors(claim, judge)
     yield from _other_indices(claim)
     yield from _indicators(claim)
-    yield from _other_binders(claim)
+    yield from _extra_binders(claim)
     yield from _other_comparisons(claim)
     yield from _other_parts(claim)
     yield from _other_arrays(claim, judge)
@@ -133,13 +138,7 @@ def _missing_sum(claim: Claim) -> Iterator[tuple[str, str]]:
     if claim.loose:
         letters = " ".join(i.name for i in claim.loose)
         over = " and ".join(range_words(i.range.name) for i in claim.loose)
-        yield _with_right(claim, f"sum({letters}, {_right(claim)})"), f"the sum over {over} is missing"
-        return
-    bound = {n.name for n in _bound(claim.tree.right)}
-    for index in claim.indices:
-        if index.name not in bound:
-            continue
-        yield from ()
+        yield with_right(claim, f"sum({letters}, {right_text(claim)})"), f"the sum over {over} is missing"
 
 
 def _factors(claim: Claim, judge: Judge) -> Iterator[tuple[str, str]]:
@@ -148,8 +147,8 @@ def _factors(claim: Claim, judge: Judge) -> Iterator[tuple[str, str]]:
     if not ratios:
         return
     if all(abs(ratio + 1) < 1e-6 for _, ratio in ratios):
-        yield _with_right(claim, _negated(claim)), "the sign is wrong"
-    right = _grouped(claim)
+        yield with_right(claim, negated(claim)), "the sign is wrong"
+    right = grouped(claim)
     sizes = {r.name: [env.size(r) for env, _ in ratios] for r in judge.program.ranges()}
     known = {str(c): [c] * len(ratios) for c in CONSTANTS}
     known |= {f"size({name})": values for name, values in sizes.items()}
@@ -160,9 +159,12 @@ def _factors(claim: Claim, judge: Judge) -> Iterator[tuple[str, str]]:
             pairs = list(zip(ratios, values, strict=True))
             shown = _size_words(written)
             if all(abs(ratio - sign * value) < 1e-6 * value for (_, ratio), value in pairs):
-                yield _with_right(claim, f"{minus}{written} * {right}"), f"a factor {shown} is missing{also}"
+                yield with_right(claim, f"{minus}{written} * {right}"), f"a factor {shown} is missing{also}"
             if all(abs(ratio * value - sign) < 1e-6 for (_, ratio), value in pairs):
-                yield _with_right(claim, f"{minus}{right} / {written}"), f"it is {shown} times too large{also}"
+                yield (
+                    with_right(claim, f"{minus}{right} / {written}"),
+                    f"it is {shown} times too large{also}",
+                )
 
 
 def _size_words(written: str) -> str:
@@ -171,17 +173,17 @@ def _size_words(written: str) -> str:
 
 def _other_indices(claim: Claim) -> Iterator[tuple[str, str]]:
     """One index on the right replaced by another one; then two names exchanged."""
-    arrays = {n.name for n in _entries(claim.tree)}
-    letters = [n for n in dict.fromkeys(n.name for n in _names(claim.tree)) if n not in arrays]
-    places = [n for n in _names(claim.tree.right) if n.name in letters]
+    arrays = {n.name for n in entries(claim.tree)}
+    letters = [n for n in dict.fromkeys(n.name for n in index_names(claim.tree)) if n not in arrays]
+    places = [n for n in index_names(claim.tree.right) if n.name in letters]
     for name in places:
         for letter in letters:
             if letter != name.name:
-                yield _replaced(claim.text, name, letter), f"the index {name.name} should be {letter}"
-    for entry in _entries(claim.tree.right):
+                yield replaced(claim.text, name, letter), f"the index {name.name} should be {letter}"
+    for entry in entries(claim.tree.right):
         for one, other in zip(entry.indices, entry.indices[1:], strict=False):
-            left, right = _shown(claim.text, one), _shown(claim.text, other)
-            swapped = _replaced(_replaced(claim.text, other, left), one, right)
+            left, right = shown(claim.text, one), shown(claim.text, other)
+            swapped = replaced(replaced(claim.text, other, left), one, right)
             yield swapped, f"the indices of {entry.name} are swapped"
 
 
@@ -191,47 +193,71 @@ def _indicators(claim: Claim) -> Iterator[tuple[str, str]]:
         for other in claim.indices[position + 1 :]:
             if one.range is other.range:
                 written = f"1({other.name} == {one.name})"
-                yield _with_right(claim, f"{_grouped(claim)} * {written}"), f"the indicator {written} is missing"
+                whole = written if right_text(claim) == "1" else f"{grouped(claim)} * {written}"
+                yield with_right(claim, whole), f"the indicator {written} is missing"
 
 
-def _other_binders(claim: Claim) -> Iterator[tuple[str, str]]:
-    for binder in _binders(claim.tree.right):
-        start = Syntax(binder.start, binder.start + claim.text[binder.start :].index("("))
+def _mean_for_sum(claim: Claim) -> Iterator[tuple[str, str]]:
+    for binder in binders(claim.tree.right):
+        letters = " ".join(index.name for index in binder.indices)
         for one, other in (("sum", "mean"), ("mean", "sum")):
             if binder.op == one:
-                yield _replaced(claim.text, start, other), f"a {one} stands where the {other} belongs"
-        body = f"({_shown(claim.text, binder.body)})"
-        yield _replaced(claim.text, binder, body), f"the {binder.op} over {binder.indices[0].name} is too many"
+                edited = f"{other}({letters}, {shown(claim.text, binder.body)})"
+                yield replaced(claim.text, binder, edited), f"a {one} stands where the {other} belongs"
+
+
+def _extra_binders(claim: Claim) -> Iterator[tuple[str, str]]:
+    for binder in binders(claim.tree.right):
+        body = group(shown(claim.text, binder.body))
+        over = " and ".join(index.name for index in binder.indices)
+        yield replaced(claim.text, binder, body), f"the {binder.op} over {over} is too many"
 
 
 def _other_comparisons(claim: Claim) -> Iterator[tuple[str, str]]:
     opposite = {"==": "!=", "!=": "==", "<": ">", ">": "<", "<=": ">=", ">=": "<="}
-    for node in _walk(claim.tree.right):
+    for node in walk_syntax(claim.tree.right):
         if isinstance(node, Condition):
-            sides = (_shown(claim.text, node.left), _shown(claim.text, node.right))
+            sides = (shown(claim.text, node.left), shown(claim.text, node.right))
             edited = f"1({sides[0]} {opposite[node.op]} {sides[1]})"
-            yield _replaced(claim.text, node, edited), f"the comparison {node.op} should be {opposite[node.op]}"
+            yield (
+                replaced(claim.text, node, edited),
+                f"the comparison {node.op} should be {opposite[node.op]}",
+            )
 
 
 def _other_parts(claim: Claim) -> Iterator[tuple[str, str]]:
-    """A term with the wrong sign, or a term or factor that does not belong."""
-    for node in _walk(claim.tree.right):
+    """A term with the wrong sign, a term, factor or power that does not belong, a square left out."""
+    text = claim.text
+    for node in walk_syntax(claim.tree.right):
         if isinstance(node, Terms):
-            for position in range(len(node.terms)):
-                term = _shown(claim.text, node.terms[position][1])
-                yield _replaced(claim.text, node, _terms(claim, node, flip=position)), f"the sign of {term} is wrong"
-                yield _replaced(claim.text, node, _terms(claim, node, drop=position)), f"the term {term} is too many"
+            for position, (_, term) in enumerate(node.terms):
+                written = shown(text, term)
+                yield (
+                    replaced(text, node, terms(text, node, flip={position})),
+                    f"the sign of {written} is wrong",
+                )
+                yield (
+                    replaced(text, node, terms(text, node, drop=position)),
+                    f"the term {written} is too many",
+                )
         if isinstance(node, Factors):
             for position, (_, factor) in enumerate(node.factors):
-                kept = [f for place, f in enumerate(node.factors) if place != position]
-                written = _shown(claim.text, factor)
-                yield _replaced(claim.text, node, _product(claim, kept)), f"the factor {written} is too many"
+                kept = tuple(f for place, f in enumerate(node.factors) if place != position)
+                why = f"the factor {shown(text, factor)} is too many"
+                yield replaced(text, node, group(product(text, kept))), why
+        if isinstance(node, Entry):
+            yield replaced(text, node, f"{shown(text, node)}^2"), f"{shown(text, node)} should be squared"
+        if isinstance(node, Power) and isinstance(node.exponent, Number):
+            yield (
+                replaced(text, node, shown(text, node.base)),
+                f"the power of {shown(text, node.base)} is too many",
+            )
 
 
 def _other_arrays(claim: Claim, judge: Judge) -> Iterator[tuple[str, str]]:
     """Another array of the same axes in place of one: the activation for the pre-activation, or x for p."""
     by_name = {t.name: t for t in judge.program.tensors()}
-    for entry in _entries(claim.tree.right):
+    for entry in entries(claim.tree.right):
         here = by_name.get(entry.name)
         if here is None or not entry.indices:
             continue
@@ -240,120 +266,10 @@ def _other_arrays(claim: Claim, judge: Judge) -> Iterator[tuple[str, str]]:
                 prefix = "dL/d" if entry.adjoint else ""
                 brackets = claim.text[claim.text.index("[", entry.start) : entry.end]
                 edited = f"{prefix}{other.name}{brackets}"
-                yield _replaced(claim.text, entry, edited), f"{entry.name} stands where {other.name} belongs"
+                yield replaced(claim.text, entry, edited), f"{entry.name} stands where {other.name} belongs"
 
 
-# --- text ------------------------------------------------------------------------------------------
-
-
-def _equation(text: str) -> Equation:
-    found = parse(text)[0]
-    assert isinstance(found, Equation)
-    return found
-
-
-def _shown(text: str, part: Syntax) -> str:
-    return text[part.start : part.end]
-
-
-def _replaced(text: str, part: Syntax, new: str) -> str:
-    return text[: part.start] + new + text[part.end :]
-
-
-def _right(claim: Claim) -> str:
-    """The right side as written, with the brackets that its tree does not show."""
-    return claim.text[claim.text.index("=", _left_end(claim)) + 1 :].strip()
-
-
-def _left_end(claim: Claim) -> int:
-    assert claim.tree.left is not None
-    return claim.tree.left.end
-
-
-def _with_right(claim: Claim, right: str) -> str:
-    return f"{claim.text[: claim.text.index('=', _left_end(claim)) + 1]} {right}"
-
-
-def _grouped(claim: Claim) -> str:
-    right = _right(claim)
-    return f"({right})" if isinstance(claim.tree.right, Terms | Negative) else right
-
-
-def _negated(claim: Claim) -> str:
-    right, tree = _right(claim), claim.tree.right
-    if isinstance(tree, Negative) and right[:1] in ("-", "−"):
-        return right[1:].lstrip()
-    if isinstance(tree, Terms):
-        return _terms(claim, tree, flip=None, flip_all=True)
-    return f"-{right}"
-
-
-def _terms(
-    claim: Claim, node: Terms, flip: int | None = None, drop: int | None = None, flip_all: bool = False
-) -> str:
-    """A sum of terms with signs changed or a term left out."""
-    written = ""
-    for position, (minus, term) in enumerate(node.terms):
-        if position == drop:
-            continue
-        inner = term
-        while isinstance(inner, Negative):
-            inner, minus = inner.operand, not minus
-        minus ^= flip_all or position == flip
-        text = _shown(claim.text, inner)
-        text = f"({text})" if isinstance(inner, Terms) else text
-        written += f" {'-' if minus else '+'} {text}" if written else f"{'-' if minus else ''}{text}"
-    return written or "0"
-
-
-def _product(claim: Claim, factors: list[tuple[bool, Syntax]]) -> str:
-    written = ""
-    for divides, factor in factors:
-        text = _shown(claim.text, factor)
-        text = f"({text})" if isinstance(factor, Terms | Negative | Factors) else text
-        written = f"{written or '1'} / {text}" if divides else f"{written} * {text}" if written else text
-    return written or "1"
-
-
-def _walk(tree: Syntax) -> Iterator[Syntax]:
-    yield tree
-    for part in parts(tree):
-        yield from _walk(part)
-
-
-def _names(tree: Syntax | Equation) -> Iterator[Name]:
-    """Names in places of indices, in order."""
-    if isinstance(tree, Equation):
-        for side in (tree.left, tree.right):
-            if side is not None:
-                yield from _names(side)
-        return
-    for node in _walk(tree):
-        inside = node.indices if isinstance(node, Entry) else ()
-        compared = (node.left, node.right) if isinstance(node, Condition) else ()
-        for index in (*inside, *compared):
-            yield from (n for n in _walk(index) if isinstance(n, Name) and not n.adjoint)
-
-
-def _entries(tree: Syntax | Equation) -> Iterator[Entry]:
-    if isinstance(tree, Equation):
-        for side in (tree.left, tree.right):
-            if side is not None:
-                yield from _entries(side)
-        return
-    yield from (n for n in _walk(tree) if isinstance(n, Entry))
-
-
-def _binders(tree: Syntax) -> Iterator[Binder]:
-    yield from (n for n in _walk(tree) if isinstance(n, Binder))
-
-
-def _bound(tree: Syntax) -> Iterator[Name]:
-    for binder in _binders(tree):
-        yield from binder.indices
-
-
-def worst_element(claim: Claim, outcome: Outcome) -> str:
+def worst_element(outcome: Outcome) -> str:
     """Where a claim is furthest off."""
     at = ", ".join(f"{name} = {value}" for name, value in outcome.where.items())
     place = f"at {at} " if at else ""

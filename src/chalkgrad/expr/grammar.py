@@ -21,17 +21,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from fractions import Fraction
 
-from chalkgrad.errors import FormulaError
 from chalkgrad.expr import arithmetic
 from chalkgrad.expr.nodes import Apply, Const, Expr, Indicator, Mul
+from chalkgrad.expr.parser import Parser
 from chalkgrad.expr.syntax import (
-    Binder,
     Call,
     Condition,
-    Declaration,
-    Derivative,
-    Entry,
-    Equation,
     Factors,
     Name,
     Negative,
@@ -41,15 +36,8 @@ from chalkgrad.expr.syntax import (
     Syntax,
     Terms,
 )
-from chalkgrad.expr.tokens import Token, error, tokens
+from chalkgrad.expr.tokens import error
 
-MAX_DEPTH = 50
-MAX_NODES = 5_000
-MAX_DIGITS = 40
-MAX_EXPONENT = 400
-
-COMPARISONS = ("==", "!=", "<=", ">=", "<", ">")
-BINDERS = ("sum", "mean", "max", "min", "prod")
 CONSTANTS = ("pi",)
 
 
@@ -63,12 +51,12 @@ def parse(source: str) -> tuple[Statement, ...]:
         >>> [type(s).__name__ for s in parse("p[i] = exp(x[i]); p[i] / sum(i, p[i])")]
         ['Equation', 'Equation']
     """
-    return _Parser(source).statements()
+    return Parser(source).statements()
 
 
 def parse_expression(source: str) -> Syntax:
     """The syntax tree of a text that is one expression."""
-    parser = _Parser(source)
+    parser = Parser(source)
     tree = parser.sum()
     parser.finish()
     return tree
@@ -145,306 +133,3 @@ def _product(factors: tuple[tuple[bool, Syntax], ...], source: str, lower: Calla
             raise error(source, factor, "This divides by zero.") from None
         written = list(whole.factors) if isinstance(whole, Mul) else [whole]
     return arithmetic.multiply(tuple(written))
-
-
-class _Parser:
-    """Tokens to syntax; `depth` and `nodes` count against the caps."""
-
-    def __init__(self, source: str) -> None:
-        self.source = source
-        self.tokens = tokens(source)
-        self.at = 0
-        self.depth = 0
-        self.nodes = 0
-
-    # --- tokens
-
-    @property
-    def token(self) -> Token:
-        return self.tokens[self.at]
-
-    def peek(self, ahead: int = 1) -> Token:
-        return self.tokens[min(self.at + ahead, len(self.tokens) - 1)]
-
-    def is_op(self, *texts: str, ahead: int = 0) -> bool:
-        token = self.peek(ahead)
-        return token.kind == "op" and token.text in texts
-
-    def advance(self) -> Token:
-        token = self.token
-        self.at = min(self.at + 1, len(self.tokens) - 1)
-        return token
-
-    def expect(self, text: str, opened: Token) -> Token:
-        if self.is_op(text):
-            return self.advance()
-        if self.token.kind in ("end", "newline") or self.is_op(")", "]"):
-            raise error(self.source, opened, f"This '{opened.text}' is never closed by '{text}'.")
-        raise self.unexpected(f"Expected '{text}'")
-
-    def unexpected(self, wanted: str) -> FormulaError:
-        token = self.token
-        if token.kind == "end":
-            return error(self.source, token, f"{wanted}, but the text ends here.")
-        if token.kind == "newline":
-            return error(self.source, token, f"{wanted}, but the line ends here.")
-        hint = ""
-        if token.kind in ("name", "number", "adjoint") or token.text in ("(", "["):
-            hint = "A product needs its sign: 2 * x, not 2 x."
-        return error(self.source, token, f"{wanted}, found '{self.source[token.start : token.end]}'.", hint)
-
-    def count(self, at: Token) -> None:
-        self.nodes += 1
-        if self.nodes > MAX_NODES:
-            raise error(self.source, at, f"This formula has more than {MAX_NODES} parts.")
-
-    def deeper(self, at: Token) -> None:
-        self.depth += 1
-        if self.depth > MAX_DEPTH:
-            raise error(
-                self.source,
-                at,
-                f"This formula is nested more than {MAX_DEPTH} deep.",
-                "Name a part of it on its own line.",
-            )
-
-    # --- statements
-
-    def statements(self) -> tuple[Statement, ...]:
-        if self.token.kind == "end":
-            raise FormulaError(
-                "The formula is empty.",
-                hint='Write for example "f[i,k] = sum(d, x[i,d] * W[d,k]) + b[k]".',
-                source=self.source.split("\n", 1)[0],
-                position=0,
-            )
-        found = [self.statement()]
-        while self.token.kind == "newline":
-            self.advance()
-            found.append(self.statement())
-        self.finish()
-        return tuple(found)
-
-    def statement(self) -> Statement:
-        if self.token.kind == "name" and self.is_op(":", ahead=1):
-            return self.declaration()
-        left = self.sum()
-        if not self.is_op("="):
-            return Equation(left.start, left.end, None, left)
-        self.advance()
-        right = self.sum()
-        if self.is_op("="):
-            raise error(self.source, self.token, "A line holds one '='.", "A comparison is written ==.")
-        return Equation(left.start, right.end, left, right)
-
-    def declaration(self) -> Declaration:
-        name = self.name()
-        self.advance()
-        words: list[Name] = []
-        while self.token.kind == "name" or self.is_op(","):
-            if not self.is_op(","):
-                words.append(self.name())
-            else:
-                self.advance()
-        if self.token.kind not in ("newline", "end"):
-            raise self.unexpected("Expected range names")
-        return Declaration(name.start, (words or [name])[-1].end, name, tuple(words))
-
-    def finish(self) -> None:
-        if self.token.kind != "end":
-            if self.is_op(")", "]"):
-                raise error(self.source, self.token, f"This '{self.token.text}' was never opened.")
-            if self.is_op(*COMPARISONS):
-                raise error(
-                    self.source, self.token, "A comparison can only stand in 1(...) or where(...).",
-                    "Write 1(a > b) for one where a > b and zero elsewhere.",
-                )  # fmt: skip
-            raise self.unexpected("Expected an operator or the end of the line")
-
-    # --- expressions
-
-    def sum(self) -> Syntax:
-        first = self.token
-        self.deeper(first)
-        terms: list[tuple[bool, Syntax]] = []
-        while True:
-            sign, minus = self.token, False
-            if terms:
-                minus = self.advance().text == "-"
-            term = self.signed(self.product)
-            terms.append((minus, term))
-            self.count(sign)
-            if not self.is_op("+", "-"):
-                break
-        self.depth -= 1
-        if len(terms) == 1:
-            return terms[0][1]
-        return Terms(first.start, terms[-1][1].end, tuple(terms))
-
-    def signed(self, operand: Callable[[], Syntax]) -> Syntax:
-        """An operand after any number of signs: a leading minus covers all that `operand` reads."""
-        first, minus = self.token, False
-        while self.is_op("-", "+"):
-            self.count(self.token)
-            minus ^= self.advance().text == "-"
-        found = operand()
-        return Negative(first.start, found.end, found) if minus else found
-
-    def product(self) -> Syntax:
-        factors: list[tuple[bool, Syntax]] = [(False, self.factor())]
-        while self.is_op("*", "/"):
-            self.count(self.token)
-            divides = self.advance().text == "/"
-            factors.append((divides, self.signed(self.factor)))
-        if len(factors) == 1:
-            return factors[0][1]
-        return Factors(factors[0][1].start, factors[-1][1].end, tuple(factors))
-
-    def factor(self) -> Syntax:
-        base = self.atom()
-        if not self.is_op("^"):
-            return base
-        self.deeper(self.advance())
-        exponent = self.signed(self.factor)
-        self.depth -= 1
-        return Power(base.start, exponent.end, base, exponent)
-
-    def atom(self) -> Syntax:
-        token = self.token
-        self.count(token)
-        if token.kind == "number":
-            if token.text == "1" and self.is_op("(", ahead=1):
-                return self.indicator()
-            return self.number()
-        if token.kind == "adjoint":
-            return self.access(adjoint=True)
-        if token.kind == "name":
-            if token.text == "d" and self.peek().kind in ("name", "adjoint"):
-                return self.derivative()
-            if not self.is_op("(", ahead=1):
-                return self.access()
-            return self.binder() if token.text in BINDERS else self.call()
-        if self.is_op("("):
-            opened = self.advance()
-            inside = self.sum()
-            self.expect(")", opened)
-            return inside
-        raise self.unexpected("Expected a number, a name or a bracket")
-
-    def number(self) -> Number:
-        token = self.advance()
-        exponent = token.text.lower().partition("e")[2] or "0"
-        if len(token.text) > MAX_DIGITS or abs(int(exponent)) > MAX_EXPONENT:
-            raise error(
-                self.source,
-                token,
-                f"A number has at most {MAX_DIGITS} characters and exponent {MAX_EXPONENT}.",
-            )
-        return Number(token.start, token.end, Fraction(token.text))
-
-    def name(self) -> Name:
-        token = self.advance()
-        return Name(token.start, token.end, token.text)
-
-    def indicator(self) -> Syntax:
-        one, opened = self.advance(), self.advance()
-        inside = self.condition()
-        closed = self.expect(")", opened)
-        if not isinstance(inside, Condition):
-            raise error(
-                self.source, inside, "1(...) is an indicator and needs a comparison inside.",
-                "Write 1(j == k), or 1 * (...) for a product.",
-            )  # fmt: skip
-        return Condition(one.start, closed.end, inside.op, inside.left, inside.right)
-
-    def condition(self) -> Syntax:
-        left = self.sum()
-        if self.is_op("="):
-            raise error(self.source, self.token, "A comparison is written ==, with two equal signs.")
-        if not self.is_op(*COMPARISONS):
-            return left
-        op = self.advance().text
-        right = self.sum()
-        return Condition(left.start, right.end, op, left, right)
-
-    def access(self, adjoint: bool = False) -> Name | Entry:
-        token = self.advance()
-        if not self.is_op("["):
-            return Name(token.start, token.end, token.text, adjoint)
-        opened = self.advance()
-        if self.is_op("]"):
-            raise error(
-                self.source,
-                self.token,
-                "There is no index in these brackets.",
-                "A scalar has none: write the name alone.",
-            )
-        indices = [self.sum()]
-        while self.is_op(","):
-            self.advance()
-            indices.append(self.sum())
-        closed = self.expect("]", opened)
-        return Entry(token.start, closed.end, token.text, tuple(indices), adjoint)
-
-    def call(self) -> Syntax:
-        token, opened = self.advance(), self.advance()
-        args: list[Syntax] = []
-        if not self.is_op(")"):
-            args.append(self.condition())
-            while self.is_op(","):
-                self.advance()
-                args.append(self.sum())
-        closed = self.expect(")", opened)
-        for arg in args:
-            if isinstance(arg, Condition) and self.source[arg.start] != "1" and token.text != "where":
-                raise error(self.source, arg, "A comparison can only stand in 1(...) or where(...).")
-        if (
-            token.text == "d"
-            and len(args) == 1
-            and self.is_op("/")
-            and self.peek().text == "d"
-            and self.peek(2).kind == "name"
-        ):
-            return self.quotient_by(token, args[0])
-        return Call(token.start, closed.end, token.text, tuple(args))
-
-    def derivative(self) -> Derivative:
-        first = self.advance()
-        self.deeper(first)
-        body = self.atom()
-        self.depth -= 1
-        return self.quotient_by(first, body)
-
-    def quotient_by(self, first: Token, body: Syntax) -> Derivative:
-        """The rest of `d body / d wrt` after its body."""
-        if not (self.is_op("/") and self.peek().kind == "name" and self.peek().text == "d"):
-            raise self.unexpected("Expected '/ d' and what the derivative is taken by")
-        self.advance()
-        self.advance()
-        if self.token.kind != "name":
-            raise self.unexpected("Expected the value that the derivative is taken by")
-        wrt = self.access()
-        return Derivative(first.start, wrt.end, body, wrt)
-
-    def binder(self) -> Binder:
-        token, opened = self.advance(), self.advance()
-        indices: list[Name] = []
-        while (run := self.names_before_comma()) > 0:
-            indices += [self.name() for _ in range(run)]
-            self.advance()
-        if not indices:
-            maximum = " The larger of two values is maximum(a, b)." if token.text in ("max", "min") else ""
-            raise error(
-                self.source, self.token, f"{token.text} needs its index first.",
-                f"Write {token.text}(d, body), or {token.text}(i k, body) for several.{maximum}",
-            )  # fmt: skip
-        body = self.sum()
-        closed = self.expect(")", opened)
-        return Binder(token.start, closed.end, token.text, tuple(indices), body)
-
-    def names_before_comma(self) -> int:
-        """How many names in a row stand here, if a comma follows them; else 0."""
-        run = 0
-        while self.peek(run).kind == "name":
-            run += 1
-        return run if self.is_op(",", ahead=run) else 0

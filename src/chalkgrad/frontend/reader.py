@@ -45,7 +45,9 @@ from chalkgrad.frontend.inference import Slot, Slots, Variable
 
 Scope = Mapping[str, Variable]
 
-NO_DERIVATIVES = "Derivatives are claimed in a .chalk file, or derived with layer.derive()."
+NO_DERIVATIVES = (
+    "Derive it with layer.derive(); in a .chalk file a claim begins with the derivative: dL/dW[d,j] = ..."
+)
 
 
 @dataclass(eq=False, slots=True)
@@ -182,10 +184,10 @@ class Reader:
     def derivative(self, tree: Syntax, body: Syntax, wrt: Syntax, scope: Scope) -> Expr:
         if not self.adjoints:
             raise self.error(tree, "A forward formula cannot contain a derivative.", NO_DERIVATIVES)
-        by = self.read(wrt, scope)
+        value, by = self.read(body, scope), self.read(wrt, scope)
         if not isinstance(by, Access):
             raise self.error(wrt, "A derivative is taken by an entry of an array.")
-        return Partial(self.read(body, scope), by)
+        return Partial(value, by)
 
     def entry(self, tree: Entry, scope: Scope) -> Expr:
         if tree.name in scope:
