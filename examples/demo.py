@@ -85,7 +85,7 @@ def train(folder: Path) -> None:
     split = split_rows(digits.y, validation=0.1, test=0.2, seed=0)
     rows = digits.rows(split.train)
     network = Network(SIZES, l2=1e-4, seed=0)
-    write(folder / "network.py", network.loss_code.source)
+    write(folder / "network.py", network.loss_code.ops.source)
     history = fit(
         network,
         rows,
