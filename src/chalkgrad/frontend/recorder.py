@@ -1,0 +1,123 @@
+"""The record of a running trace: one provisional definition per operation, and where in the user's
+code it was made.
+
+A value gets its name only when the function has returned, from the local variable that holds it; until
+then it is called #1, #2, … . Values that no variable holds and that are used once are written into the
+formula that uses them (`chalkgrad.frontend.naming`).
+"""
+
+from __future__ import annotations
+
+import linecache
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import CodeType, FrameType
+from typing import Any
+
+from chalkgrad.errors import ChalkgradError
+from chalkgrad.expr.nodes import Access, Expr, Index, Range, Tensor
+from chalkgrad.expr.ops import canonical, substitute
+
+
+@dataclass(frozen=True, slots=True)
+class Temporary:
+    """target[indices] = body, under a provisional name.
+
+    Attributes:
+        hint: The name to use where the user's code gives none.
+        kept: Whether it stays a definition of its own even if it is used once.
+    """
+
+    target: Tensor
+    indices: tuple[Index, ...]
+    body: Expr
+    hint: str = ""
+    kept: bool = False
+
+
+class Recorder:
+    """What the operations of one trace have in common.
+
+    Args:
+        name: The traced function's name, for messages.
+        code: The code of the traced function; its frame gives names and places.
+    """
+
+    def __init__(self, name: str, code: CodeType | None = None) -> None:
+        self.name = name
+        self.code = code
+        self.frame: FrameType | None = None
+        self.temporaries: dict[Tensor, Temporary] = {}
+        self._known: dict[tuple[object, ...], Tensor] = {}
+        self._count = 0
+
+    def fresh(self, of: Range) -> Index:
+        """A new index over the range, named provisionally."""
+        self._count += 1
+        return Index(f"#{self._count}", of)
+
+    def define(
+        self, body: Expr, indices: tuple[Index, ...], dtype: str, hint: str = "", kept: bool = False
+    ) -> Access:
+        """An access to the value `body`, which is recorded once however often it is computed."""
+        self._find_frame()
+        places = {index: Index(f"#at{place}", index.range) for place, index in enumerate(indices)}
+        key = (canonical(substitute(body, places)), tuple(i.range for i in indices), dtype)
+        target = self._known.get(key)
+        if target is None:
+            self._count += 1
+            target = Tensor(f"#{self._count}", tuple(i.range for i in indices), dtype, "value")
+            self._known[key] = target
+            self.temporaries[target] = Temporary(target, indices, body, hint, kept)
+        elif (hint or kept) and not self.temporaries[target].hint:
+            old = self.temporaries[target]
+            self.temporaries[target] = Temporary(target, old.indices, old.body, hint, kept or old.kept)
+        return Access(target, indices)
+
+    def _find_frame(self) -> FrameType | None:
+        """The frame of the traced function, found among the callers; it keeps its locals when it returns."""
+        frame: FrameType | None = sys._getframe(1)
+        while self.frame is None and frame is not None:
+            if frame.f_code is self.code:
+                self.frame = frame
+            frame = frame.f_back
+        return self.frame
+
+    def local_name(self, value: object) -> str:
+        """The name of the local variable that holds this very object, or the empty string."""
+        frame = self._find_frame()
+        if frame is None:
+            return ""
+        return next((name for name, found in frame.f_locals.items() if found is value), "")
+
+    def locals(self) -> dict[str, Any]:
+        """The local variables of the traced function as it left them."""
+        return dict(self.frame.f_locals) if self.frame is not None else {}
+
+    def error(self, kind: type[ChalkgradError], message: str, hint: str = "") -> ChalkgradError:
+        """An error that points at the expression of the user's code that is being evaluated."""
+        source, position, length = self._place()
+        return kind(message, hint=hint, source=source, position=position, length=length)
+
+    def _place(self) -> tuple[str | None, int | None, int]:
+        frame = self._find_frame()
+        if frame is None or self.code is None:
+            return None, None, 1
+        line, end_line, column, end_column = list(self.code.co_positions())[frame.f_lasti // 2]
+        if line is None or column is None or end_column is None:
+            return None, None, 1
+        written = linecache.getline(self.code.co_filename, line).rstrip()
+        if not written.strip():
+            return None, None, 1
+        # Positions count bytes of UTF-8, and Greek names have two.
+        encoded = written.encode()
+        start = len(encoded[:column].decode(errors="ignore"))
+        stop = len(encoded[:end_column].decode(errors="ignore")) if end_line == line else len(written)
+        indent = len(written) - len(written.lstrip())
+        return written.strip(), start - indent, stop - start
+
+
+def ranges_text(axes: Sequence[Index | None]) -> str:
+    """`N, D`, with 1 for an axis of length one."""
+    return ", ".join("1" if axis is None else axis.range.name for axis in axes)
