@@ -16,6 +16,7 @@ from tests.verify.programs import (
     DERIVATIONS,
     GELU,
     TWO_LAYER,
+    L,
     W,
     affine_derivation,
     at,
@@ -222,3 +223,37 @@ def test_corruptions_are_what_they_say():
     assert any("replaced by" in what for what in found)
     assert all(wrong is not e for _, wrong in corruptions(e))
     assert not [w for w in corruptions(at(W, (d, k))) if isinstance(w[1], Index)]
+
+
+def test_a_name_that_the_derivation_introduces_is_worth_its_definition():
+    derived = affine_derivation()
+    shifted = replace(f, name="shifted")
+    inside = at(f, (i, k)) + ONE
+    stages = (
+        chain(at(shifted, (i, k)), (inside, "stabilise"), kind="stable"),
+        chain(at(shifted, (i, k)) * 2, (inside * 2, "use"), kind="lemma"),
+    )
+    assert verify(replace(derived, stages=stages)).ok
+    wrong = chain(at(shifted, (i, k)) * 2, (inside * 3, "use"), kind="lemma")
+    with pytest.raises(VerificationError, match="the line by use is false"):
+        verify(replace(derived, stages=(stages[0], wrong)))
+
+
+def test_the_upstream_gradient_of_a_scalar_is_random_where_it_is_an_argument():
+    given = replace(softmax_loss_derivation(), stages=())
+    (result,) = given.results
+    times = Mul((at(L.adjoint, ()), result.rhs))
+    backward = replace(given.staged, definitions=(replace(given.staged.definitions[0], body=times),))
+    given = replace(given, staged=backward, closed=backward, chosen=backward, results=())
+    assert verify(given).ok
+    # At an upstream gradient of 1 a lost factor dL/dL could not be seen.
+    with pytest.raises(VerificationError, match="result: the line by"):
+        verify(replace(given, results=(result,)))
+
+
+def test_a_derivative_too_uncertain_to_refute_anything_is_not_a_pass():
+    derived = affine_derivation()
+    judge = Judge.at(derived, 0)
+    blurred = replace(judge.truth, errors=dict.fromkeys(judge.truth.errors, 1.0))
+    with pytest.raises(VerificationError, match="too uncertain to judge"):
+        Judge(judge.env, blurred).check(next(c for c in claims_of(derived) if c.rule == "chain-rule"))
