@@ -12,13 +12,15 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
 from hand_derived import DERIVED, W, affine, softmax_loss, verified
 
 from chalkgrad.derivation import Derived, Stage, Step
 from chalkgrad.expr.nodes import Const, Expr, Tensor
-from chalkgrad.render.document import Code, EquationChain, Heading, Lemma, Note, document
+from chalkgrad.render.document import Code, EquationChain, Heading, Lemma, Note, document, readable
+from chalkgrad.render.html import to_html
 from chalkgrad.render.latex import document_latex, to_latex
 from chalkgrad.render.markdown import document_markdown, to_markdown
 from chalkgrad.render.math_text import display_width
@@ -209,3 +211,41 @@ def test_the_document_compiles(name: str, tmp_path: Path) -> None:
     )  # fmt: skip
     assert run.returncode == 0, run.stdout.decode(errors="replace")[-1500:]
     assert b"Overfull \\hbox" not in run.stdout
+
+
+@pytest.mark.parametrize(
+    ("plain", "shown"),
+    [
+        ("p[i,k] = e[i,k] / z[i]", "p_ik = e_ik / z_i"),
+        ("dL/dp put in", "∂L/∂p put in"),
+        ("keeps only k == y[i]", "keeps only k = y_i"),
+        ("p[i,y[i]] and W1[d, h]", "p[i,y_i] and W1_dh"),
+        ("x[2*i+1] and/or sides", "x[2*i+1] and/or sides"),
+    ],
+)
+def test_formulas_in_reasons_are_written_for_people(plain: str, shown: str) -> None:
+    assert readable(plain) == shown
+
+
+def test_the_page_is_whole_and_asks_the_network_for_nothing() -> None:
+    derived = softmax_loss()
+    page = to_html(
+        derived, verification=verified(derived), code=[Code("python", "if a < b & c:\n    pass", "Code")]
+    )
+    assert not re.findall(r"https?:|src=|<link|@import|url\(", page)
+    assert "if a &lt; b &amp; c:" in page
+    assert page.count('class="copy"') == 1
+    assert page.count("✓") >= 8
+    body = page[page.index("<main>") : page.index("</main>") + len("</main>")]
+    main = ET.fromstring(body)
+    assert len(main.findall(".//div[@class='line']")) == sum(
+        len(b.chain.lines if isinstance(b, Lemma) else b.lines)
+        for b in document(derived).blocks
+        if isinstance(b, EquationChain | Lemma)
+    )
+
+
+def test_a_page_without_code_has_no_script_and_escapes_its_words() -> None:
+    page = to_html(replace(affine(), notes=("<script>alert(1)</script>",)))
+    assert "<script" not in page
+    assert "&lt;script&gt;" in page

@@ -77,7 +77,7 @@ def _room_beside(lines: list[list[tuple[str, int]]], chain: EquationChain, room:
 
 
 def _line_rows(left: str, line: Line, parts: list[str], beside: int, room: int) -> Iterator[Cells]:
-    reasons = textwrap.wrap(line.reason, beside or room - GAP) if line.reason else []
+    reasons = _split(line.reason, beside or room - GAP)
     error = "" if line.error is None else error_latex(line.error)
     mathematics = [f"= {parts[0]}", *(rf"\qquad {part}" for part in parts[1:])]
     above = [Cells(left if n == 0 else "", text) for n, text in enumerate(mathematics)]
@@ -89,6 +89,12 @@ def _line_rows(left: str, line: Line, parts: list[str], beside: int, room: int) 
         return
     yield last
     yield from (Cells(rhs=rf"\qquad {_text(reason)}") for reason in reasons)
+
+
+def _split(reason: str, width: int) -> list[str]:
+    return [
+        row.replace("\u00a0", " ") for row in textwrap.wrap(reason.replace(" = ", "\u00a0=\u00a0"), width)
+    ]
 
 
 def _text(reason: str) -> str:

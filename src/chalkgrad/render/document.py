@@ -6,6 +6,7 @@ decided here, once, for all formats.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -161,7 +162,7 @@ def document(
             blocks.append(Heading(title))
             section = title
         blocks += _stage_blocks(stage, errors, brief)
-    blocks += _summary(derived, verification)
+    blocks += _summary(derived, verification, errors)
     blocks += code
     return Document(
         _title(derived), tuple(blocks), loss=loss_name(derived), verified=verification is not None
@@ -211,11 +212,13 @@ def _indices(body: Expr, own: tuple[Index, ...]) -> Iterable[Index]:
 def _stage_blocks(stage: Stage, errors: Errors, brief: bool) -> Iterable[Block]:
     chain = EquationChain(stage.lhs, tuple(_lines(stage, errors, brief)))
     if stage.kind == "lemma":
-        yield Lemma(stage.title, chain)
+        named = stage.title.lower() not in ("lemma", "a lemma")
+        yield Lemma(stage.title if named else "", chain)
     elif stage.kind == "definition" and len(chain.lines) == 1:
-        # A forward line says enough by itself: its title stands beside it.
+        # A forward line speaks for itself: it needs no heading, and "by definition" says nothing.
         (line,) = chain.lines
-        yield EquationChain(chain.lhs, (replace(line, reason=line.reason or stage.title),))
+        said = "" if line.reason == "by definition" else line.reason
+        yield EquationChain(chain.lhs, (replace(line, reason=said),))
     else:
         if stage.title:
             yield Heading(stage.title, level=2)
@@ -235,8 +238,22 @@ def _lines(stage: Stage, errors: Errors, brief: bool) -> Iterable[Line]:
         if (step.before, step.after) in errors:
             passed.append(errors[step.before, step.after])
         if place in shown:
-            yield Line(step.after, step.because, step.rule, max(passed, default=None))
+            yield Line(step.after, readable(step.because), step.rule, max(passed, default=None))
             passed = []
+
+
+PLAIN_INDICES = re.compile(r"(?<![\w′])([^\W\d_]+\d*)\[((?:[a-z]′*)(?:, ?[a-z]′*)*)\]")
+PLAIN_ADJOINT = re.compile(r"\bd([^\W\d_]+)/d([^\W\d_]\w*)")
+
+
+def readable(reason: str) -> str:
+    """Formulas in a reason as people write them: p[i,k] becomes p_ik, dL/dp becomes ∂L/∂p.
+
+    >>> readable("dL/df[i,k] put in; p[i,y[i]] = 1")
+    '∂L/∂f_ik put in; p[i,y_i] = 1'
+    """
+    reason = PLAIN_ADJOINT.sub(r"∂\1/∂\2", reason).replace(" == ", " = ")
+    return PLAIN_INDICES.sub(lambda m: f"{m[1]}_{m[2].replace(',', '').replace(' ', '')}", reason)
 
 
 def _shown(steps: tuple[Step, ...], brief: bool) -> set[int]:
@@ -249,10 +266,10 @@ def _shown(steps: tuple[Step, ...], brief: bool) -> set[int]:
     return {last} | {n for n, s in enumerate(steps) if s.milestone or not s.minor}
 
 
-def _summary(derived: Derived, verification: Verification | None) -> Iterable[Block]:
+def _summary(derived: Derived, verification: Verification | None, errors: Errors) -> Iterable[Block]:
     yield Heading("Result")
     for equation in derived.results:
-        yield from _result(equation)
+        yield from _result(equation, errors)
     form = f"The {derived.chosen.form} form was chosen"
     yield Note((f"{form}: {derived.because}." if derived.because else f"{form}.",))
     lemmas = [stage for stage in derived.stages if stage.kind == "lemma"]
@@ -267,8 +284,9 @@ def _summary(derived: Derived, verification: Verification | None) -> Iterable[Bl
         yield Note((f"Every line verified: worst relative error {error_text(verification.worst)}.",))
 
 
-def _result(equation: Equation) -> Iterable[Block]:
-    yield EquationChain(equation.lhs, (Line(equation.rhs),))
+def _result(equation: Equation, errors: Errors) -> Iterable[Block]:
+    line = Line(equation.rhs, error=errors.get((equation.lhs, equation.rhs)))
+    yield EquationChain(equation.lhs, (line,))
     if equation.matrix is not None:
         yield EquationChain(Named(equation.lhs.tensor), (Line(equation.matrix, "in matrix form"),))
 

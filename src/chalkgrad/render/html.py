@@ -94,19 +94,18 @@ def _chain(chain: EquationChain, content: Document) -> str:
     lhs = math_ml(chain.lhs, content.loss)
     if not chain.lines:
         return f'<div class="chain"><div class="lhs">{lhs}</div></div>'
-    cells: list[str] = []
-    for place, line in enumerate(chain.lines):
-        cells.append(f'<div class="lhs">{lhs if place == 0 else ""}</div>{_line(line, content)}')
-    return '<div class="chain">\n' + "\n".join(cells) + "\n</div>"
+    rows = [_line(lhs if place == 0 else "", line, content) for place, line in enumerate(chain.lines)]
+    return '<div class="chain">\n' + "\n".join(rows) + "\n</div>"
 
 
-def _line(line: Line, content: Document) -> str:
+def _line(lhs: str, line: Line, content: Document) -> str:
     rhs = math_ml(line.value, content.loss, relation="=")
     error = ""
     if line.error is not None:
         shown = error_text(line.error)
         error = f'<span title="relative error {shown}">✓ {shown}</span>'
     return (
-        f'<div class="rhs">{rhs}</div><div class="reason">{escape(line.reason)}</div>'
-        f'<div class="error">{error}</div>'
+        f'<div class="line"><div class="lhs">{lhs}</div><div class="rhs">{rhs}</div>'
+        f'<div class="reason">{escape(line.reason)}</div>'
+        f'<div class="error">{error}</div></div>'
     )

@@ -76,7 +76,7 @@ def _fragment(block: Block, loss: str) -> Iterator[str]:
         case EquationChain():
             yield f"\\[\n{aligned(block, loss)}\n\\]"
         case Lemma(title, chain):
-            yield rf"\textbf{{Lemma.}} {escape(title)}"
+            yield rf"\textbf{{Lemma.}} {escape(title)}".rstrip()
             yield from _fragment(chain, loss)
         case _:
             yield from _words(block, loss)
@@ -89,7 +89,7 @@ def _page(block: Block, loss: str) -> Iterator[str]:
             body = " \\\\\n".join(row.latex for row in rows(block, loss))
             yield f"\\begin{{alignat*}}{{3}}\n{body}\n\\end{{alignat*}}"
         case Lemma(title, chain):
-            yield rf"\textbf{{Lemma.}} {escape(title)}"
+            yield rf"\textbf{{Lemma.}} {escape(title)}".rstrip()
             yield from _page(chain, loss)
         case _:
             yield from _words(block, loss)

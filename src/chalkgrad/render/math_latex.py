@@ -49,7 +49,7 @@ def escape(text: str) -> str:
     r"""A sentence as LaTeX text: special characters escaped, index notation set as mathematics.
 
     >>> escape("Σ_k keeps 50% of W_dj")
-    '$\\sum_{k}$ keeps 50\\% of $W_{dj}$'
+    '$\\textstyle\\sum_{k}$ keeps 50\\% of $W_{dj}$'
     """
     parts: list[str] = []
     at = 0

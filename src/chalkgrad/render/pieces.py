@@ -89,7 +89,7 @@ def broken(written: Piece, width: int) -> list[Piece]:
     """The piece over as many lines as it needs, broken where that reads best.
 
     A break before a term of the outermost sum is preferred to one inside a product or parentheses,
-    as long as the line is at least half full. A chunk that is wider than a line stays whole.
+    as long as a third of the line is full. A chunk that is wider than a line stays whole.
     """
     lines: list[Piece] = []
     chunks = list(written.chunks)
@@ -113,7 +113,7 @@ def _best_break(chunks: Sequence[Chunk], fits: int, width: int) -> int:
     filled = 0
     for count in range(1, fits + 1):
         filled += chunks[count - 1].width + 1
-        slack = max(0.0, 0.5 - filled / width)
+        slack = max(0.0, 0.3 - filled / width)
         cost = chunks[count].penalty + 8 * slack - count * 1e-3
         if cost < best_cost:
             best, best_cost = count, cost

@@ -32,6 +32,7 @@ NARROWEST_LINE = 24
 NARROWEST = 40
 NARROWEST_REASON = 18
 ERROR_COLUMN = 9
+HARD_EQUALS = "\u00a0=\u00a0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +194,9 @@ def _reason_column(lines: list[_Set], room: int) -> int | None:
 
 
 def _split(reason: str, width: int) -> list[str]:
-    return textwrap.wrap(reason, width) or [""]
+    """The reason over several rows; an equation in it stays together where it can."""
+    rows = textwrap.wrap(reason.replace(" = ", HARD_EQUALS), width) or [""]
+    return [row.replace("\u00a0", " ") for row in rows]
 
 
 def _set_rows(line: _Set, head: str, start: int, beside: int | None, width: int) -> Iterator[Row]:
