@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from chalkgrad.diagnose.claims import Claim, Judge, read_claim
 from chalkgrad.diagnose.corrections import correct_conflict, correct_value, explain_conflict, worst_element
-from chalkgrad.errors import FormulaError
+from chalkgrad.errors import ChalkgradError, FormulaError
 from chalkgrad.expr.grammar import parse
 from chalkgrad.expr.syntax import Declaration, Entry, Equation, Name, Statement
 from chalkgrad.frontend.inference import RangeConflictError
@@ -79,6 +79,7 @@ def check_chalk(text: str, name: str = "derivation") -> ChalkReport:
     Raises:
         FormulaError: With a caret and the line's number, for text that cannot be read: outside the
             grammar, an unknown name, a wrong number of indices.
+        UnsupportedError: Likewise, for a function that is not in the table.
         VerificationError: If the forward pass has no point at which it can be evaluated.
 
     Example:
@@ -88,7 +89,7 @@ def check_chalk(text: str, name: str = "derivation") -> ChalkReport:
     """
     try:
         return _check(text, name)
-    except FormulaError as unreadable:
+    except ChalkgradError as unreadable:
         if unreadable.source != text or unreadable.position is None:
             raise
         raise _numbered(unreadable, _line(text, unreadable.position)) from None
@@ -144,7 +145,7 @@ def _judge_line(line: int, written: str, judge: Judge) -> ClaimResult:
     except RangeConflictError as conflict:
         should_be = correct_conflict(written, conflict, judge) or ""
         return ClaimResult(line, written, "false", explain_conflict(conflict), should_be)
-    except FormulaError as unreadable:
+    except ChalkgradError as unreadable:
         raise _numbered(unreadable, line) from None
     if outcome.holds and not claim.loose:
         return ClaimResult(line, written, "ok", error=outcome.error)
@@ -161,8 +162,10 @@ def _loose(claim: Claim) -> str:
     return f"the right side still depends on {names}, the left side does not; " if names else ""
 
 
-def _numbered(problem: FormulaError, line: int) -> FormulaError:
-    return FormulaError(
+def _numbered(problem: ChalkgradError, line: int) -> ChalkgradError:
+    """The same error with the line's number in front."""
+    kind = FormulaError if isinstance(problem, FormulaError) else type(problem)
+    return kind(
         f"line {line}: {problem.message}",
         hint=problem.hint,
         source=problem.source,

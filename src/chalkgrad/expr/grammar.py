@@ -19,7 +19,6 @@ with one (for `-`: and is indented). Length, depth and the number of nodes are c
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from fractions import Fraction
 
 from chalkgrad.expr import arithmetic
 from chalkgrad.expr.nodes import Apply, Const, Expr, Indicator, Mul
@@ -73,8 +72,9 @@ def scalar(text: str, names: Mapping[str, Expr]) -> Expr:
         FormulaError: For text outside the grammar, an index bracket or an unknown name.
 
     Example:
-        >>> str(scalar("1 - y^2", {"y": Const(Fraction(3))}))
-        '1 - 3^2'
+        >>> from chalkgrad.expr.nodes import ONE
+        >>> str(scalar("1 - y^2", {"y": ONE}))
+        '1 - 1^2'
     """
     return _scalar(parse_expression(text), text, names)
 

@@ -1,0 +1,191 @@
+"""The derivation checker: the transcription and its slip, each kind of wrong line, and no false alarm."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from chalkgrad.diagnose.chalk import check_chalk
+from chalkgrad.errors import FormulaError
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+FORWARD = """
+f[i,k] = sum(d, x[i,d] * W[d,k]) + b[k]
+h[i,k] = tanh(f[i,k])
+p[i,k] = exp(f[i,k]) / sum(j, exp(f[i,j]))
+l[i] = -log(p[i,y[i]])
+L = mean(i, l[i])
+"""
+
+
+def check(claim: str, forward: str = FORWARD):
+    return check_chalk(forward + claim)
+
+
+def test_the_transcription_stops_at_the_slip_and_says_what_it_should_be() -> None:
+    text = (EXAMPLES / "cs231n_affine.chalk").read_text("utf-8")
+    report = check_chalk(text, "cs231n_affine.chalk")
+    assert not report.ok
+    false = report.false
+    assert false is not None
+    assert text.splitlines()[false.line - 1] == "d f[i,k] / d W[d,j] = x[j,d] * 1(j == k)"
+    assert false.should_be == "d f[i,k] / d W[d,j] = x[i,d] * 1(j == k)"
+    for part in ("the index j runs over the classes K", "from W[d,j]", "first axis of x", "observations N"):
+        assert part in false.explanation
+    before = [line.status for line in report.lines if line.line < false.line]
+    after = [line.status for line in report.lines if line.line > false.line]
+    assert before == ["definition"] * 4 + ["ok"]
+    assert after == ["not checked"] * 7
+    shown = str(report)
+    assert max(map(len, shown.splitlines())) <= 80
+    assert f"✗ {false.line}  d f[i,k] / d W[d,j] = x[j,d] * 1(j == k)" in shown
+    assert f"Line {false.line} is false; 1 claim holds before it, 7 after it not checked." in shown
+
+
+def test_the_corrected_transcription_passes_and_differs_in_one_claim() -> None:
+    slip = (EXAMPLES / "cs231n_affine.chalk").read_text("utf-8").splitlines()
+    right = (EXAMPLES / "cs231n_affine_corrected.chalk").read_text("utf-8").splitlines()
+    report = check_chalk("\n".join(right))
+    assert report.ok
+    assert [line.status for line in report.lines].count("ok") == 9
+    assert max(line.error or 0.0 for line in report.lines) < 1e-12
+    assert "All 9 claims hold" in str(report)
+    changed = [(a, b) for a, b in zip(slip, right, strict=True) if a != b and not a.startswith("#")]
+    assert len(changed) == 1
+
+
+RIGHT = [
+    "dL/df[i,k] = (p[i,k] - 1(k == y[i])) / size(i)",
+    "∂L/∂W[d,j] = Σ(i, x[i,d] * ∂L/∂f[i,j])",
+    "dL/dx[i,d] = sum(k, dL/df[i,k] * W[d,k])",
+    "d L / d b[j] = sum(i, dL/df[i,j])",
+    "d p[i,k] / d f[i,j] = p[i,k] * (1(j == k) - p[i,j])",
+    "d p[i,k] / d f[i,k] = p[i,k] * (1 - p[i,k])",
+    "d h[i,k] / d f[i,j] = (1 - h[i,k]^2) * 1(j == k)",
+    "d h[i,k] / d f[n,j] = (1 - h[i,k]^2) * 1(j == k) * 1(i == n)",
+    "d exp(f[i,k]) / d f[i,j] = exp(f[i,j]) * 1(j == k)",
+    "sum(k, p[i,k]) = 1",
+    "sum(k, dL/df[i,k]) = 0",
+    "dL/dL = 1",
+    "d x[i,d] / d b[k] = 0",
+    "dL/dp[i,k] = -1(k == y[i]) / (size(N) * p[i,k])",
+    "d l[i] / d W[d,j] = sum(k, d l[i] / d f[i,k] * d f[i,k] / d W[d,j])",
+    "p[i,k] = exp(f[i,k] - b[k]) * exp(b[k]) / sum(j, exp(f[i,j]))",
+]
+
+
+@pytest.mark.parametrize("claim", RIGHT)
+def test_right_lines_are_not_accused(claim: str) -> None:
+    report = check(claim)
+    assert report.ok, str(report)
+    assert [line.status for line in report.lines].count("ok") == 1
+
+
+WRONG = {
+    "dL/df[i,k] = p[i,k] - 1(k == y[i])": ("N times too large", "(p[i,k] - 1(k == y[i])) / size(N)"),
+    "dL/df[i,k] = (1(k == y[i]) - p[i,k]) / size(i)": ("sign", "-(1(k == y[i]) - p[i,k]) / size(i)"),
+    "d l[i] / d f[i,k] = 1(k == y[i]) - p[i,k]": ("sign", "-1(k == y[i]) + p[i,k]"),
+    "d l[i] / d f[i,k] = p[i,k] + 1(k == y[i])": ("sign of 1(k == y[i])", "p[i,k] - 1(k == y[i])"),
+    "d l[i] / d f[i,k] = 2 * (p[i,k] - 1(k == y[i]))": (
+        "2 times too large",
+        "2 * (p[i,k] - 1(k == y[i])) / 2",
+    ),
+    "dL/db[j] = dL/df[i,j]": ("the sum over the observations N is missing", "sum(i, dL/df[i,j])"),
+    "dL/db[j] = mean(i, dL/df[i,j])": ("a mean stands where the sum belongs", "sum(i, dL/df[i,j])"),
+    "dL/dW[d,j] = sum(i, x[d,i] * dL/df[i,j])": ("first axis of x", "sum(i, x[i,d] * dL/df[i,j])"),
+    "dL/dW[d,j] = sum(i, x[j,d] * dL/df[j,i])": ("first axis of x", "sum(i, x[i,d] * dL/df[i,j])"),
+    "dL/dx[i,d] = sum(k, dL/df[i,k] * W[k,d])": ("first axis of W", "sum(k, dL/df[i,k] * W[d,k])"),
+    "d f[i,k] / d b[j] = 1": ("the indicator 1(j == k) is missing", "1(j == k)"),
+    "d f[i,k] / d W[d,j] = x[i,d]": ("the indicator 1(j == k) is missing", "x[i,d] * 1(j == k)"),
+    "d f[i,k] / d W[d,j] = x[i,d] * 1(j != k)": ("comparison != should be ==", "x[i,d] * 1(j == k)"),
+    "d p[i,k] / d f[i,j] = p[i,k] * (1(j == k) + p[i,j])": (
+        "sign of p[i,j]",
+        "p[i,k] * (1(j == k) - p[i,j])",
+    ),
+    "d h[i,k] / d f[i,j] = (1 - f[i,k]^2) * 1(j == k)": (
+        "f stands where h belongs",
+        "(1 - h[i,k]^2) * 1(j == k)",
+    ),
+    "d h[i,k] / d f[i,j] = (1 - h[i,k]) * 1(j == k)": ("should be squared", "(1 - h[i,k]^2) * 1(j == k)"),
+    "d h[i,k] / d f[i,j] = h[i,k] * (1 - h[i,k]^2) * 1(j == k)": (
+        "h[i,k] is too many",
+        "((1 - h[i,k]^2) * 1(j == k))",
+    ),
+}
+
+
+@pytest.mark.parametrize("claim", WRONG)
+def test_a_wrong_line_is_explained_and_its_correction_holds(claim: str) -> None:
+    why, right = WRONG[claim]
+    false = check(claim).false
+    assert false is not None
+    assert why in false.explanation
+    assert false.should_be == f"{claim.partition(' = ')[0]} = {right}"
+    assert check(false.should_be).ok
+
+
+def test_an_unexplained_line_states_its_worst_element() -> None:
+    false = check("d l[i] / d f[i,k] = sin(p[i,k]) + b[k]").false
+    assert false is not None
+    assert false.should_be == ""
+    assert "it claims" in false.explanation
+    assert "the true value is" in false.explanation
+
+
+def test_a_wrong_index_of_the_left_side_is_found_too() -> None:
+    false = check("d f[i,k] / d W[i,j] = x[i,d] * 1(j == k)").false
+    assert false is not None
+    assert false.should_be == "d f[i,k] / d W[d,j] = x[i,d] * 1(j == k)"
+
+
+def test_an_upstream_gradient_stands_in_for_a_loss() -> None:
+    affine = "f[i,k] = sum(d, x[i,d] * W[d,k]) + b[k]\n"
+    assert check_chalk(affine + "dL/dW[d,j] = sum(i, x[i,d] * dL/df[i,j])").ok
+    false = check_chalk(affine + "dL/db[j] = mean(i, dL/df[i,j])").false
+    assert false is not None
+    assert "sum(i, dL/df[i,j])" in false.should_be
+
+
+def test_kinks_and_constants_without_a_complex_step() -> None:
+    text = "h[i] = maximum(x[i], 0)\ng[i] = gelu(x[i])\nL = sum(i, h[i] * g[i])\n"
+    assert check_chalk(text + "dL/dx[i] = 1(x[i] > 0) * g[i] + h[i] * d g[i] / d x[i]").ok
+    assert not check_chalk(text + "dL/dx[i] = 1(x[i] > 0) * g[i]").ok
+
+
+UNREADABLE = {
+    "dL/dz[i] = 1": ("neither defined nor an input", "dL/dz[i]"),
+    "d f[i] / d b[j] = 1": ("2 indices", "f[i]"),
+    "dL/db[j] = sum(j, f[i,j])": ("bound already", "j"),
+    "dL/db[j] = sum(i, dL/df[i,j]": ("never closed", "("),
+    "dL/db[j] = expp(b[j])": ("no function 'expp'", "expp"),
+    "d L / d y[i] = 1": ("whole numbers", "d L / d y[i] = 1"),
+    "d dL/df[i,k] / d b[j] = 1": ("derivative of a derivative", "d dL/df[i,k] / d b[j] = 1"),
+    "g[i] = dL/df[i,k]": ("cannot contain the derivative", "dL/df[i,k]"),
+    "1(a == c) = 1": ("Nothing says", "a"),
+}
+
+
+@pytest.mark.parametrize("claim", UNREADABLE)
+def test_what_cannot_be_read_says_the_line_and_the_place(claim: str) -> None:
+    message, pointed = UNREADABLE[claim]
+    with pytest.raises((FormulaError, TypeError)) as caught:
+        check(claim)
+    error = caught.value
+    assert message in str(error)
+    assert error.source is not None
+    assert error.source[error.position :].startswith(pointed)
+    assert "line 7: " in str(error)
+
+
+@pytest.mark.parametrize("text", ["", "# only a comment\n", "x: N D", "dL/dx[i] = 1"])
+def test_a_text_without_a_forward_pass_is_refused(text: str) -> None:
+    with pytest.raises(FormulaError):
+        check_chalk(text)
+
+
+def test_definitions_alone_are_nothing_to_check() -> None:
+    report = check_chalk(FORWARD)
+    assert report.ok
+    assert "no claims to check" in str(report)
