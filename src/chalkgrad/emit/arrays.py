@@ -261,6 +261,8 @@ def kind(a: Array) -> str:
             return kind(arg)
         case MatMul() | Einsum():
             return "float"
+        case Call("where", (_, one, other), _) if kind(one) == kind(other) == "host":
+            return "int"  # two Python numbers make an array of doubles: cast it like integers
     kinds = {kind(p) for p in parts(a)}
     if kinds <= {"host"}:
         return "host"

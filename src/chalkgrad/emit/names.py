@@ -47,9 +47,9 @@ class Names:
             self._give(thing, identifier(prefix + thing.name))
         return self._of[thing]
 
-    def fresh(self, name: str) -> str:
-        """An unused name."""
-        while name in self._taken:
-            name += "_"
-        self._taken.add(name)
-        return name
+    def unused(self, base: str) -> str:
+        """A numbered name that nothing has: part1, part2, ..."""
+        number = 1
+        while f"{base}{number}" in self._taken:
+            number += 1
+        return f"{base}{number}"

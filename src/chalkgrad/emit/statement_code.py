@@ -11,6 +11,7 @@ from chalkgrad.emit.arrays import (
     Assign,
     Axes,
     Call,
+    Cast,
     Einsum,
     Gather,
     Load,
@@ -23,6 +24,7 @@ from chalkgrad.emit.arrays import (
     Statement,
     Terms,
     Zeros,
+    kind,
     parts,
 )
 from chalkgrad.emit.printer import Printer
@@ -31,6 +33,9 @@ from chalkgrad.expr.nodes import Tensor
 
 WIDTH = 100
 """No line of emitted code is longer, comments included."""
+
+SPLITS = (Terms, Product, Power, Call, Cast, ReduceAxes, MatMul, Einsum, Gather)
+"""Nodes that may get a line of their own."""
 
 ROOM = WIDTH - 4
 """Columns for one statement inside a function."""
@@ -69,7 +74,10 @@ def _assign(target: Tensor, axes: Axes, value: Array, own: bool, writer: Printer
     part = _largest_part(value, writer)
     if part is None:
         return [line]
-    temporary = Tensor(writer.names.fresh("part"), tuple(i.range for i in part.axes), "float", "value")
+    ranges, sort = tuple(i.range for i in part.axes), kind(part)
+    # A part of Python numbers only stays one, which the role of a parameter says.
+    dtype, role = ("float", "parameter") if sort == "host" else (sort, "value")
+    temporary = Tensor(writer.names.unused("part"), ranges, dtype, role)
     before = _assign(temporary, part.axes, part, False, writer)
     rest = _replaced(value, part, Load(temporary, part.axes))
     return before + _assign(target, axes, rest, own, writer)
@@ -85,7 +93,7 @@ def _largest_part(value: Array, writer: Printer) -> Array | None:
     """The part with the longest code that still fits on a line with a name in front."""
     best, length = None, 12
     for part in _subarrays(value):
-        if not isinstance(part, Terms | Product | Power | Call | ReduceAxes | MatMul | Einsum | Gather):
+        if not isinstance(part, SPLITS):
             continue
         size = len(writer.code(part)[0])
         if length < size <= ROOM - 10:
@@ -113,23 +121,32 @@ def _replaced(a: Array, old: Array, new: Array) -> Array:
 
 def _add_at(s: AddAt, writer: Printer) -> list[str]:
     """`df[np.arange(N), y] -= 1`, or a scatter-add where places may repeat."""
-    name, dialect = writer.names.of(s.target), writer.dialect
-    axes = (*s.shared, *s.trailing)
+    line = _update(s, writer)
+    if len(line) <= ROOM or isinstance(s.value, Load):
+        return [line]
+    temporary = Tensor(
+        writer.names.unused("part"), tuple(i.range for i in s.value.axes), kind(s.value), "value"
+    )
+    before = _assign(temporary, s.value.axes, s.value, False, writer)
+    return [*before, _update(replace(s, value=Load(temporary, s.value.axes)), writer)]
+
+
+def _update(s: AddAt, writer: Printer) -> str:
+    name, axes = writer.names.of(s.target), (*s.shared, *s.trailing)
     subscripts = [writer.aligned(a, s.shared) for a in s.subscripts]
     where = ", ".join(subscripts)
     if not s.unique:
         place = where if len(subscripts) == 1 else f"({where})"
-        value = writer.aligned(s.value, axes)
-        return [dialect.scatter_add.format(name, place, value)]
-    operator, value_array = "+=", s.value
+        return writer.dialect.scatter_add.format(name, place, writer.aligned(s.value, axes))
+    operator, value = "+=", s.value
     match s.value:
         case Product(True, above, below, own):
-            operator, value_array = "-=", Product(False, above, below, own)
+            operator, value = "-=", Product(False, above, below, own)
         case Number(number) if number < 0:
-            operator, value_array = "-=", Number(-number)
+            operator, value = "-=", Number(-number)
     if s.replace:
-        operator, value_array = "=", s.value
-    return [f"{name}[{where}] {operator} {writer.aligned(value_array, axes)}"]
+        operator, value = "=", s.value
+    return f"{name}[{where}] {operator} {writer.aligned(value, axes)}"
 
 
 def _scale(target: Tensor, value: Array, axes: Axes, writer: Printer) -> str:

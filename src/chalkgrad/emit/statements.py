@@ -75,7 +75,7 @@ def _assign(d: Definition, body: Expr, own: bool) -> Assign:
     if d.target.dtype == "float" and (d.indices or kind(value) != "host"):
         value = as_float(value)
     # A bare name or a transposed view of it would share memory with what the caller gave.
-    return Assign(d.target, d.indices, value, own and isinstance(value, Load))
+    return Assign(d.target, d.indices, value, own and isinstance(value, Load) and kind(value) != "host")
 
 
 def _split_scale(body: Expr) -> tuple[list[Expr], Expr]:
@@ -110,9 +110,11 @@ def _scatter(term: Expr, target: Axes) -> Scatter | None:
     if not places:
         return None
     value = substitute(Mul(tuple(outer + rest)), places)
-    reached = free_indices(value).union(*map(free_indices, places.values()))
-    if any(i not in reached for i in summed):
-        return None  # a sum that only counts: left to the general case
+    addressed = frozenset().union(*map(free_indices, places.values()))
+    inside = tuple(i for i in summed if i not in addressed)
+    if inside:  # a sum that does not move the place is part of the value
+        value = Sum(inside, value)
+    summed = tuple(i for i in summed if i in addressed)
     return Scatter(tuple(places.items()), value, summed)
 
 
