@@ -85,8 +85,9 @@ class Dataset:
         bad = np.argwhere(~np.isfinite(self.x))
         if len(bad):
             row, column = map(int, bad[0])
+            name, value = self.features[column], self.x[row, column]
             raise DataError(
-                f"Row {row}, feature '{self.features[column]}' is {self.x[row, column]}, not a finite number.",
+                f"Row {row}, feature '{name}' is {value}, not a finite number.",
                 hint="Fill in or remove the rows with missing values before training.",
             )
         check_labels(self.y, len(self.classes))

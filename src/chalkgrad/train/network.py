@@ -107,7 +107,8 @@ class Network:
     @property
     def loss_code(self) -> GradientCode:
         """The emitted loss and gradient; derived once per architecture in a process."""
-        return gradient_code(loss_program(self.layers, self.activation, self.l2 > 0))
+        program = loss_program(self.layers, self.activation, self.l2 > 0)
+        return gradient_code(program, tuple(self.shapes()))
 
     @property
     def probabilities_code(self) -> ForwardCode:
@@ -151,13 +152,14 @@ class Network:
                 f"The network reads rows of {self.sizes[0]} features; got an array of shape {x.shape}.",
                 hint=f"Pass an array of shape (N, {self.sizes[0]}); one row is x[None, :].",
             )
-        x = np.ascontiguousarray(x, self.dtype)
+        with np.errstate(over="ignore"):  # what the dtype cannot hold becomes inf, refused below
+            x = np.ascontiguousarray(x, self.dtype)
         bad = np.argwhere(~np.isfinite(x))
         if len(bad):
             row, column = map(int, bad[0])
             raise DataError(
-                f"Feature {column} of row {row} is {x[row, column]}, not a finite number.",
-                hint="Fill in or remove missing values first.",
+                f"Feature {column} of row {row} is {x[row, column]}, not a finite {self.dtype} number.",
+                hint="Fill in or remove missing values, and standardise huge ones.",
             )
         return x
 
@@ -177,7 +179,7 @@ class Network:
     def predict_proba(self, x: NDArray[Any]) -> Array:
         """(N, K) the probability of every class."""
         (p,) = self.probabilities_code({"x": self.cast(x), **self.params})
-        return p  # type: ignore[no-any-return]
+        return p
 
     def predict(self, x: NDArray[Any]) -> Ints:
         """(N,) the most probable class of every row."""

@@ -192,7 +192,7 @@ class Optimiser:
         values: dict[str, Any] = {"w": w, "g": g, **self.memories, **scalars}
         after, *memories = self.rule.code(values)
         self.memories = dict(zip(self.rule.memories, memories, strict=True))
-        return after  # type: ignore[no-any-return]
+        return after
 
     def fresh(self) -> Optimiser:
         """The same rule and constants, before the first step."""
