@@ -18,7 +18,7 @@ from chalkgrad.cli.terminal import has_colour, width
 from chalkgrad.errors import ChalkgradError
 from chalkgrad.layers import GALLERY
 from chalkgrad.train.atomic import prepare_folder, write_atomically
-from chalkgrad.train.data import load_digits
+from chalkgrad.train.data import Standardiser, load_digits
 from chalkgrad.train.figures import draw_history
 from chalkgrad.train.loop import fit
 from chalkgrad.train.model import Model
@@ -83,18 +83,18 @@ def train(folder: Path) -> None:
     heading(f"Training {'–'.join(map(str, SIZES))} on handwritten digits with the derived code")
     digits = load_digits()
     split = split_rows(digits.y, validation=0.1, test=0.2, seed=0)
-    rows = digits.rows(split.train)
-    network = Network(SIZES, l2=1e-4, seed=0)
+    scaling = Standardiser.fit(digits.rows(split.train).x)
+    network = Network(SIZES, l2=1e-3, seed=0)
     write(folder / "network.py", network.loss_code.ops.source)
     history = fit(
         network,
-        rows,
-        validation=digits.rows(split.validation),
+        digits.rows(split.train).standardised(scaling),
+        validation=digits.rows(split.validation).standardised(scaling),
         optimiser="adam",
-        epochs=40,
+        epochs=60,
         batch_size=32,
         learning_rate=3e-3,
-        lr_decay=0.95,
+        lr_decay=0.97,
         seed=0,
         callbacks=(training_progress(),),
         checkpoint_path=folder / "model",

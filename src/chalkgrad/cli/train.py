@@ -31,7 +31,7 @@ DIGITS = "digits"
 @click.option("--l2", default=0.0, show_default=True, help="λ of the regulariser λ/2 ΣW².")
 @click.option("--validation", default=0.1, show_default=True, help="Share of rows that picks the epoch.")
 @click.option("--test", default=0.2, show_default=True, help="Share of rows held out to the end.")
-@click.option("--raw", is_flag=True, help="Do not standardise CSV features.")
+@click.option("--raw", is_flag=True, help="Do not standardise the features.")
 @click.option("--seed", default=0, show_default=True, help="Equal seeds give equal bits.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder for the model.")
 @click.option("--resume", is_flag=True, help="Continue the run that is saved there.")
@@ -75,7 +75,7 @@ def command(
     sizes = _hidden_sizes(hidden)
     _check_folder(output, resume, overwrite)
     rows = _load(data, target, ignore)
-    train_rows, validation_rows, test_rows = _parts(rows, validation, test, seed, data != DIGITS and not raw)
+    train_rows, validation_rows, test_rows = _parts(rows, validation, test, seed, not raw)
     network = Network(
         (len(rows.features), *sizes, len(rows.classes)), activation=activation, l2=l2, seed=seed
     )
