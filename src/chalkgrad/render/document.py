@@ -268,7 +268,7 @@ def _shown(steps: tuple[Step, ...], brief: bool) -> set[int]:
 
 def _summary(derived: Derived, verification: Verification | None, errors: Errors) -> Iterable[Block]:
     yield Heading("Result")
-    for equation in derived.results:
+    for equation in _backward_pass(derived):
         yield from _result(equation, errors)
     form = f"The {derived.chosen.form} form was chosen"
     yield Note((f"{form}: {derived.because}." if derived.because else f"{form}.",))
@@ -282,6 +282,17 @@ def _summary(derived: Derived, verification: Verification | None, errors: Errors
         yield Note((note,))
     if verification:
         yield Note((f"Every line verified: worst relative error {error_text(verification.worst)}.",))
+
+
+def _backward_pass(derived: Derived) -> Iterable[Equation]:
+    """The chosen form in the order of evaluation: what the results need, and the results."""
+    results = {equation.lhs.tensor: equation for equation in derived.results}
+    for definition in derived.chosen.definitions:
+        if definition.target not in results:
+            yield Equation(definition.access, definition.body)
+        else:
+            yield results.pop(definition.target)
+    yield from results.values()
 
 
 def _result(equation: Equation, errors: Errors) -> Iterable[Block]:
