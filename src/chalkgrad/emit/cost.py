@@ -1,0 +1,149 @@
+"""What emitted code costs: floating-point operations and passes over memory, symbolic in the sizes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from chalkgrad.emit.arrays import (
+    AddAt,
+    Array,
+    Axes,
+    Call,
+    Einsum,
+    Gather,
+    Load,
+    MatMul,
+    Number,
+    Positions,
+    Power,
+    Product,
+    ReduceAxes,
+    Scale,
+    SizeOf,
+    Statement,
+    Terms,
+    Zeros,
+    arrays_of,
+    parts,
+)
+from chalkgrad.emit.statements import statements
+from chalkgrad.expr.cost import COST_SIZE, FUNCTION_COST
+from chalkgrad.expr.nodes import Definition
+
+Monomial = tuple[str, ...]
+"""Names of ranges, sorted, one per factor: ("D", "K", "N") is D·K·N."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Polynomials in the sizes, as (sizes multiplied, coefficient) pairs.
+
+    Attributes:
+        flops: Floating-point operations; a function counts as `FUNCTION_COST`.
+        traffic: Array elements read and written; NumPy makes one pass per operation.
+
+    Example:
+        x @ W costs ((("D", "K", "N"), 2.0),) operations.
+    """
+
+    flops: tuple[tuple[Monomial, float], ...]
+    traffic: tuple[tuple[Monomial, float], ...]
+
+    @property
+    def nominal_flops(self) -> float:
+        """Operations with every symbolic size taken as `COST_SIZE`."""
+        return _nominal(self.flops)
+
+    @property
+    def nominal_traffic(self) -> float:
+        """Elements moved with every symbolic size taken as `COST_SIZE`."""
+        return _nominal(self.traffic)
+
+    def __str__(self) -> str:
+        return " + ".join("·".join((f"{c:g}", *m)) for m, c in self.flops) or "0"
+
+
+def cost(definitions: Sequence[Definition]) -> Cost:
+    """The cost of computing the definitions one after another.
+
+    Raises:
+        UnsupportedError: When a construct has no array code.
+    """
+    flops: Counter[Monomial] = Counter()
+    traffic: Counter[Monomial] = Counter()
+    for d in definitions:
+        for s in statements(d):
+            _statement(s, flops, traffic)
+    return Cost(_sorted(flops), _sorted(traffic))
+
+
+def _statement(s: Statement, flops: Counter[Monomial], traffic: Counter[Monomial]) -> None:
+    for a in arrays_of(s):
+        _array(a, flops, traffic)
+    match s:
+        case Zeros(_, axes):
+            _count(traffic, axes, 1)
+        case Scale(_, _, axes):
+            _count(flops, axes, 1)
+            _count(traffic, axes, 2)
+        case AddAt(_, _, shared, trailing, _, _, _):
+            _count(flops, (*shared, *trailing), 1)
+            _count(traffic, (*shared, *trailing), 3)
+
+
+def _array(a: Array, flops: Counter[Monomial], traffic: Counter[Monomial]) -> None:
+    """Each node reads its arguments and writes itself; names, numbers and views are free."""
+    for part in parts(a):
+        _array(part, flops, traffic)
+        if not isinstance(a, Terms | Product):
+            _count(traffic, part.axes, 1)
+    if isinstance(a, Number | SizeOf | Load):
+        return
+    passes = 1
+    match a:
+        case Terms(terms, _):
+            passes = len(terms) - 1
+            _count(flops, a.axes, passes)
+        case Product(_, above, below, _):
+            passes = max(1, len(above) + len(below) - 1)
+            _count(flops, a.axes, passes)
+        case Call():
+            _count(flops, a.axes, FUNCTION_COST)
+        case Power():
+            _count(flops, a.axes, 1)
+        case ReduceAxes(_, _, arg, _):
+            _count(flops, arg.axes, 1)
+        case MatMul(left, right, _, _, _):
+            _count(flops, _union((left, right)), 2)
+        case Einsum(operands, _):
+            _count(flops, _union(operands), len(operands))
+        case Gather() | Positions():
+            pass
+    if isinstance(a, Terms | Product):
+        _count(traffic, a.axes, 2 * passes)  # each operation also reads one argument
+    _count(traffic, a.axes, 1)
+
+
+def _union(arrays: Iterable[Array]) -> Axes:
+    return tuple(dict.fromkeys(i for a in arrays for i in a.axes))
+
+
+def _count(counter: Counter[Monomial], axes: Axes, times: float) -> None:
+    fixed, names = times, []
+    for i in axes:
+        if i.range.size is None:
+            names.append(i.range.name)
+        else:
+            fixed *= i.range.size
+    counter[tuple(sorted(names))] += fixed  # type: ignore[assignment]
+
+
+def _sorted(counter: Counter[Monomial]) -> tuple[tuple[Monomial, float], ...]:
+    """Highest degree first, then by name."""
+    return tuple(sorted(((m, float(c)) for m, c in counter.items() if c), key=lambda p: (-len(p[0]), p[0])))
+
+
+def _nominal(polynomial: Iterable[tuple[Monomial, float]]) -> float:
+    return sum(c * COST_SIZE ** len(m) for m, c in polynomial)
