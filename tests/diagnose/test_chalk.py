@@ -162,6 +162,7 @@ UNREADABLE = {
     "dL/db[j] = expp(b[j])": ("no function 'expp'", "expp"),
     "d L / d y[i] = 1": ("whole numbers", "d L / d y[i] = 1"),
     "d dL/df[i,k] / d b[j] = 1": ("derivative of a derivative", "d dL/df[i,k] / d b[j] = 1"),
+    "dW[d,j] = sum(i, x[i,d] * g[i,j])": ("would be a new value here", "dW[d,j]"),
     "g[i] = dL/df[i,k]": ("cannot contain the derivative", "dL/df[i,k]"),
     "1(a == c) = 1": ("Nothing says", "a"),
 }

@@ -15,7 +15,9 @@ from chalkgrad.diagnose.claims import Claim, Judge, read_claim
 from chalkgrad.diagnose.corrections import correct_conflict, correct_value, explain_conflict, worst_element
 from chalkgrad.errors import ChalkgradError, FormulaError
 from chalkgrad.expr.grammar import parse
+from chalkgrad.expr.nodes import Program
 from chalkgrad.expr.syntax import Declaration, Entry, Equation, Name, Statement
+from chalkgrad.expr.tokens import error
 from chalkgrad.frontend.inference import RangeConflictError
 from chalkgrad.frontend.text_formula import FormulaReader
 
@@ -105,6 +107,7 @@ def _check(text: str, name: str) -> ChalkReport:
             position=0,
         )
     program = FormulaReader(text).program(tuple(forward), name)
+    _refuse_code_names(text, program, forward)
     judge = Judge(program)
     results = [
         ClaimResult(_line(text, s.start), _one_line(text[s.start : s.end]), "definition")
@@ -118,6 +121,21 @@ def _check(text: str, name: str) -> ChalkReport:
         stopped |= result.status == "false"
         results.append(result)
     return ChalkReport(name, tuple(sorted(results, key=lambda r: r.line)))
+
+
+def _refuse_code_names(text: str, program: Program, forward: list[Statement]) -> None:
+    """dW = ..., as in code, would be read as a new value and never be checked."""
+    known = {tensor.name for tensor in program.tensors()}
+    for statement in forward:
+        left = statement.left if isinstance(statement, Equation) else None
+        if isinstance(left, Name | Entry) and left.name[0] in "d∂" and left.name[1:] in known:
+            of = left.name[1:]
+            raise error(
+                text,
+                left,
+                f"{left.name} would be a new value here, not the derivative of the loss by {of}.",
+                f"A claim about the derivative begins with dL/d{of}.",
+            )
 
 
 def _split(statements: tuple[Statement, ...]) -> tuple[list[Statement], list[Equation]]:
