@@ -1,7 +1,7 @@
 """Indexing of traced arrays: new axes, constants, and gathers by integer arrays.
 
-    x[:, None]           [i,1]     x[i]                     lp[np.arange(N), y]   [i]     lp[i, y[i]]
-    x[:, 1]              [i]       x[i,1]                   W[t]                  [i,d]   W[t[i],d]
+x[:, None]           [i,1]     x[i]                     lp[np.arange(N), y]   [i]     lp[i, y[i]]
+x[:, 1]              [i]       x[i,1]                   W[t]                  [i,d]   W[t[i],d]
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from numbers import Integral
 from typing import Any
 
 from chalkgrad.errors import ShapeError, UnsupportedError
-from chalkgrad.expr.nodes import Expr, Index, Indicator, Size, as_expr
+from chalkgrad.expr.nodes import Expr, Index, Size, as_expr
 from chalkgrad.expr.ops import substitute
 from chalkgrad.frontend.array_ops import Axes, align, lift, record
 from chalkgrad.frontend.traced import METHODS, SymbolicSize, TracedArray
@@ -149,11 +149,6 @@ def _bind(array: TracedArray, mapping: dict[Index, Expr], axis: Index | None, so
             f"Take the size of that axis: np.arange({axis.range.name}).",
         )
     mapping[axis] = source
-
-
-def eye(array: TracedArray, a: Index, b: Index) -> TracedArray:
-    """1(a == b), the identity matrix; `array` only tells the trace."""
-    return record(array.recorder, Indicator("==", a, b), (a, b), "float")
 
 
 METHODS["getitem"] = getitem

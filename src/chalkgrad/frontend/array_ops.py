@@ -1,8 +1,8 @@
 """Operations on traced arrays in index notation: elementwise with broadcasting, contraction, reduction.
 
-    elementwise   t[i,d] = g(x[i,d], b[d])              axes aligned from the right, as NumPy does
-    contract      t[i,k] = sum(d, x[i,d] * W[d,k])      every matrix product and einsum
-    reduce        t[d]   = sum(i, x[i,d])
+elementwise   t[i,d] = g(x[i,d], b[d])              axes aligned from the right, as NumPy does
+contract      t[i,k] = sum(d, x[i,d] * W[d,k])      every matrix product and einsum
+reduce        t[d]   = sum(i, x[i,d])
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from chalkgrad.expr import arithmetic
 from chalkgrad.expr.nodes import MINUS_ONE, Add, Apply, Const, Expr, Index, Indicator, Mul, Size, Sum, as_expr
 from chalkgrad.expr.ops import substitute, tensors_in, walk
 from chalkgrad.frontend import build
-from chalkgrad.frontend.recorder import Recorder, ranges_text
+from chalkgrad.frontend.recorder import Recorder
 from chalkgrad.frontend.traced import SymbolicSize, TracedArray
 
 KINDS = ("bool", "int", "float")
@@ -99,15 +99,15 @@ def align(arrays: Sequence[TracedArray]) -> tuple[Axes, tuple[Expr, ...]]:
         meeting = [(a, a.axes[place]) for a in arrays if a.ndim >= -place]
         axes.append(_common(arrays[0].recorder, meeting, place))
     bodies = tuple(
-        substitute(a.body, {old: new for old, new in zip(a.axes[::-1], axes[::-1], strict=False) if old and new})
+        substitute(
+            a.body, {old: new for old, new in zip(a.axes[::-1], axes[::-1], strict=False) if old and new}
+        )
         for a in arrays
     )
     return tuple(axes), bodies
 
 
-def _common(
-    recorder: Recorder, meeting: list[tuple[TracedArray, Index | None]], place: int
-) -> Index | None:
+def _common(recorder: Recorder, meeting: list[tuple[TracedArray, Index | None]], place: int) -> Index | None:
     """A fresh index over the range that the meeting axes share, None if all have length one."""
     longer = [(a, axis) for a, axis in meeting if axis is not None]
     if not longer:
@@ -117,8 +117,8 @@ def _common(
         if found.range is not axis.range:
             raise recorder.error(
                 ShapeError,
-                f"{_sentence(first)} and {other} do not line up: counted from the right, axis {-place} of the "
-                f"one runs over {axis.range.name} and of the other over {found.range.name}.",
+                f"{_sentence(first)} and {other} do not line up: counted from the right, axis {-place} of "
+                f"the one runs over {axis.range.name} and of the other over {found.range.name}.",
                 _alignment_hint(first, other),
             )
     return recorder.fresh(axis.range)
@@ -126,10 +126,10 @@ def _common(
 
 def _alignment_hint(first: TracedArray, other: TracedArray) -> str:
     short, long = sorted((first, other), key=lambda a: a.ndim)
-    if short.ndim == 1 and long.ndim == 2 and short.axes[0] and long.axes[0]:
-        if short.axes[0].range is long.axes[0].range:
-            return "A new axis lines it up with the rows: v[:, None]."
-    if [a and a.range for a in short.axes] == [a and a.range for a in long.axes[::-1]]:
+    ranges = [[axis and axis.range for axis in array.axes] for array in (short, long)]
+    if short.ndim == 1 and long.ndim == 2 and ranges[0][0] is ranges[1][0]:
+        return "A new axis lines it up with the rows: v[:, None]."
+    if ranges[0] == ranges[1][::-1]:
         return "Is a transpose (.T) missing?"
     return "Axes with the same name in the annotations have the same size; others are taken as different."
 
@@ -229,7 +229,7 @@ def normal_axes(array: TracedArray, axis: Any) -> tuple[int, ...]:
     for a in given:
         if isinstance(a, TracedArray) or not isinstance(a, Integral):
             raise array.fail(UnsupportedError, f"axis={axis!r} is not an integer.")
-        if not -array.ndim <= a < array.ndim:
+        if not -array.ndim <= int(a) < array.ndim:
             raise array.fail(ShapeError, f"{_sentence(array)} has no axis {a}.")
         places.append(int(a) % array.ndim)
     if len(set(places)) < len(places):
@@ -257,6 +257,12 @@ def counted(array: TracedArray, axis: Any) -> Expr:
     return arithmetic.multiply(sizes) if sizes else as_expr(1)
 
 
-def describe_axes(array: TracedArray) -> str:
-    """`[N, D]`."""
-    return f"[{ranges_text(array.axes)}]"
+def flag(keepdims: Any) -> bool:
+    """NumPy passes a placeholder where keepdims was not given."""
+    return keepdims is True or keepdims == 1
+
+
+def refuse_options(a: TracedArray, op: str, others: dict[str, Any]) -> None:
+    given = [k for k, v in others.items() if v is not None and v is not np._NoValue]
+    if given:
+        raise a.fail(UnsupportedError, f"np.{op} with {', '.join(given)}= cannot be traced.")

@@ -111,9 +111,7 @@ def _local_names(recorder: Recorder) -> dict[Tensor, str]:
     return called
 
 
-def _defined(
-    live: Sequence[Temporary], outputs: Sequence[Tensor], called: dict[Tensor, str]
-) -> set[Tensor]:
+def _defined(live: Sequence[Temporary], outputs: Sequence[Tensor], called: dict[Tensor, str]) -> set[Tensor]:
     """The values that get a definition of their own."""
     uses = Counter(e.tensor for t in live for e in walk(t.body) if isinstance(e, Access))
     recorded = {t.target for t in live}
@@ -150,12 +148,13 @@ def _names(
     for t in kept:
         if t.target in called and called[t.target] not in taken:
             found[t.target] = names.unique(called[t.target])
-    for t in kept:
+    # What is returned has the first claim on its name: a loss of a loss layer and a penalty is L again.
+    for t in sorted(kept, key=lambda t: t.target not in outputs):
         if t.target in found:
             continue
         wanted = t.hint or called.get(t.target, "")
         if not wanted and t.target in outputs:
-            wanted = "out" if t.target.axes else "L"
+            wanted = "out" if t.target.axes else "L" if "L" not in names.taken else "loss"
         found[t.target] = names.unique(wanted or made_up_name(bodies[t.target]))
     return found
 

@@ -51,7 +51,9 @@ def arange(*args: Any, **kwargs: Any) -> Any:
         return np.arange(*args, **kwargs)
     recorder, (axis, *rest) = _axes(args)
     if rest or axis is None:
-        raise recorder.error(UnsupportedError, "np.arange takes one symbolic size.", "Use np.arange(N) + start.")
+        raise recorder.error(
+            UnsupportedError, "np.arange takes one symbolic size.", "Use np.arange(N) + start."
+        )
     return TracedArray(recorder, axis, (axis,), "int")
 
 
@@ -125,7 +127,10 @@ NUMPY = Proxy(
 
 MATH = Proxy(
     math,
-    {n: _math_function(n) for n in ("sqrt", "exp", "log", "log1p", "expm1", "tanh", "sin", "cos", "tan", "pow")},
+    {
+        n: _math_function(n)
+        for n in ("sqrt", "exp", "log", "log1p", "expm1", "tanh", "sin", "cos", "tan", "pow")
+    },
     {},
 )
 

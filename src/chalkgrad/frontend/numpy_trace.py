@@ -17,7 +17,7 @@ from typing import Any
 
 from chalkgrad.errors import UnsupportedError
 from chalkgrad.expr.nodes import Access, Index, Program, Range, Tensor, as_expr
-from chalkgrad.frontend import array_index, numpy_table  # noqa: F401  (they fill the tables)
+from chalkgrad.frontend import array_index, numpy_products, numpy_table, numpy_views  # noqa: F401  (tables)
 from chalkgrad.frontend.naming import assemble
 from chalkgrad.frontend.numpy_proxy import for_tracing
 from chalkgrad.frontend.recorder import Recorder

@@ -45,7 +45,18 @@ REPLACEMENTS = {
 """What to write instead of a function that cannot be traced."""
 
 
-class UnsupportedAttribute(UnsupportedError, AttributeError):
+def function(*numpy_functions: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Declares what these NumPy functions mean."""
+
+    def declare(meaning: Callable[..., Any]) -> Callable[..., Any]:
+        for numpy_function in numpy_functions:
+            FUNCTIONS[numpy_function] = meaning
+        return meaning
+
+    return declare
+
+
+class UnsupportedAttributeError(UnsupportedError, AttributeError):
     """An array attribute that cannot be traced; `hasattr` sees it as missing."""
 
 
@@ -147,7 +158,7 @@ class TracedArray(NDArrayOperatorsMixin):
     @property
     def mT(self) -> TracedArray:
         """The transpose of the last two axes."""
-        return self.swapaxes(-1, -2)
+        return self.view((*self.axes[:-2], *self.axes[:-3:-1]))
 
     def sum(self, axis: Any = None, *, keepdims: bool = False) -> Any:
         return np.sum(self, axis=axis, keepdims=keepdims)
@@ -194,7 +205,7 @@ class TracedArray(NDArrayOperatorsMixin):
 
     def reshape(self, *shape: Any) -> Any:
         given = shape[0] if len(shape) == 1 and isinstance(shape[0], tuple | list) else shape
-        return np.reshape(self, given)  # type: ignore[call-overload]
+        return np.reshape(self, given)
 
     def astype(self, dtype: Any) -> TracedArray:
         """The same values as another type; from a float only to a float, since rounding has no derivative."""
@@ -262,16 +273,16 @@ class TracedArray(NDArrayOperatorsMixin):
     def __iter__(self) -> Iterator[Any]:
         self._refuse("A loop over an array", "Write it for whole arrays: x.sum(axis=0), x[:, None], @.")
 
-    def __len__(self) -> int:
+    def __len__(self) -> int:  # noqa: PLE0303
         self._refuse("len() of an array here", "Use x.shape[0], which stays a symbol.")
 
     def __float__(self) -> float:
         self._refuse("float() of an array", "Leave it out: arithmetic on traced values is exact.")
 
     def __int__(self) -> int:
-        self._refuse("int() of an array", "Leave it out, or declare an integer input: y: \"N int\".")
+        self._refuse("int() of an array", 'Leave it out, or declare an integer input: y: "N int".')
 
-    def __index__(self) -> int:
+    def __index__(self) -> int:  # noqa: PLE0305
         self._refuse(
             "A size or array as a Python integer (in range(), or as a constant index)",
             "Sizes are symbols here: sum over an axis instead of a loop, use np.arange(N) with `import "
@@ -294,7 +305,7 @@ class TracedArray(NDArrayOperatorsMixin):
         hint = f"Use {REPLACEMENTS[name]}." if name in REPLACEMENTS else ""
         known = [n for n in dir(type(self)) if not n.startswith("_")]
         message = f"The array attribute .{name} cannot be traced.{suggestion(name, known)}"
-        raise self.fail(UnsupportedAttribute, message, hint)
+        raise self.fail(UnsupportedAttributeError, message, hint)
 
     def _refuse(self, what: str, hint: str) -> NoReturn:
         raise self.fail(UnsupportedError, f"{what} cannot be traced.", hint)
@@ -332,7 +343,8 @@ def _overwrite(out: tuple[Any, ...], inputs: tuple[Any, ...], result: TracedArra
     if [a and a.range for a in old.axes] != [a and a.range for a in result.axes]:
         raise result.fail(
             ShapeError,
-            f"The result has the axes [{ranges_text(result.axes)}] and does not fit into [{ranges_text(old.axes)}].",
+            f"The result has the axes [{ranges_text(result.axes)}]; the array that it replaces has "
+            f"[{ranges_text(old.axes)}].",
             "Write a = a + b instead of a += b.",
         )
     old.buffer.overwritten = True

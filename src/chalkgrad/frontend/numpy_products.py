@@ -1,0 +1,128 @@
+"""Products that can be traced: matrix products, einsum, traces and diagonals, all one contraction."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from chalkgrad.errors import ShapeError, UnsupportedError
+from chalkgrad.expr.nodes import Indicator, Mul
+from chalkgrad.frontend.array_ops import contract, lift, record, recorder_of
+from chalkgrad.frontend.traced import UFUNCS, TracedArray, function
+
+LETTERS = "abcdefghijklmnopqrstuvw"
+"""Labels of axes that are neither rows, summed, nor columns (x, y, z)."""
+
+
+def matmul(a: Any, b: Any) -> TracedArray:
+    """a @ b: the last axis of `a` with the last but one (or only) axis of `b`; leading axes broadcast."""
+    recorder = recorder_of(a, b)
+    left, right = lift(recorder, a), lift(recorder, b)
+    if not left.ndim or not right.ndim:
+        raise recorder.error(ShapeError, "@ takes arrays of one axis or more.", "Use * for a scalar.")
+    _refuse_conditions(left, right)
+    batch = LETTERS[: max(left.ndim, right.ndim, 2) - 2]
+    rows, columns = "x" * (left.ndim > 1), "z" * (right.ndim > 1)
+    left_labels = batch[len(batch) - max(left.ndim - 2, 0) :] + rows + "y"
+    right_labels = batch[len(batch) - max(right.ndim - 2, 0) :] + "y" + columns
+    return contract((left, right), (left_labels, right_labels), batch + rows + columns)
+
+
+UFUNCS["matmul"] = matmul
+
+
+def _refuse_conditions(*operands: TracedArray) -> None:
+    if all(o.kind == "bool" for o in operands):
+        raise operands[0].fail(
+            UnsupportedError, "NumPy's product of conditions is a condition.", "Use .astype(float) first."
+        )
+
+
+@function(np.dot)
+def dot(a: Any, b: Any) -> TracedArray:
+    """The product over the last axis of `a` and the last but one of `b`; with a scalar, times it."""
+    recorder = recorder_of(a, b)
+    left, right = lift(recorder, a), lift(recorder, b)
+    if not left.ndim or not right.ndim:
+        return UFUNCS["multiply"](left, right)
+    _refuse_conditions(left, right)
+    left_labels = LETTERS[: left.ndim - 1] + "z"
+    free = LETTERS[left.ndim : left.ndim + right.ndim - 1]
+    right_labels = free[:-1] + "z" + free[-1:]
+    return contract((left, right), (left_labels, right_labels), left_labels[:-1] + free)
+
+
+@function(np.outer)
+def outer(a: TracedArray, b: TracedArray) -> TracedArray:
+    """a_i b_j."""
+    recorder = recorder_of(a, b)
+    left, right = lift(recorder, a), lift(recorder, b)
+    if left.ndim != 1 or right.ndim != 1:
+        raise recorder.error(ShapeError, "np.outer takes two vectors here.", "Use np.einsum.")
+    return contract((left, right), ("a", "b"), "ab")
+
+
+@function(np.inner, np.vdot)
+def inner(a: TracedArray, b: TracedArray) -> TracedArray:
+    """The product over the last axis of both."""
+    recorder = recorder_of(a, b)
+    left, right = lift(recorder, a), lift(recorder, b)
+    if not left.ndim or not right.ndim:
+        return UFUNCS["multiply"](left, right)
+    labels = LETTERS[: left.ndim - 1], LETTERS[left.ndim : left.ndim + right.ndim - 1]
+    return contract((left, right), (labels[0] + "z", labels[1] + "z"), labels[0] + labels[1])
+
+
+@function(np.trace)
+def trace_of(a: TracedArray) -> TracedArray:
+    """Σ_i a_ii."""
+    if a.ndim != 2:
+        raise a.fail(ShapeError, "np.trace takes a matrix here.", "Use np.einsum.")
+    return contract((a,), ("aa",), "")
+
+
+@function(np.diagonal)
+def diagonal(a: TracedArray) -> TracedArray:
+    """a_ii."""
+    if a.ndim != 2:
+        raise a.fail(ShapeError, "np.diagonal takes a matrix here.", "Use np.einsum.")
+    return contract((a,), ("aa",), "a")
+
+
+@function(np.diag)
+def diag(v: TracedArray) -> TracedArray:
+    """The diagonal of a matrix, or 1(i = j) v_i of a vector."""
+    if v.ndim == 2:
+        return diagonal(v)
+    if v.ndim != 1 or v.axes[0] is None:
+        raise v.fail(ShapeError, "np.diag takes a vector or a matrix.")
+    other = v.recorder.fresh(v.axes[0].range)
+    body = Mul((Indicator("==", v.axes[0], other), v.body))
+    return record(v.recorder, body, (v.axes[0], other), v.kind)
+
+
+@function(np.einsum)
+def einsum(subscripts: Any, *operands: Any, **options: Any) -> TracedArray:
+    """Σ of products, as the subscripts say."""
+    options.pop("optimize", None)
+    recorder = recorder_of(*operands)
+    if options or not isinstance(subscripts, str):
+        raise recorder.error(UnsupportedError, "np.einsum takes a string and operands here.")
+    arrays = [lift(recorder, o) for o in operands]
+    inputs, arrow, out = subscripts.replace(" ", "").partition("->")
+    labels = inputs.split(",")
+    if "." in subscripts:
+        raise recorder.error(
+            UnsupportedError, "The ellipsis in np.einsum cannot be traced.", "Name every axis."
+        )
+    if len(labels) != len(arrays) or any(len(w) != a.ndim for w, a in zip(labels, arrays, strict=False)):
+        shapes = ", ".join(repr(a) for a in arrays)
+        raise recorder.error(ShapeError, f"'{subscripts}' does not have one letter per axis of {shapes}.")
+    if not arrow:
+        out = "".join(sorted(c for c in set(inputs) - {","} if inputs.count(c) == 1))
+    if len(set(out)) < len(out) or not set(out) <= set(inputs) - {","}:
+        raise recorder.error(
+            ShapeError, f"The letters after -> in '{subscripts}' are not those of the operands."
+        )
+    return contract(arrays, labels, out)
