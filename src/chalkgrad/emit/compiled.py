@@ -62,6 +62,7 @@ class Ops:
             )
         arrays = [_array(t, value) for t, value in zip(tensors, inputs, strict=True)]
         sizes = _sizes(tensors, arrays)
+        arrays = _one_precision(tensors, arrays)
         for t, a in zip(tensors, arrays, strict=True):
             for r in self.labels.get(t, ()):
                 if r in sizes or r.size is not None:
@@ -152,6 +153,18 @@ def _array(t: Tensor, value: Any) -> npt.NDArray[Any]:
             )
         return a
     return a if a.dtype.kind == "f" else a.astype(float)
+
+
+def _one_precision(tensors: Sequence[Tensor], arrays: list[AnyArray]) -> list[AnyArray]:
+    """Scalars take the precision of the arrays, so that one double does not make everything double."""
+    floats = [a.dtype for t, a in zip(tensors, arrays, strict=True) if t.dtype == "float" and a.ndim]
+    if not floats:
+        return arrays
+    wide = np.result_type(*floats)
+    return [
+        a.astype(wide) if t.dtype == "float" and not a.ndim else a
+        for t, a in zip(tensors, arrays, strict=True)
+    ]
 
 
 def _sizes(tensors: Sequence[Tensor], arrays: Sequence[AnyArray], prefix: str = "") -> dict[Range, int]:

@@ -11,8 +11,8 @@ from chalkgrad.emit.arrays import Array, Positions, SizeOf, Spread, Statement, Z
 from chalkgrad.emit.share import share
 from chalkgrad.emit.statements import statements
 from chalkgrad.errors import DerivationError
-from chalkgrad.expr.nodes import Access, Add, Const, Definition, Expr, Mul, Program, Range, Sum, Tensor
-from chalkgrad.expr.ops import tensors_in
+from chalkgrad.expr.nodes import ONE, Access, Add, Const, Definition, Expr, Mul, Program, Range, Sum, Tensor
+from chalkgrad.expr.ops import map_children, tensors_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ def plan(program: Program, backward: Backward) -> Plan:
     adjoints = _live(_adjoint_definitions(program, backward), wanted)
     upstream = tuple(t.adjoint for t in program.outputs)
     _check(adjoints, wanted, program, upstream)
-    derived = {d.target: d for d in backward.definitions}
+    derived = {d.target: _shown(d, upstream) for d in backward.definitions}
     lines = tuple(Line(d, statements(d, own=d.target in wanted), derived.get(d.target, d)) for d in adjoints)
     kept = _saved(program, lines, upstream)
     values = _live(share(program.definitions, program.outputs + kept), (*program.outputs, *kept))
@@ -117,6 +117,23 @@ def _times(e: Expr, factor: Expr, linear: set[Tensor]) -> Expr:
         case Sum(indices, body):
             return Sum(indices, _times(body, factor, linear))
     return e
+
+
+def _shown(d: Definition, upstream: Sequence[Tensor]) -> Definition:
+    """The equation for the comment: ∂L/∂L is 1 there, though the code takes it as an argument."""
+    scalars = {t for t in upstream if not t.axes}
+
+    def without(e: Expr) -> Expr:
+        if isinstance(e, Access) and e.tensor in scalars:
+            return ONE
+        if isinstance(e, Mul):
+            kept = tuple(without(f) for f in e.factors if not (isinstance(f, Access) and f.tensor in scalars))
+            return kept[0] if len(kept) == 1 else Mul(kept)
+        return map_children(e, without)
+
+    if len(upstream) > 1 or not scalars & tensors_in(d.body):
+        return d
+    return Definition(d.target, d.indices, without(d.body))
 
 
 def _live(definitions: Sequence[Definition], wanted: Iterable[Tensor]) -> tuple[Definition, ...]:
