@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from train.small import blobs, network
 
 from chalkgrad.errors import DataError, TrainingError
 from chalkgrad.train.callbacks import Callback, Plan
@@ -22,6 +21,7 @@ from chalkgrad.train.model import Model
 from chalkgrad.train.network import Network
 from chalkgrad.train.optimisers import RULES, Optimiser
 from chalkgrad.train.sampler import Sampler
+from tests.train.small import blobs, network
 
 
 class Watch(Callback):

@@ -9,7 +9,6 @@ import time
 from pathlib import Path
 
 import pytest
-from train.small import blobs, network
 
 from chalkgrad.errors import DataError, MissingExtraError
 from chalkgrad.train.callbacks import Plan
@@ -17,6 +16,7 @@ from chalkgrad.train.figures import draw_history
 from chalkgrad.train.history import Epoch, History
 from chalkgrad.train.loop import fit
 from chalkgrad.train.progress import ProgressBar, figures
+from tests.train.small import blobs, network
 
 
 def history(epochs: int = 5, held: bool = True, partial: int = 0) -> History:
