@@ -27,7 +27,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 _FENCE = re.compile(r"^```(?P<kind>\w+)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
-_NUMBER = re.compile(r"\d+\.\d+e[-+]\d+")
+# A relative error near the rounding unit: its digits, and whether it is 0, are the machine's.
+_ERROR = re.compile(r"(?<![\w.])(?:\d+(?:\.\d+)?e-1[4-9]|(?<=✓ )0)(?![\w.])")
 ELLIPSIS = "..."
 
 
@@ -92,7 +93,7 @@ def same(printed: str, expected: str) -> bool:
 
 
 def _comparable(text: str) -> list[str]:
-    lines = [" ".join(_NUMBER.sub("1e0", line).split()) for line in text.strip().splitlines()]
+    lines = [" ".join(_ERROR.sub("1e-16", line).split()) for line in text.strip().splitlines()]
     return [line for line in lines if line]
 
 
@@ -129,7 +130,10 @@ def updated(text: str, stale: list[tuple[Example, str]]) -> str:
         ("a\nb\nc\n", "a\n...\nc", True),
         ("a\nb\nc\n", "a\n...\nd", False),
         ("error 1.2e-16", "error 3.4e-16", True),
+        ("✓ 0", "✓ 3e-16", True),
         ("error 1.2", "error 3.4", False),
+        ("error 1e-16", "error 1e-3", False),
+        ("x[0]", "x[1e-16]", False),
     ],
 )
 def test_outputs_are_compared_line_by_line(printed: str, expected: str, agree: bool) -> None:
