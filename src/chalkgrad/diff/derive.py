@@ -74,15 +74,17 @@ def inputs_named(program: Program, wrt: tuple[str, ...]) -> tuple[Tensor, ...]:
     everything = {t.name: t for t in (*program.inputs, *(p for p, _ in program.parameters))}
     for name in wrt:
         if name not in everything:
-            known = [t.name for t in floats]
+            names = [t.name for t in floats]
             raise DerivationError(
-                f"{program.name} has no input '{name}'.{suggestion(name, known)}",
-                hint=f"Its differentiable inputs are: {', '.join(known) or 'none'}.",
+                f"{program.name} has no input '{name}'.{suggestion(name, names)}",
+                hint=f"Its differentiable inputs are: {', '.join(names) or 'none'}.",
             )
         if everything[name].dtype != "float":
+            kind = "integers" if everything[name].dtype == "int" else "booleans"
+            known = ", ".join(t.name for t in floats) or "none"
             raise DerivationError(
-                f"'{name}' holds {'integers' if everything[name].dtype == 'int' else 'booleans'}; it has no gradient.",
-                hint=f"The differentiable inputs of {program.name} are: {', '.join(t.name for t in floats) or 'none'}.",
+                f"'{name}' holds {kind}; it has no gradient.",
+                hint=f"The differentiable inputs of {program.name} are: {known}.",
             )
     if not floats:
         raise DerivationError(
@@ -101,15 +103,11 @@ def _choose(staged: Backward, closed: Backward, form: str) -> tuple[Backward, st
         return closed, "staged and closed form are the same here"
     if closed.cost == staged.cost:
         return closed, "the closed form takes as many operations as the staged one and has fewer lines"
-    if closed.cost < staged.cost:
-        return (
-            closed,
-            f"the closed form takes {closed.cost:,.0f} operations, the staged one {staged.cost:,.0f} (every size 64)",
-        )
-    return (
-        staged,
-        f"the staged form takes {staged.cost:,.0f} operations, the closed one {closed.cost:,.0f} (every size 64)",
+    less, more = sorted((closed, staged), key=lambda b: b.cost)
+    because = (
+        f"{less.cost:,.0f} operations instead of the {more.form} form's {more.cost:,.0f} (every size 64)"
     )
+    return less, because
 
 
 def _equation(d: Definition) -> Equation:

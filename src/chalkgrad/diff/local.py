@@ -18,7 +18,6 @@ from chalkgrad.rules.calculus import (
 from chalkgrad.rules.contraction import contract_all
 from chalkgrad.rules.polynomial import collect, expand, to_expr
 
-
 PASSES = (
     (LINEAR, "term by term; what does not depend on it is constant"),
     (NONLINEAR[:1], "product rule"),

@@ -46,7 +46,7 @@ def _matrix(e: Expr, at: Pair) -> Matrix | None:
     if not free <= {i for i in at if i is not None}:
         return None
     match e:
-        case Access(tensor, indices):
+        case Access():
             return _access(e, at)
         case Add(terms):
             parts = [_matrix(t, at) for t in terms]

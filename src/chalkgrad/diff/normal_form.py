@@ -11,6 +11,7 @@ from collections import Counter
 from dataclasses import replace
 from fractions import Fraction
 
+from chalkgrad.expr.letters import fresh_index
 from chalkgrad.expr.nodes import (
     Access,
     Add,
@@ -28,7 +29,7 @@ from chalkgrad.expr.nodes import (
     Sum,
     Tensor,
 )
-from chalkgrad.expr.ops import canonical, children, free_indices, map_children, substitute, walk
+from chalkgrad.expr.ops import canonical, children, free_indices, map_children, substitute, tensors_in, walk
 from chalkgrad.primitives import PRIMITIVES
 
 NAMES: dict[str, str] = {
@@ -77,7 +78,24 @@ class _Naming:
             if not isinstance(body, Access | Const | Size) and set(order) == set(d.indices):
                 places = tuple(order.index(i) for i in d.indices)
                 self.known.setdefault(key, (d.target, places))
-        return replace(self.program, definitions=tuple(self.definitions))
+        return self.with_copied_outputs()
+
+    def with_copied_outputs(self) -> Program:
+        """An output that other values read is returned as a copy.
+
+        Its adjoint has two parts then, from above and from inside, and each needs a name.
+        """
+        outputs: list[Tensor] = []
+        read = {t for d in self.definitions for t in tensors_in(d.body)} | set(self.program.inputs)
+        for output in self.program.outputs:
+            if output in read or output in outputs:
+                copy = replace(output, name=self._fresh(f"{output.name}_out"), role="value")
+                indices = next((d.indices for d in self.definitions if d.target is output), None)
+                letters = indices if indices is not None else _letters_of(output)
+                self.definitions.append(Definition(copy, letters, Access(output, letters)))
+                output = copy  # noqa: PLW2901
+            outputs.append(output)
+        return replace(self.program, definitions=tuple(self.definitions), outputs=tuple(outputs))
 
     def whole(self, e: Expr) -> Expr:
         """The body of a definition: its outermost operation needs no further name."""
@@ -171,6 +189,13 @@ class _Naming:
             name, number = f"{base}{number}", number + 1
         self.taken.add(name)
         return name
+
+
+def _letters_of(tensor: Tensor) -> tuple[Index, ...]:
+    letters: list[Index] = []
+    for axis in tensor.axes:
+        letters.append(fresh_index(axis, {i.name for i in letters}))
+    return tuple(letters)
 
 
 def free_or_parameter(e: Expr) -> bool:

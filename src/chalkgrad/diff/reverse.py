@@ -68,13 +68,19 @@ def _adjoint(
     program: Program, tensor: Tensor, active: set[Tensor], given: bool
 ) -> tuple[Definition, list[Stage]] | None:
     consumers = [d for d in program.definitions if tensor in tensors_in(d.body) and d.target in active]
-    is_output = tensor in program.outputs
-    if is_output and not consumers:
+    if tensor in program.outputs:
+        # Nothing else reads an output (see `normal_form`), so its adjoint comes from above.
         return None if given or tensor.axes else _seed(tensor)
     indices = _letters(program, tensor, consumers)
     target = Access(tensor.adjoint, indices)
-    links = [_Link.make(c, tensor, indices) for c in consumers]
-    return _Chain(target, tensor, links, program, is_output, given).work_out()
+    if not consumers:
+        because = f"no path leads from {tensor.name} to the output"
+        step = Step(target, ZERO, "no-path", because, milestone=True)
+        title = f"The gradient of {tensor_name(tensor)}"
+        return Definition(tensor.adjoint, indices, ZERO), [Stage("adjoint", title, target, (step,))]
+    seeds = () if given else tuple(t for t in program.outputs if not t.axes)
+    links = [_Link.make(c, tensor, indices, c.target in seeds) for c in consumers]
+    return _Chain(target, tensor, links).work_out()
 
 
 def _seed(tensor: Tensor) -> tuple[Definition, list[Stage]]:
@@ -154,9 +160,10 @@ class _Link:
     value: Access
     partial: Partial
     summed: tuple[Index, ...]
+    to_loss: bool
 
     @staticmethod
-    def make(definition: Definition, tensor: Tensor, indices: tuple[Index, ...]) -> _Link:
+    def make(definition: Definition, tensor: Tensor, indices: tuple[Index, ...], to_loss: bool) -> _Link:
         keep = shared_prefix(definition, tensor)
         taken = {i.name for i in indices}
         own: list[Index] = list(indices[:keep])
@@ -165,10 +172,15 @@ class _Link:
             taken.add(new.name)
             own.append(new)
         value = Access(definition.target, tuple(own))
-        return _Link(definition, value, Partial(value, Access(tensor, indices)), tuple(own[keep:]))
+        return _Link(definition, value, Partial(value, Access(tensor, indices)), tuple(own[keep:]), to_loss)
+
+    def term(self, derivative: Expr) -> Expr:
+        """The consumer's adjoint times a derivative; the loss's own adjoint is 1 and not written."""
+        return derivative if self.to_loss else multiply((self.upstream, derivative))
 
     @property
     def upstream(self) -> Access:
+        """The adjoint of the consumer."""
         return Access(self.value.tensor.adjoint, self.value.indices)
 
 
@@ -179,9 +191,6 @@ class _Chain:
     target: Access
     tensor: Tensor
     links: list[_Link]
-    program: Program
-    is_output: bool
-    given: bool
 
     def work_out(self) -> tuple[Definition, list[Stage]]:
         stages: list[Stage] = []
@@ -202,17 +211,17 @@ class _Chain:
 
     def _contribution(self, link: _Link, derivative: Expr) -> tuple[Expr, Expr, list[Stage]]:
         """The link's term of the chain rule as written, its value, and the stage for one survivor."""
-        flat = _summed(link.summed, multiply((link.upstream, derivative)))
+        flat = _summed(link.summed, link.term(derivative))
         poly, used = contract_all(expand(flat, distribute=False))
         value = to_expr(collect(poly))
         gone = {c.index.name.split("#")[0] for c in used}
         collapsed = tuple(i for i in link.summed if i.name in gone)
         survivors = tuple(i for i in link.summed if i.name not in gone)
-        inner = _summed(collapsed, multiply((link.upstream, link.partial)))
+        inner = _summed(collapsed, link.term(link.partial))
         chain = _summed(survivors, inner)
         if not (survivors and collapsed) or derivative is ZERO:
             return chain, value, []
-        inserted = _summed(collapsed, multiply((link.upstream, derivative)))
+        inserted = _summed(collapsed, link.term(derivative))
         poly, used = contract_all(expand(inserted, distribute=False))
         one = to_expr(collect(poly))
         steps = [
@@ -230,10 +239,7 @@ class _Chain:
         contributions: list[Expr],
         parts: list[Stage],
     ) -> tuple[Definition, list[Stage]]:
-        extra: list[Expr] = []
-        if self.is_output:
-            extra = [self.target] if self.given or self.tensor.axes else [ONE]
-        first = add((*written, *extra))
+        first = add(tuple(written))
         name = tensor_name(self.tensor)
         reason = self._chain_reason()
         chain = Stage(
@@ -241,15 +247,18 @@ class _Chain:
             (Step(self.target, first, "chain-rule", reason, milestone=True),),
         )  # fmt: skip
         terms = [c for c in contributions if c is not ZERO]
-        last = to_expr(collect(expand(add((*terms, *extra)), distribute=False))) if terms or extra else ZERO
+        last = to_expr(collect(expand(add(tuple(terms)), distribute=False))) if terms else ZERO
         steps = self._closing_steps(first, locals_, last, bool(parts))
-        stages = [chain, *local, *parts]
+        direct = len(self.links) == 1 and self.links[0].to_loss
+        stages = [*local, *parts] if direct else [chain, *local, *parts]
         stages.append(Stage("adjoint", f"The gradient of {name}", self.target, tuple(steps)))
         indices = tuple(i for i in self.target.indices if isinstance(i, Index))
         return Definition(self.tensor.adjoint, indices, last), stages
 
     def _chain_reason(self) -> str:
         names = [link.value.tensor.name for link in self.links]
+        if len(self.links) == 1 and self.links[0].to_loss:
+            return f"{self.tensor.name} stands in the formula of the loss itself"
         through = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
         return f"{self.tensor.name} acts on L through {through}" + (
             " only" if len(names) == 1 else ": add the paths"
@@ -258,20 +267,22 @@ class _Chain:
     def _closing_steps(self, first: Expr, locals_: list[Expr], last: Expr, parted: bool) -> list[Step]:
         """From the chain rule's line to the result."""
         inserted_terms = [
-            _summed(link.summed, multiply((link.upstream, d)))
+            _summed(link.summed, link.term(d))
             for link, d in zip(self.links, locals_, strict=True)
             if d is not ZERO
         ]
-        tail: list[Expr] = [self.target if self.given or self.tensor.axes else ONE] if self.is_output else []
-        inserted = add(tuple(inserted_terms + tail)) if inserted_terms or tail else ZERO
+        inserted = add(tuple(inserted_terms)) if inserted_terms else ZERO
         if parted and len(self.links) == 1:
             survivors = first.indices if isinstance(first, Sum) else ()
             return [Step(first, last, "sum-over-parts", f"the total adds {over(survivors)}", milestone=True)]
+        if len(self.links) == 1 and self.links[0].to_loss:
+            because = f"{self.links[0].value.tensor.name} is the loss itself"
+            return [Step(self.target, last, "loss", because, milestone=True)]
         steps = []
         if inserted is not first:
             steps.append(Step(first, inserted, "substitute", "the local derivatives put in"))
         if canonical(inserted) is not canonical(last) or not steps:
-            poly, used = contract_all(expand(inserted, distribute=False))
+            _, used = contract_all(expand(inserted, distribute=False))
             because = "; ".join(dict.fromkeys(c.because for c in used)) or "in order"
             rule = "contract-indicator" if used else "arithmetic"
             steps.append(Step(inserted, last, rule, because, minor=not used, milestone=bool(used)))

@@ -184,8 +184,7 @@ def prove(node: Sum, knowledge: Knowledge) -> Lemma | None:
     if key not in knowledge.lemmas:
         knowledge.lemmas[key] = None  # a sum is no lemma for itself
         knowledge.lemmas[key] = _prove(node, knowledge)
-    found = knowledge.lemmas[key]
-    return found
+    return knowledge.lemmas[key]
 
 
 def _prove(node: Sum, knowledge: Knowledge) -> Lemma | None:

@@ -140,7 +140,7 @@ def _logs(e: Expr, ratios: dict[Tensor, Definition], pair: Normaliser) -> Expr:
     match e:
         case Apply("log", (Access(tensor, indices),)) if tensor in ratios:
             d = ratios[tensor]
-            mapping = {i: a for i, a in zip(d.indices, indices, strict=True)}
+            mapping = dict(zip(d.indices, indices, strict=True))
             return _log_of(substitute(d.body, mapping), pair) or e
         case Apply("log", (Mul() as quotient,)):
             return _log_of(quotient, pair) or e
@@ -192,7 +192,8 @@ def _without_log(e: Expr, z: Tensor) -> Expr:
 
 def _shifted(program: Program, pair: Normaliser, stages: list[Stage]) -> Program:
     e, z = pair.exponential, pair.total
-    assert isinstance(z.body, Sum) and isinstance(z.body.body, Access)
+    assert isinstance(z.body, Sum)
+    assert isinstance(z.body.body, Access)
     summed = z.body.indices
     formal = dict(zip(e.indices, z.body.body.indices, strict=True))
     largest = Reduce("max", summed, substitute(pair.score, formal))
@@ -215,7 +216,8 @@ def _shifted(program: Program, pair: Normaliser, stages: list[Stage]) -> Program
 
 def _outer_letters(pair: Normaliser) -> dict[Index, Expr]:
     """From z's own letters to those that e uses for the same axes."""
-    assert isinstance(pair.total.body, Sum) and isinstance(pair.total.body.body, Access)
+    assert isinstance(pair.total.body, Sum)
+    assert isinstance(pair.total.body.body, Access)
     inner = pair.total.body.body.indices
     pairs = zip(inner, pair.exponential.indices, strict=True)
     return {a: b for a, b in pairs if isinstance(a, Index) and a in pair.total.indices}

@@ -77,17 +77,17 @@ def depends(e: Expr, node: Partial) -> bool:
     return node.wrt.tensor in tensors_in(e)
 
 
-def _independent(node: Partial, context: Context) -> Expr | None:
+def _independent(node: Partial, _: Context) -> Expr | None:
     return None if depends(node.body, node) else ZERO
 
 
-def _sum_of_terms(node: Partial, context: Context) -> Expr | None:
+def _sum_of_terms(node: Partial, _: Context) -> Expr | None:
     if not isinstance(node.body, Add):
         return None
     return add(tuple(Partial(t, node.wrt) for t in node.body.terms))
 
 
-def _sum_over_index(node: Partial, context: Context) -> Expr | None:
+def _sum_over_index(node: Partial, _: Context) -> Expr | None:
     if not isinstance(node.body, Sum):
         return None
     # The sum's own index must not be confused with an index of the entry differentiated by.
@@ -97,7 +97,7 @@ def _sum_over_index(node: Partial, context: Context) -> Expr | None:
     return Sum(body.indices, Partial(body.body, node.wrt))
 
 
-def _constant_factor(node: Partial, context: Context) -> Expr | None:
+def _constant_factor(node: Partial, _: Context) -> Expr | None:
     if not isinstance(node.body, Mul):
         return None
     fixed = [f for f in node.body.factors if not depends(f, node)]
@@ -107,7 +107,7 @@ def _constant_factor(node: Partial, context: Context) -> Expr | None:
     return multiply((*fixed, Partial(multiply(tuple(moving)), node.wrt)))
 
 
-def _product(node: Partial, context: Context) -> Expr | None:
+def _product(node: Partial, _: Context) -> Expr | None:
     if not isinstance(node.body, Mul):
         return None
     factors = node.body.factors
@@ -194,7 +194,7 @@ def _maximum_over_index(node: Partial, context: Context) -> Expr | None:
     return Sum(body.indices, inner)
 
 
-def _product_over_index(node: Partial, context: Context) -> Expr | None:
+def _product_over_index(node: Partial, _: Context) -> Expr | None:
     """d Π_j e_j = Σ_j (Π_{l≠j} e_l) d e_j: right also where an e_j is zero."""
     if not isinstance(node.body, Reduce) or node.body.op != "prod":
         return None
@@ -208,11 +208,11 @@ def _product_over_index(node: Partial, context: Context) -> Expr | None:
     return Sum(body.indices, multiply((others, Partial(body.body, node.wrt))))
 
 
-def _piecewise_constant(node: Partial, context: Context) -> Expr | None:
+def _piecewise_constant(node: Partial, _: Context) -> Expr | None:
     return ZERO if isinstance(node.body, Indicator | Index | Size | Const) else None
 
 
-def _same_array(node: Partial, context: Context) -> Expr | None:
+def _same_array(node: Partial, _: Context) -> Expr | None:
     if not isinstance(node.body, Access) or node.body.tensor is not node.wrt.tensor:
         return None
     pairs = zip(node.body.indices, node.wrt.indices, strict=True)

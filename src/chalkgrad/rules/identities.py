@@ -29,11 +29,11 @@ class Identity:
 
 
 STABLE: tuple[Identity, ...] = (
-    Identity("softplus", "log(1 + exp(a))", "softplus(a)", "log(1 + eᵃ) overflows for large a; softplus does not"),
-    Identity("sigmoid", "1 / (1 + exp(-a))", "sigmoid(a)", "e⁻ᵃ overflows for very negative a; the sigmoid does not"),
-    Identity("sigmoid-odds", "exp(a) / (1 + exp(a))", "sigmoid(a)", "eᵃ overflows for large a; the sigmoid does not"),
-    Identity("log-sigmoid", "log(sigmoid(a))", "a - softplus(a)", "σ(a) underflows to 0, whose logarithm is −∞"),
-    Identity("log-one-minus-sigmoid", "log(1 - sigmoid(a))", "-softplus(a)", "1 − σ(a) is rounded to 0 for large a"),
+    Identity("softplus", "log(1 + exp(a))", "softplus(a)", "log(1 + eᵃ) overflows for large a"),
+    Identity("sigmoid", "1 / (1 + exp(-a))", "sigmoid(a)", "e⁻ᵃ overflows for very negative a"),
+    Identity("sigmoid-odds", "exp(a) / (1 + exp(a))", "sigmoid(a)", "eᵃ overflows for large a"),
+    Identity("log-sigmoid", "log(sigmoid(a))", "a - softplus(a)", "σ(a) underflows to 0"),
+    Identity("log-one-minus-sigmoid", "log(1 - sigmoid(a))", "-softplus(a)", "1 − σ(a) is rounded to 0"),
 )  # fmt: skip
 """Applied to a forward pass before code is emitted, each use a shown step."""
 

@@ -57,9 +57,19 @@ class Monomial:
 
 
 def monomial(coeff: Fraction, bound: Iterable[Index], powers: Powers) -> Monomial | None:
-    """A monomial in normal form, or None where a factor is zero."""
+    """A monomial in normal form, or None where a factor is zero.
+
+    A sum over an index that no factor has is a multiplication by the size of its range.
+    """
     clean: Powers = {}
-    for atom, power in powers.items():
+    used = frozenset().union(*map(free_indices, powers))
+    bound = tuple(bound)
+    factors = dict(powers)
+    for index in bound:
+        if index not in used:
+            size = Size(index.range)
+            factors[size] = factors.get(size, Fraction(0)) + 1
+    for atom, power in factors.items():
         factor = _fold(atom, power)
         if factor is None:
             clean[atom] = Fraction(1) if isinstance(atom, Indicator) and power > 0 else power
@@ -67,7 +77,8 @@ def monomial(coeff: Fraction, bound: Iterable[Index], powers: Powers) -> Monomia
             coeff *= factor
     if coeff == 0:
         return None
-    return Monomial(coeff, tuple(bound), tuple((a, p) for a, p in clean.items() if p != 0))
+    summed = tuple(i for i in bound if i in used)
+    return Monomial(coeff, summed, tuple((a, p) for a, p in clean.items() if p != 0))
 
 
 def _fold(atom: Expr, power: Fraction) -> Fraction | None:
@@ -127,19 +138,20 @@ def expand(e: Expr, distribute: bool = True) -> list[Monomial]:
             if len(inner) > 1 and not distribute:
                 inner = [_as_atom(inner)]
             bound = tuple(i for i in renamed.values() if isinstance(i, Index))
-            return [replace(m, bound=bound + m.bound) for m in inner]
-    atom = _inside(e, distribute)
+            made_sums = (monomial(m.coeff, bound + m.bound, dict(m.powers)) for m in inner)
+            return [m for m in made_sums if m is not None]
+    atom = _inside(e)
     made = monomial(Fraction(1), (), {atom: Fraction(1)})
     return [made] if made else []
 
 
-def _inside(e: Expr, distribute: bool) -> Expr:
+def _inside(e: Expr) -> Expr:
     """An atom with its own arguments tidied (never multiplied out: they are not part of the sum)."""
     if isinstance(e, Indicator) and e.op in ("==", "!=") and flat_key(e.right) < flat_key(e.left):
         e = Indicator(e.op, e.right, e.left)
     if isinstance(e, Access | Const | Size | Index):
         return e
-    return map_children(e, lambda kid: tidy(kid))
+    return map_children(e, tidy)
 
 
 def _as_atom(poly: list[Monomial]) -> Monomial:
@@ -150,9 +162,8 @@ def _as_atom(poly: list[Monomial]) -> Monomial:
 def _product(polys: list[list[Monomial]], distribute: bool) -> list[Monomial]:
     result = [Monomial(Fraction(1), (), ())]
     for poly in polys:
-        if len(poly) > 1 and not distribute:
-            poly = [_as_atom(poly)]
-        products = (times(a, _refreshed(b)) for a in result for b in poly)
+        parts = [_as_atom(poly)] if len(poly) > 1 and not distribute else poly
+        products = (times(a, _refreshed(b)) for a in result for b in parts)
         result = [m for m in products if m is not None]
     return result
 
@@ -257,9 +268,7 @@ def show_monomial(m: Monomial, taken: frozenset[str]) -> Expr:
     for atom, power in m.powers:
         written = atom if power == 1 else Pow(atom, Const(power))
         (inner if free_indices(atom) & bound else outer).append(written)
-    outer.extend(Size(i.range) for i in m.bound if not any(i in free_indices(f) for f in inner))
-    used = [i for i in m.bound if any(i in free_indices(f) for f in inner)]
-    factors = outer + _nest(inner, used)
+    factors = outer + _nest(inner, list(m.bound))
     factors.sort(key=flat_key)
     e = factors[0] if len(factors) == 1 else Mul(tuple(factors))
     return _letter(e, taken)

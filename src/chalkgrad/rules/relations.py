@@ -124,17 +124,15 @@ def _rewrites(m: Monomial, relation: Relation) -> Iterator[Monomial]:
         ratios = [powers[a] / p for a, p in body if a in powers]
         if len(ratios) != len(body):
             continue
-        for n in _multiplicities(ratios, single=len(body) == 1):
+        for n in _multiplicities(ratios):
             target = Access(relation.definition.target, tuple(binding[v] for v in relation.variables))
             new: Powers = dict(powers)
             for a, p in body:
                 new[a] = new[a] - n * p
             new[target] = new.get(target, Fraction(0)) + n
-            if relation.coeff == 1 or n.denominator == 1:
-                coeff = m.coeff / relation.coeff ** int(n) if relation.coeff != 1 else m.coeff
-                made = monomial(coeff, m.bound, new)
-                if made is not None:
-                    yield made
+            made = monomial(m.coeff / relation.coeff**n, m.bound, new)
+            if made is not None:
+                yield made
 
 
 def _instance(e: Expr, binding: Binding) -> Expr:
@@ -154,18 +152,18 @@ def _fits(relation: Relation, m: Monomial) -> Iterator[Binding]:
                 yield binding
 
 
-def _multiplicities(ratios: list[Fraction], single: bool) -> list[Fraction]:
-    """The powers n of the name to try: as many whole copies as every factor has."""
+def _multiplicities(ratios: list[Fraction]) -> list[int]:
+    """The powers n of the name to try: as many whole copies as every factor has.
+
+    Whole ones only: from y = sin² one may not conclude sin = y^½.
+    """
     if all(r > 0 for r in ratios):
         n = min(ratios)
     elif all(r < 0 for r in ratios):
         n = max(ratios)
     else:
         return []
-    if n.denominator == 1 or single:
-        return [n] if n.denominator <= 2 and n != 0 else []
-    whole = Fraction(int(n))
-    return [whole] if whole != 0 else []
+    return [int(n)] if int(n) != 0 else []
 
 
 # --- sums that have a name ----------------------------------------------------------------------
