@@ -77,7 +77,8 @@ def _from_file(path: Path, name: str) -> Layer:
             f"'{name}' in {path} is of type {type(found).__name__}, not a layer or a function.",
             hint='Write it as a function of arrays, `def f(x: "N D", W: "D K"): return x @ W`.',
         )
-    return chalkgrad.layer(found)
+    layer: Layer = chalkgrad.layer(found)
+    return layer
 
 
 def _execute(path: Path) -> ModuleType:
