@@ -14,7 +14,7 @@ import numpy.typing as npt
 from chalkgrad.derivation import Backward
 from chalkgrad.emit.bounds import label_ranges
 from chalkgrad.emit.dialects import DIALECTS
-from chalkgrad.emit.names import identifier
+from chalkgrad.emit.names import identifier, prefix
 from chalkgrad.emit.plan import plan
 from chalkgrad.emit.source import module
 from chalkgrad.errors import DataError, ShapeError, suggestion
@@ -112,7 +112,7 @@ def compile_numpy(program: Program, backward: Backward, name: str | None = None)
         DerivationError: When the backward does not define what it should.
     """
     p = plan(program, backward)
-    name = identifier(name or program.name)
+    name = prefix(name or program.name)
     text = module(p, DIALECTS["numpy"], name)
     filename = f"<chalkgrad {name}>"
     number = 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from chalkgrad.emit.arrays import Array, Axes, Cast, Einsum, MatMul, Product, ReduceAxes, kind
-from chalkgrad.expr.nodes import Expr, Index, Mul, Sum
+from chalkgrad.expr.nodes import Expr, Index, Indicator, Mul, Sum
 from chalkgrad.expr.ops import free_indices
 
 
@@ -24,7 +24,7 @@ def group_factors(summed: Axes, factors: Sequence[Expr]) -> tuple[Axes, list[lis
         groups = [g for n, g in enumerate(groups) if n not in pair]
         groups.append(merged)
     if len(groups) == 1:
-        return summed, groups
+        return _vector_first(summed, groups[0])
     for place, group in enumerate(groups):
         others = frozenset().union(*(_indices(g) for n, g in enumerate(groups) if n != place))
         private = tuple(i for i in summed if i not in others)
@@ -35,6 +35,27 @@ def group_factors(summed: Axes, factors: Sequence[Expr]) -> tuple[Axes, list[lis
             return group_factors(left, [*reduced, Sum(private, body)])
     first = {f: n for n, f in enumerate(factors)}
     return summed, sorted(groups, key=lambda g: min(first.get(f, 0) for f in g))
+
+
+def _vector_first(summed: Axes, factors: list[Expr]) -> tuple[Axes, list[list[Expr]]]:
+    """v_s A_sk is a vector times a matrix: the vector stays an operand of its own.
+
+    Of several summed indices, the one that a vector has is contracted first: x @ A @ y.
+    """
+    for s in reversed(summed):
+        vector = [f for f in factors if free_indices(f) == {s} and not isinstance(f, Indicator)]
+        rest = [f for f in factors if free_indices(f) != {s}]
+        touched = [f for f in rest if s in free_indices(f)]
+        matrix = _indices(touched)
+        if not vector or len(matrix) != 2 or not touched:
+            continue
+        vector = [f for f in factors if free_indices(f) == {s}]
+        if len(summed) == 1:
+            return summed, [vector, rest]
+        others = [f for f in rest if s not in free_indices(f)]
+        left = tuple(i for i in summed if i is not s)
+        return group_factors(left, [*others, Sum((s,), Mul((*vector, *touched)))])
+    return summed, [factors]
 
 
 def _indices(group: Sequence[Expr]) -> frozenset[Index]:

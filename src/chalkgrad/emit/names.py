@@ -23,6 +23,11 @@ def identifier(name: str) -> str:
     return legal
 
 
+def prefix(name: str) -> str:
+    """`name` as the beginning of function names, where hiding a built-in is no danger."""
+    return identifier(f"{name}_forward").removesuffix("_forward")
+
+
 class Names:
     """A Python name for every tensor and range, each given once and never shared."""
 

@@ -178,6 +178,9 @@ class Printer:
         return (f"{base}**{exponent}" if tight else f"{base} ** {exponent}"), POW
 
     def _call(self, a: Call) -> Code:
+        if a.fn == "sqrt" and kind(a) == "host":
+            base = self.wrapped(a.args[0], ATOM)
+            return f"{base}**0.5" if _simple(base) else f"{base} ** 0.5", POW
         primitive = PRIMITIVES[a.fn]
         template = self.dialect.spelling(primitive)
         if not template:

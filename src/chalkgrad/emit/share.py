@@ -74,7 +74,7 @@ def _key(e: Expr, indices: Sequence[Index]) -> Expr:
 
 
 def _costly(e: Expr) -> bool:
-    return isinstance(e, Sum | Reduce) or (isinstance(e, Apply) and bool(e.args))
+    return bool(tensors_in(e)) and isinstance(e, Sum | Reduce | Apply)
 
 
 def _read_back(e: Expr, known: dict[Expr, Definition]) -> Expr:

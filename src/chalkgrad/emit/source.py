@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from chalkgrad.derivation import Backward
 from chalkgrad.emit.dialects import DIALECTS, Dialect
-from chalkgrad.emit.names import Names, identifier
+from chalkgrad.emit.names import Names, prefix
 from chalkgrad.emit.plan import Line, Plan, plan
 from chalkgrad.emit.printer import Printer
 from chalkgrad.emit.statement_code import WIDTH, statement_code
@@ -54,7 +54,7 @@ def source(program: Program, backward: Backward, name: str | None = None, target
 
 def module(p: Plan, dialect: Dialect, name: str) -> str:
     """The module's text for a plan."""
-    name = identifier(name)
+    name = prefix(name)
     names = Names(
         (*p.program.tensors(), *p.upstream, *(line.definition.target for line in p.backward)),
         p.program.ranges(),
