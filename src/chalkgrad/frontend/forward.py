@@ -31,7 +31,7 @@ class Forward:
         self, function: Callable[..., Any] | None, name: str | None = None, doc: str | None = None
     ) -> None:
         self.function = function
-        self.name: str = name or getattr(function, "__name__", "layer")
+        self.name: str = name or str(getattr(function, "__name__", "layer"))
         self.doc = inspect.cleandoc(doc or getattr(function, "__doc__", None) or "")
         self._programs: dict[tuple[tuple[str, Any], ...], Program] = {}
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from chalkgrad.frontend.numpy_table import UFUNCS
-from chalkgrad.frontend.traced import is_traced
+from chalkgrad.frontend import numpy_table  # noqa: F401  (fills UFUNCS)
+from chalkgrad.frontend.traced import UFUNCS, is_traced
 from chalkgrad.primitives import PRIMITIVES
 
 

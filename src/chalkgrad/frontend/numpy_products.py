@@ -94,7 +94,7 @@ def diagonal(a: TracedArray) -> TracedArray:
 def diag(v: TracedArray) -> TracedArray:
     """The diagonal of a matrix, or 1(i = j) v_i of a vector."""
     if v.ndim == 2:
-        return diagonal(v)
+        return contract((v,), ("aa",), "a")
     if v.ndim != 1 or v.axes[0] is None:
         raise v.fail(ShapeError, "np.diag takes a vector or a matrix.")
     other = v.recorder.fresh(v.axes[0].range)
