@@ -11,10 +11,9 @@ import sys
 import time
 from pathlib import Path
 
-from chalkgrad.diagnose.chalk import check_chalk
-
 from chalkgrad.cli.progress import training_progress
 from chalkgrad.cli.terminal import has_colour, width
+from chalkgrad.diagnose.chalk import check_chalk
 from chalkgrad.errors import ChalkgradError
 from chalkgrad.layers import GALLERY
 from chalkgrad.train.atomic import prepare_folder, write_atomically
