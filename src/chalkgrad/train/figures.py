@@ -71,7 +71,7 @@ def _draw_loss(axes: Any, history: History) -> None:
         _curve(axes, numbers, held, VALIDATION, "validation")
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes.set(title="Loss", xlabel="epoch", ylabel="mean loss per observation (nats, log scale)")
+    axes.set(title="Loss", xlabel="epoch", ylabel="loss with regulariser (nats per observation, log scale)")
     axes.set_xlim(0, max(numbers[-1], steps[-1]))
     for line in axes.legend().get_lines():
         line.set_linewidth(2)
@@ -92,15 +92,9 @@ def _draw_accuracy(axes: Any, history: History) -> None:
     if held:
         _curve(axes, numbers, held, VALIDATION, "validation")
         best = history.best_epoch
-        axes.plot(best, held[best - 1], "o", color=VALIDATION, markersize=7)
-        axes.annotate(
-            f"best: {held[best - 1]:.1f} % in epoch {best}",
-            (best, held[best - 1]),
-            xytext=(0, -26),
-            textcoords="offset points",
-            ha="right" if best > max(numbers) / 2 else "left",
-            color=VALIDATION,
-        )
+        label = f"best: {held[best - 1]:.1f} % in epoch {best}"
+        # In the legend, as a label at the point would cover the curves around it.
+        axes.plot(best, held[best - 1], "o", color=VALIDATION, markersize=8, clip_on=False, label=label)
     lowest = min(train + held)
     axes.set(title="Accuracy", xlabel="epoch", ylabel="observations classified right (%)")
     axes.set_xlim(0, max(numbers))
