@@ -23,8 +23,10 @@ class Dialect:
         cast: Template; {0} array, {1} an array of the wanted precision.
         zeros, zeros_like, full, full_like, copy, spread: Templates; a shape is written as a tuple.
         sqrt, einsum, transpose, swap: Templates.
-        update: "inplace" or "functional" (x = x.at[...].add(...)).
-        scatter_add: Template; {0} array, {1} subscripts, {2} value.
+        place: Template for writing at subscripts; {0} array, {1} subscripts, {2} "=", "+=" or "-=",
+            {3} value. Empty where arrays cannot be changed.
+        set_at, add_at: Templates used instead of `place` where it is empty.
+        scatter_add: Template; {0} array, {1} subscripts, {2} value; places may repeat.
     """
 
     name: str
@@ -46,7 +48,9 @@ class Dialect:
     einsum: str
     transpose: str
     swap: str
-    update: str
+    place: str
+    set_at: str
+    add_at: str
     scatter_add: str
 
 
@@ -70,9 +74,63 @@ NUMPY = Dialect(
     einsum='np.einsum("{0}", {1}, optimize=True)',
     transpose="{0}.transpose({1})",
     swap="{0}.swapaxes(-1, -2)",
-    update="inplace",
+    place="{0}[{1}] {2} {3}",
+    set_at="",
+    add_at="",
     scatter_add="np.add.at({0}, {1}, {2})",
 )
 
-DIALECTS: dict[str, Dialect] = {"numpy": NUMPY}
+TORCH = Dialect(
+    name="torch",
+    imports=("import torch",),
+    module="torch",
+    axis="dim",
+    keepdims="keepdim",
+    spelling=lambda p: p.torch,
+    reductions={"sum": "sum", "max": "amax", "min": "amin", "prod": "prod"},
+    arange="torch.arange({0}, device={1}.device)",
+    cast="{0}.to({1}.dtype)",
+    zeros="torch.zeros({0}, dtype={1}.dtype, device={1}.device)",
+    zeros_like="torch.zeros_like({0})",
+    full="torch.full({0}, {1}, dtype={2}.dtype, device={2}.device)",
+    full_like="torch.ones_like({0}) * ({1})",
+    copy="{0}.clone()",
+    spread="torch.broadcast_to({0}, {1}).clone()",
+    sqrt="torch.sqrt({0})",
+    einsum='torch.einsum("{0}", {1})',
+    transpose="{0}.permute({1})",
+    swap="{0}.mT",
+    place="{0}[{1}] {2} {3}",
+    set_at="",
+    add_at="",
+    scatter_add="{0}.index_put_({1}, {2}, accumulate=True)",
+)
+
+JAX = Dialect(
+    name="jax",
+    imports=("import jax", "import jax.numpy as jnp"),
+    module="jnp",
+    axis="axis",
+    keepdims="keepdims",
+    spelling=lambda p: p.jax,
+    reductions={"sum": "sum", "max": "max", "min": "min", "prod": "prod"},
+    arange="jnp.arange({0})",
+    cast="{0}.astype({1}.dtype)",
+    zeros="jnp.zeros({0}, dtype={1}.dtype)",
+    zeros_like="jnp.zeros_like({0})",
+    full="jnp.full({0}, {1}, dtype={2}.dtype)",
+    full_like="jnp.full_like({0}, {1})",
+    copy="{0}",
+    spread="jnp.broadcast_to({0}, {1})",
+    sqrt="jnp.sqrt({0})",
+    einsum='jnp.einsum("{0}", {1})',
+    transpose="{0}.transpose({1})",
+    swap="{0}.mT",
+    place="",
+    set_at="{0} = {0}.at[{1}].set({2})",
+    add_at="{0} = {0}.at[{1}].add({2})",
+    scatter_add="{0} = {0}.at[{1}].add({2})",
+)
+
+DIALECTS: dict[str, Dialect] = {"numpy": NUMPY, "torch": TORCH, "jax": JAX}
 """Every backend by name."""

@@ -61,8 +61,11 @@ def module(p: Plan, dialect: Dialect, name: str) -> str:
     )
     forward = _forward(p, dialect, names, name)
     backward = _backward(p, dialect, names, name)
-    imports = list(dialect.imports)
-    if "special." in forward + backward and dialect.name == "numpy":
+    code = forward + backward
+    imports = [line for line in dialect.imports if f"{line.split()[-1]}." in code]
+    if not imports:  # plain arithmetic: the module's name still says what the arrays are
+        imports = list(dialect.imports[-1:])
+    if "special." in code and dialect.name == "numpy":
         imports.append("from scipy import special")
     return "\n".join(imports) + f"\n\n\n{forward}\n\n\n{backward}\n"
 

@@ -137,7 +137,13 @@ def _update(s: AddAt, writer: Printer) -> str:
     where = ", ".join(subscripts)
     if not s.unique:
         place = where if len(subscripts) == 1 else f"({where})"
+        if writer.dialect.name == "torch" and len(subscripts) == 1:
+            place = f"({where},)"
         return writer.dialect.scatter_add.format(name, place, writer.aligned(s.value, axes))
+    dialect = writer.dialect
+    if not dialect.place:
+        template = dialect.set_at if s.replace else dialect.add_at
+        return template.format(name, where, writer.aligned(s.value, axes))
     operator, value = "+=", s.value
     match s.value:
         case Product(True, above, below, own):
@@ -146,7 +152,7 @@ def _update(s: AddAt, writer: Printer) -> str:
             operator, value = "-=", Number(-number)
     if s.replace:
         operator, value = "=", s.value
-    return f"{name}[{where}] {operator} {writer.aligned(value, axes)}"
+    return dialect.place.format(name, where, operator, writer.aligned(value, axes))
 
 
 def _scale(target: Tensor, value: Array, axes: Axes, writer: Printer) -> str:
