@@ -128,7 +128,8 @@ def _conflict(
     inputs = ", ".join(map(repr, program.inputs))
     return recorder.error(
         ShapeError,
-        f"{program.name}({inputs}): its axis {of} would be {known} and, in {tensor.name}, {axis.range}.",
+        f"{program.name}({inputs}): its axis {of} would be {known} in one argument and {axis.range} in "
+        f"{tensor.name}.",
         "Axes of one name in the layer's declaration have one size.",
     )
 
