@@ -223,3 +223,8 @@ def test_every_layer_says_what_it_is_and_where_it_is_from() -> None:
     for name, layer in FORWARDS.items():
         assert layer.name == name
         assert layer.doc, name
+
+
+def test_a_static_argument_must_be_hashable() -> None:
+    with pytest.raises(UnsupportedError, match="not a list"):
+        LOSS.program_with(reduction=["mean"])

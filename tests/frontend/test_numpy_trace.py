@@ -1,5 +1,8 @@
 """A traced function computes what the function itself computes, or is refused with a reason."""
 
+# The functions under test are written as users write them.
+# ruff: noqa: F841, PLC2401, PLW0108, RET504
+
 import math
 import threading
 from collections.abc import Callable
@@ -165,7 +168,8 @@ def test_elementwise_functions(function: Callable[[Any], Any]) -> None:
 
 
 REDUCTIONS = {
-    "sum": np.sum, "mean": np.mean, "max": np.max, "min": np.min, "prod": np.prod, "var": np.var, "std": np.std,
+    "sum": np.sum, "mean": np.mean, "max": np.max, "min": np.min, "prod": np.prod, "var": np.var,
+    "std": np.std,
 }  # fmt: skip
 
 
@@ -304,6 +308,30 @@ def test_helpers_of_the_module_see_symbolic_sizes() -> None:
 
 def helper(x, y):
     return x[np.arange(len(x)), y]
+
+
+def test_numpy_in_a_closure_and_postponed_annotations() -> None:
+    source = """
+from __future__ import annotations
+def make(numpy):
+    from numpy import arange
+    def f(x: "N K", y: 'N int', b: K):
+        return x[numpy.arange(x.shape[0]), y].sum() + b * arange(len(b))
+    return f
+"""
+    namespace: dict[str, Any] = {}
+    exec(source, namespace)
+    assert_same(namespace["make"](np))
+
+
+def test_a_long_loop_without_names_stays_shallow() -> None:
+    def f(x: "N D", W: "D D"):
+        for _ in range(300):
+            x = np.tanh(x @ W)
+        return x
+
+    program = assert_same(f)
+    assert 10 < len(program.definitions) < 300
 
 
 def test_comparing_a_size_with_itself_decides_an_if() -> None:

@@ -57,6 +57,12 @@ class Forward:
             UnsupportedError: An unknown static argument.
         """
         key = tuple(sorted(statics.items()))
+        try:
+            hash(key)
+        except TypeError:
+            raise UnsupportedError(
+                f"{self.name}: a static argument is a number, string, tuple or None, not a list or array."
+            ) from None
         if key not in self._programs:
             if self.function is None:
                 raise UnsupportedError(f"{self.name} has no argument {', '.join(statics)}.")

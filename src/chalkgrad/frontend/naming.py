@@ -18,6 +18,9 @@ from chalkgrad.frontend.recorder import Recorder, Temporary
 from chalkgrad.frontend.relabel import one_letter_names, relabel
 from chalkgrad.frontend.traced import TracedArray
 
+DEEPEST = 30
+"""So many operations at most are written into one formula, however few names a loop gives."""
+
 
 @dataclass(slots=True)
 class Names:
@@ -116,9 +119,12 @@ def _defined(live: Sequence[Temporary], outputs: Sequence[Tensor], called: dict[
     uses = Counter(e.tensor for t in live for e in walk(t.body) if isinstance(e, Access))
     recorded = {t.target for t in live}
     defined = set(outputs)
+    depth: dict[Tensor, int] = {}
     for t in live:
-        entry_of_input = isinstance(t.body, Access) and not tensors_in(t.body) & recorded
-        if t.kept or t.target in called or (uses[t.target] > 1 and not entry_of_input):
+        read = tensors_in(t.body) & recorded
+        depth[t.target] = 1 + max((depth[r] for r in read - defined), default=0)
+        shared = uses[t.target] > 1 and not (isinstance(t.body, Access) and not read)
+        if t.kept or t.target in called or shared or depth[t.target] >= DEEPEST:
             defined.add(t.target)
     return defined
 
