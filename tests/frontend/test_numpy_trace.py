@@ -3,7 +3,6 @@
 # The functions under test are written as users write them.
 # ruff: noqa: F841, PLC2401, PLW0108, RET504
 
-import math
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -13,52 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalkgrad.errors import ChalkgradError, ShapeError, UnsupportedError
-from chalkgrad.expr.nodes import Program
 from chalkgrad.frontend.functions import erf, gelu, relu, sigmoid, silu, softplus
 from chalkgrad.frontend.numpy_trace import trace
 from chalkgrad.layers.forwards import FORWARDS
-from chalkgrad.verify.reference import run
-
-# Small, distinct and greater than one, so that a transpose or a wrong axis changes the shape.
-SIZES = {"N": 5, "D": 3, "K": 4, "H": 2, "T": 6, "S": 7, "E": 2, "V": 8}
-
-
-def arguments(program: Program, seed: int = 0) -> dict[str, np.ndarray]:
-    """An array for each input; integers are labels below every size."""
-    rng = np.random.default_rng(seed)
-    found = {}
-    for tensor in program.inputs:
-        shape = tuple(r.size or SIZES[r.name] for r in tensor.axes)
-        if tensor.dtype == "int":
-            found[tensor.name] = rng.integers(0, 2, shape)
-        elif tensor.dtype == "bool":
-            found[tensor.name] = rng.random(shape) < 0.5
-        else:
-            found[tensor.name] = rng.uniform(0.4, 1.9, shape) * rng.choice([-1.0, 1.0], shape)
-    return found
-
-
-def assert_same(function: Callable[..., Any], *, positive: bool = False, **statics: Any) -> Program:
-    """The program and the function agree on random arrays, shapes included."""
-    program = trace(function, statics=statics)
-    given_arrays = arguments(program)
-    if positive:
-        given_arrays = {k: np.abs(v) if v.dtype == float else v for k, v in given_arrays.items()}
-    computed = run(program, {t: given_arrays[t.name] for t in program.inputs})
-    expected = function(**given_arrays, **statics)
-    expected = expected if isinstance(expected, tuple) else (expected,)
-    assert len(expected) == len(program.outputs)
-    for output, value in zip(program.outputs, expected, strict=True):
-        assert computed[output].shape == np.shape(value)
-        np.testing.assert_allclose(computed[output], value, rtol=1e-12, atol=1e-12)
-        assert {"f": "float", "i": "int", "b": "bool"}[np.asarray(value).dtype.kind] == output.dtype
-    return program
-
-
-def lines(program: Program) -> list[str]:
-    return [str(d) for d in program.definitions]
-
+from tests.frontend.tracing import assert_same, lambda_of, lines
 
 # --- names and formulas ----------------------------------------------------------------------------
 
@@ -194,15 +151,6 @@ def test_reductions(name: str, axis: Any, keepdims: bool) -> None:
 def test_variance_with_degrees_of_freedom() -> None:
     assert_same(lambda_of("lambda x: x.var(axis=0, ddof=1)", "N D"))
     assert_same(lambda_of("lambda x: np.std(x, axis=(0, 1), ddof=1)", "N D"))
-
-
-def lambda_of(text: str, *axes: str) -> Callable[..., Any]:
-    """A function from an expression, its arguments annotated with the axes."""
-    made = eval(text, {"np": np, "math": math})
-    names = made.__code__.co_varnames[: made.__code__.co_argcount]
-    made.__annotations__ = dict(zip(names, axes, strict=True))
-    made.__name__ = "made"
-    return made
 
 
 EXPRESSIONS = [
@@ -406,150 +354,3 @@ def test_random_compositions(steps: list[tuple[str, int, int]]) -> None:
         return values[-1]
 
     assert_same(composed)
-
-
-# --- refusals --------------------------------------------------------------------------------------
-
-
-def refuse(text: str, *axes: str, kind: type[ChalkgradError] = UnsupportedError) -> ChalkgradError:
-    with pytest.raises(kind) as caught:
-        trace(lambda_of(text, *axes))
-    return caught.value
-
-
-REFUSED = [
-    ("lambda x: np.logaddexp(x, x)", "logaddexp", "np.log(np.exp(a) + np.exp(b))"),
-    ("lambda x: np.cumsum(x)", "cumsum", "np.tril"),
-    ("lambda x: np.concatenate([x, x])", "concatenate", "two terms"),
-    ("lambda x: np.arctanh(x)", "arctanh", "Supported"),
-    ("lambda x: x if x.sum() > 0 else -x", "values cannot be traced", "np.where"),
-    ("lambda x: x if x.shape[0] > 3 else -x", "Sizes are symbols", "keyword"),
-    ("lambda x: float(x.sum()) * x", "float()", "Leave it out"),
-    ("lambda x: sum(row for row in x)", "loop over an array", "x.sum(axis=0)"),
-    ("lambda x: [x[i] for i in range(x.shape[0])][0]", "Python integer", "np.arange"),
-    ("lambda x: x.__setitem__(0, 1)", "Assignment to a part", "np.where"),
-    ("lambda x: x.tolist()", ".tolist", ""),
-    ("lambda x: x.sun()", ".sun", "Did you mean 'sum'"),
-    ("lambda x: x[x > 0]", "boolean mask", "np.where(mask"),
-    ("lambda x: x[:, 1:]", "slice with bounds", "Whole axes"),
-    ("lambda x: x[x]", "integer arrays", "N int"),
-    ("lambda x: x.astype(int)", "Rounding", "N int"),
-    ("lambda x: x.reshape(-1)", "joins or splits", "einsum"),
-    ("lambda x: x * np.random.rand(3)", "random", "argument"),
-    ("lambda x: x + np.ones(3)", "shape (3,)", "np.eye(K)"),
-    ("lambda x: x + 'a'", "str", ""),
-    ("lambda x: x * float('nan')", "nan", ""),
-    ("lambda x: x / 0", "divides by the constant 0", ""),
-    ("lambda x: np.add(x, 1, out=x)", "changes the argument x in place", "x = x + ..."),
-    ("lambda x: np.sum(x, where=x > 0)", "where=", ""),
-    ("lambda x: np.where(x > 0)", "list of places", "np.where(condition, a, b)"),
-    ("lambda x: np.add.outer(x, x)", "add.outer", ""),
-    ("lambda x: -(x > 0)", "negate conditions", "~a"),
-    ("lambda x: (x > 0) - (x < 1)", "subtract conditions", "astype"),
-    ("lambda x: np.linalg.norm(x, ord=1)", "ord=1", ""),
-    ("lambda x: np.einsum('...d->...', x)", "ellipsis", "Name every axis"),
-    ("lambda x: np.arange(x.size)", "no name here", "N, D = x.shape"),
-    ("lambda x: x & x", "conditions only", ""),
-    ("lambda x: None", "returns nothing", "return out"),
-    ("lambda x: {'out': x}", "returns a dict", "return out"),
-    ("lambda x: 3.0", "returns a float", "return out"),
-    ("lambda x: ()", "empty tuple", "return out"),
-    ("lambda x: np.ones(x.shape)", "does not depend on any argument", "annotated arguments"),
-    ("lambda x: x.sum(axis=1, keepdims=True)", "axis of length one", "keepdims"),
-]
-
-
-@pytest.mark.parametrize("case", REFUSED, ids=lambda case: case[0].removeprefix("lambda x: "))
-def test_refusals_name_the_thing_and_say_what_to_do(case: tuple[str, str, str]) -> None:
-    text, what, hint = case
-    message = str(refuse(text, "N D"))
-    assert what in message
-    assert hint in message
-
-
-MISFITS = [
-    ("lambda x, b: x + b", ("N D", "N"), ("x", "b", "D", "N", "v[:, None]")),
-    ("lambda x, W: x @ W", ("N D", "K D"), ("x", "W", "D", "K", ".T")),
-    ("lambda x, z: x * z", ("N D", "D N"), ("x", "z", ".T")),
-    ("lambda x: x.sum(axis=2)", ("N D",), ("no axis 2",)),
-    ("lambda x: x.sum(axis=(0, 0))", ("N D",), ("twice",)),
-    ("lambda x: x[0, 0, 0]", ("N D",), ("2 axes",)),
-    ("lambda x: np.einsum('ij,jk->ik', x, x)", ("N D",), ("N", "D")),
-    ("lambda x: np.einsum('i->i', x)", ("N D",), ("one letter per axis",)),
-    ("lambda x: np.einsum('ij->ik', x)", ("N D",), ("letters after ->",)),
-    ("lambda x: x[5]", ("K=3",), ("outside an axis of size 3",)),
-    ("lambda f, y: f[np.arange(f.shape[1]), y]", ("N K", "N int"), ("line up",)),
-    ("lambda f, y: f[np.arange(f.shape[1]), y]", ("N K", "K int"), ("np.arange over K", "over N")),
-    ("lambda x, s: x @ s", ("N D", ""), ("one axis or more",)),
-]
-
-
-@pytest.mark.parametrize("case", MISFITS, ids=lambda case: case[0].removeprefix("lambda "))
-def test_shape_errors_name_both_axes(case: tuple[str, tuple[str, ...], tuple[str, ...]]) -> None:
-    text, axes, wanted = case
-    message = str(refuse(text, *axes, kind=ShapeError))
-    for word in wanted:
-        assert word in message
-
-
-def test_errors_point_at_the_expression() -> None:
-    def f(x: "N D", b: "N"):
-        μ = x * 2
-        return np.exp(μ) + (μ * b)
-
-    with pytest.raises(ShapeError) as caught:
-        trace(f)
-    shown = str(caught.value).splitlines()
-    assert "return np.exp(μ) + (μ * b)" in shown[1]
-    assert shown[1][shown[2].index("^") : shown[2].rindex("^") + 1] == "μ * b"
-
-
-def test_an_old_value_changed_in_place_is_not_used_again() -> None:
-    def f(x: "N D"):
-        a = x * 2
-        b = a
-        a += 1
-        return a * b
-
-    with pytest.raises(UnsupportedError, match="changed in place"):
-        trace(f)
-
-
-def test_an_in_place_result_of_other_axes_does_not_fit() -> None:
-    def f(x: "N D", b: "D"):
-        a = b * 2
-        a += x
-        return a
-
-    with pytest.raises(ShapeError, match="replaces"):
-        trace(f)
-
-
-def test_declarations_are_checked() -> None:
-    def no_axes(x):
-        return x
-
-    def bad_axes(x: "N D!"):
-        return x
-
-    def star(*x: "N"):
-        return x
-
-    def list_default(x: "N", weights=[1.0]):  # noqa: B006  (the default is what is refused)
-        return x
-
-    def no_arrays(p=0.5):
-        return p
-
-    for function, word in [
-        (no_axes, "not declared"), (bad_axes, "not the name of an axis"), (star, "*x"),
-        (list_default, "default of weights"), (no_arrays, "no array argument"), (np.exp, "written with def"),
-    ]:  # fmt: skip
-        with pytest.raises(UnsupportedError) as caught:
-            trace(function)
-        assert word in str(caught.value)
-
-
-def test_an_unknown_static_argument_is_refused() -> None:
-    with pytest.raises(UnsupportedError, match="no argument reductoin"):
-        trace(FORWARDS["softmax_loss"].function, statics={"reductoin": "sum"})
