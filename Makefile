@@ -23,9 +23,8 @@ demo: $(VENV)/.demo ## derive, verify, check a derivation, train on digits; writ
 
 test: $(VENV)/.test ## every test, with PyTorch and JAX as oracles, and branch coverage
 	@rm -f .coverage .coverage.*
-	@$(PY) -m pytest -n $(JOBS) --maxprocesses=8 -q --cov --cov-report=
-	@$(PY) -m coverage report --sort=cover
-	@$(PY) .ci/branch_coverage.py
+	@status=0; $(PY) -m pytest -n $(JOBS) --maxprocesses=8 -q --cov --cov-report= || status=$$?; \
+	$(PY) -m coverage report --sort=cover && $(PY) .ci/branch_coverage.py && exit $$status
 
 lint: $(VENV)/.lint ## ruff, mypy and the import contracts
 	@$(PY) -m ruff check .
