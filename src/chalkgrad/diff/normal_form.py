@@ -140,6 +140,9 @@ class _Naming:
             case Sum(indices, body):
                 return self.name(Sum(indices, self.whole_body(body)), "sum")
             case Reduce(op, indices, body):
+                over = tuple(i for i in indices if i in free_indices(body))
+                if op in ("max", "min") and not over:
+                    return self.part(body)  # the largest of equal values is that value
                 return self.name(Reduce(op, indices, self.part(body)), op)
             case Pow(base, Const(Fraction() as power)) if power.denominator != 1 or power < 0:
                 inner = Pow(self.argument(base), Const(power))

@@ -113,6 +113,8 @@ def _product(node: Partial, _: Context) -> Expr | None:
     factors = node.body.factors
     terms = []
     for place, f in enumerate(factors):
+        if not depends(f, node):
+            continue
         others = factors[:place] + factors[place + 1 :]
         terms.append(multiply((*others, Partial(f, node.wrt))))
     return add(tuple(terms))
