@@ -10,6 +10,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+
+from chalkgrad.derivation import Stage, Step
+from chalkgrad.errors import VerificationError
+from chalkgrad.expr.nodes import ONE, Access, Index, Indicator, Mul, Size, Sum
+from chalkgrad.expr.ops import free_indices
+from chalkgrad.verify.steps import Claim, Judge, claims_of, verify
 from tests.corruptions import corruptions
 from tests.interpreter import interpret
 from tests.verify.programs import (
@@ -31,12 +37,6 @@ from tests.verify.programs import (
     softmax_loss_derivation,
     x,
 )
-
-from chalkgrad.derivation import Stage, Step
-from chalkgrad.errors import VerificationError
-from chalkgrad.expr.nodes import ONE, Access, Index, Indicator, Mul, Size, Sum
-from chalkgrad.expr.ops import free_indices
-from chalkgrad.verify.steps import Claim, Judge, claims_of, verify
 
 MINIMUM = {"affine": 800, "softmax": 400, "softmax_loss": 300, "batch_norm": 600, "quadratic": 150}
 FORWARD = {"two_layer": 80, "gelu": 5}

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from tests.interpreter import interpret
-from tests.verify.programs import GELU, PROGRAMS, QUADRATIC, D, K, N, at, d, fn, i, k, value, x
 
 from chalkgrad.expr.nodes import Access, Apply, Definition, Mul, Program
 from chalkgrad.verify.differences import complex_step, richardson
 from chalkgrad.verify.oracle import adjoints
 from chalkgrad.verify.sample import sample
+from tests.interpreter import interpret
+from tests.verify.programs import GELU, PROGRAMS, QUADRATIC, D, K, N, at, d, fn, i, k, value, x
 
 
 def upstream_of(program, env, seed=0):

@@ -4,27 +4,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.verify.programs import (
-    AFFINE,
-    BATCH_NORM,
-    SOFTMAX_LOSS,
-    D,
-    K,
-    N,
-    W,
-    at,
-    b,
-    d,
-    e,
-    f,
-    fn,
-    i,
-    j,
-    k,
-    n,
-    x,
-    y,
-)
 
 from chalkgrad.errors import ShapeError, UnsupportedError, VerificationError
 from chalkgrad.expr.nodes import (
@@ -49,6 +28,27 @@ from chalkgrad.expr.nodes import (
 from chalkgrad.primitives import PRIMITIVES
 from chalkgrad.verify.environment import Environment
 from chalkgrad.verify.reference import BRANCHES, COMPARE, evaluate, evaluate_closely, holomorphic, run
+from tests.verify.programs import (
+    AFFINE,
+    BATCH_NORM,
+    SOFTMAX_LOSS,
+    D,
+    K,
+    N,
+    W,
+    at,
+    b,
+    d,
+    e,
+    f,
+    fn,
+    i,
+    j,
+    k,
+    n,
+    x,
+    y,
+)
 
 SIZES = {N: 3, D: 4, K: 5}
 RNG = np.random.default_rng(0)

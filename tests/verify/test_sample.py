@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from tests.verify.programs import PROGRAMS, D, K, N, at, b, d, e, f, fn, i, j, k, mask, n, value, x, y
 
 from chalkgrad.errors import VerificationError
 from chalkgrad.expr.nodes import (
@@ -24,6 +23,7 @@ from chalkgrad.expr.nodes import (
 )
 from chalkgrad.primitives import PRIMITIVES
 from chalkgrad.verify.sample import MARGIN, label_count, sample
+from tests.verify.programs import PROGRAMS, D, K, N, at, b, d, e, f, fn, i, j, k, mask, n, value, x, y
 
 ROOT = Const(as_expr(0.5).value)
 out = value("out", N, D)
