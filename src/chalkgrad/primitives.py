@@ -180,6 +180,16 @@ _RECORDS = (
         because="the chosen branch passes; the condition is piecewise constant",
     ),
     Primitive(
+        "floordiv", ("0", "0"), "({0}) // ({1})", "({0}) // ({1})", "({0}) // ({1})",
+        r"\left\lfloor {0} / {1} \right\rfloor", lambda a, b: np.floor_divide(np.real(a), np.real(b)),
+        holomorphic=False, because="a whole quotient is piecewise constant", source="https://dlmf.nist.gov/1.1",
+    ),
+    Primitive(
+        "mod", ("1", "-floordiv(a, b)"), "({0}) % ({1})", "({0}) % ({1})", "({0}) % ({1})",
+        r"{0} \bmod {1}", lambda a, b: np.mod(np.real(a), np.real(b)),
+        holomorphic=False, because="of whole numbers", source="https://dlmf.nist.gov/27.2",
+    ),
+    Primitive(
         "pi", (), "np.pi", "torch.pi", "jnp.pi", r"\pi", lambda: math.pi, source="https://dlmf.nist.gov/3.12",
     ),
 )  # fmt: skip

@@ -22,6 +22,7 @@ from chalkgrad.expr.nodes import (
     Index,
     Indicator,
     Mul,
+    Opaque,
     Pow,
     Program,
     Reduce,
@@ -35,6 +36,7 @@ from chalkgrad.primitives import PRIMITIVES
 NAMES: dict[str, str] = {
     "exp": "e", "log": "l", "sqrt": "r", "tanh": "t", "sigmoid": "s", "relu": "h", "sum": "z",
     "max": "m", "min": "m", "prod": "q", "add": "a", "power": "r", "abs": "u",
+    "inv": "inv", "det": "det", "logdet": "logdet",
 }  # fmt: skip
 """Made-up names by kind of operation."""
 
@@ -106,6 +108,8 @@ class _Naming:
                 return Sum(indices, self.whole_body(body))
             case Reduce(op, indices, body):
                 return Reduce(op, indices, self.part(body))
+            case Opaque(fn, indices, body, at):
+                return Opaque(fn, indices, self.part(body), at)
             case Add(terms):
                 return Add(
                     tuple(self.whole(t) if not isinstance(t, Apply | Reduce) else self.part(t) for t in terms)
@@ -127,7 +131,7 @@ class _Naming:
     def argument(self, e: Expr) -> Expr:
         """What a function or power is applied to: named when it holds a sum, a reduction or a function."""
         new = self.part(e)
-        heavy = any(isinstance(n, Sum | Reduce) for n in walk(new))
+        heavy = any(isinstance(n, Sum | Reduce | Opaque) for n in walk(new))
         return self.name(new, "add") if heavy else new
 
     def part(self, e: Expr) -> Expr:
@@ -144,6 +148,8 @@ class _Naming:
                 if op in ("max", "min") and not over:
                     return self.part(body)  # the largest of equal values is that value
                 return self.name(Reduce(op, indices, self.part(body)), op)
+            case Opaque(fn, indices, body, at):
+                return self.name(Opaque(fn, indices, self.part(body), at), fn)
             case Pow(base, Const(Fraction() as power)) if power.denominator != 1 or power < 0:
                 inner = Pow(self.argument(base), Const(power))
                 compound = not isinstance(inner.base, Access | Const | Size)

@@ -19,6 +19,7 @@ from chalkgrad.expr.nodes import (
     Index,
     Indicator,
     Mul,
+    Opaque,
     Partial,
     Pow,
     Reduce,
@@ -104,6 +105,8 @@ def _cost(e: Expr, seen: set[Expr]) -> float:
             return inner + (0.0 if _scatter(e) else elements(free_indices(e)))
         case Sum(_, body) | Reduce(_, _, body):
             return inner + elements(free_indices(body))
+        case Opaque(_, indices, _, _):
+            return inner + elements(indices) ** 1.5
         case Partial():
             return inner + elements(free_indices(e))
     raise TypeError(f"no cost for the node {type(e).__name__}")

@@ -240,7 +240,21 @@ class Partial(Expr):
     wrt: Access
 
 
-BINDERS = (Sum, Reduce)
+@dataclass(frozen=True, eq=False, slots=True, weakref_slot=True, repr=False)
+class Opaque(Expr):
+    """fn(A)[at]: an entry of a matrix function whose inside is never opened.
+
+    A is the square matrix `body` over the two bound `indices`. `fn` is "inv" (`at` is an entry's
+    two indices), "det" or "logdet" (`at` is empty; logdet is log |det A|).
+    """
+
+    fn: str
+    indices: tuple[Index, ...]
+    body: Expr
+    at: tuple[Expr, ...]
+
+
+BINDERS = (Sum, Reduce, Opaque)
 """The nodes that bind indices, in fields named `indices` and `body`."""
 
 ZERO = Const(Fraction(0))
@@ -289,6 +303,8 @@ class Program:
         parameters: Keyword scalars and their default values.
         definitions: Each value's formula, every value defined before it is used.
         outputs: The values returned.
+        sizes: Ranges whose size follows from others, in order: |H2| = (|H| - |R|) // 2 + 1. The
+            expressions hold sizes, constants and the integer functions floordiv and mod.
     """
 
     name: str
@@ -296,6 +312,7 @@ class Program:
     parameters: tuple[tuple[Tensor, float], ...]
     definitions: tuple[Definition, ...]
     outputs: tuple[Tensor, ...]
+    sizes: tuple[tuple[Range, Expr], ...] = ()
 
     def definition(self, name: str) -> Definition | None:
         """The definition of the value called `name`, if there is one."""

@@ -18,6 +18,7 @@ from chalkgrad.expr.nodes import (
     Index,
     Indicator,
     Mul,
+    Opaque,
     Partial,
     Pow,
     Reduce,
@@ -46,6 +47,8 @@ def children(e: Expr) -> tuple[Expr, ...]:
             return (base, exponent)
         case Sum(_, body) | Reduce(_, _, body):
             return (body,)
+        case Opaque(_, _, body, at):
+            return (body, *at)
         case Partial(body, wrt):
             return (body, wrt)
     return ()
@@ -70,6 +73,8 @@ def rebuild(e: Expr, kids: tuple[Expr, ...]) -> Expr:
             return Sum(indices, kids[0])
         case Reduce(op, indices, _):
             return Reduce(op, indices, kids[0])
+        case Opaque(fn, indices, _, _):
+            return Opaque(fn, indices, kids[0], kids[1:])
         case Partial(_, _):
             wrt = kids[1]
             assert isinstance(wrt, Access)
@@ -103,6 +108,9 @@ def free_indices(e: Expr) -> frozenset[Index]:
     kids = children(e)
     if not kids:
         return frozenset()
+    if isinstance(e, Opaque):
+        outside = frozenset().union(*map(free_indices, e.at))
+        return outside | (free_indices(e.body) - frozenset(e.indices))
     free = frozenset().union(*map(free_indices, kids))
     return free - frozenset(e.indices) if isinstance(e, Sum | Reduce) else free
 
@@ -118,7 +126,7 @@ def tensors_in(e: Expr) -> frozenset[Tensor]:
 def index_names(e: Expr) -> frozenset[str]:
     """The names of all indices in the expression, free and bound."""
     own = {e.name} if isinstance(e, Index) else set()
-    if isinstance(e, Sum | Reduce):
+    if isinstance(e, Sum | Reduce | Opaque):
         own = {i.name for i in e.indices}
     return frozenset(own).union(*map(index_names, children(e)))
 
@@ -130,19 +138,30 @@ def substitute(e: Expr, mapping: Mapping[Index, Expr]) -> Expr:
         return e
     if isinstance(e, Index):
         return mapping.get(e, e)
-    if isinstance(e, Sum | Reduce):
-        inner = {k: v for k, v in mapping.items() if k in free_indices(e)}
+    if isinstance(e, Sum | Reduce | Opaque):
+        inner = {k: v for k, v in mapping.items() if k in free_indices(e) and k not in e.indices}
         captured = {i.name for v in inner.values() for i in free_indices(v)}
-        indices = list(e.indices)
+        bound = list(e.indices)
         taken = captured | set(index_names(e)) | {k.name for k in inner}
-        for place, index in enumerate(indices):
+        for place, index in enumerate(bound):
             if index.name in captured:
-                indices[place] = inner[index] = fresh_index(index.range, taken)
-                taken.add(indices[place].name)
-        body = substitute(e.body, inner)
-        bound = tuple(indices)
-        return Sum(bound, body) if isinstance(e, Sum) else Reduce(e.op, bound, body)
+                bound[place] = inner[index] = fresh_index(index.range, taken)
+                taken.add(bound[place].name)
+        return rebind(e, tuple(bound), substitute(e.body, inner), mapping)
     return map_children(e, lambda kid: substitute(kid, mapping))
+
+
+def rebind(
+    e: Sum | Reduce | Opaque, indices: tuple[Index, ...], body: Expr, outside: Mapping[Index, Expr]
+) -> Expr:
+    """The same binder over other indices and another body; `outside` applies to what it does not bind."""
+    match e:
+        case Sum():
+            return Sum(indices, body)
+        case Reduce(op, _, _):
+            return Reduce(op, indices, body)
+        case Opaque(fn, _, _, at):
+            return Opaque(fn, indices, body, tuple(substitute(a, outside) for a in at))
 
 
 def replace_access(e: Expr, tensor: Tensor, value: Callable[[tuple[Expr, ...]], Expr]) -> Expr:
@@ -170,7 +189,7 @@ def inline(e: Expr, target: Access, body: Expr) -> Expr:
 
 def rename_bound(e: Expr, taken: set[str]) -> Expr:
     """Bound indices renamed so that none is called like a name in `taken`."""
-    if isinstance(e, Sum | Reduce):
+    if isinstance(e, Sum | Reduce | Opaque):
         mapping: dict[Index, Expr] = {}
         used = taken | set(index_names(e))
         bound = []
@@ -181,8 +200,7 @@ def rename_bound(e: Expr, taken: set[str]) -> Expr:
                 used.add(new.name)
                 mapping[index] = new
             bound.append(new)
-        body = rename_bound(substitute(e.body, mapping), taken)
-        return Sum(tuple(bound), body) if isinstance(e, Sum) else Reduce(e.op, tuple(bound), body)
+        return rebind(e, tuple(bound), rename_bound(substitute(e.body, mapping), taken), {})
     return map_children(e, lambda kid: rename_bound(kid, taken))
 
 
@@ -222,6 +240,8 @@ def sort_key(e: Expr) -> Key:
             return (6, op, len(indices), sort_key(body))
         case Sum(indices, body):
             return (11, len(indices), sort_key(body))
+        case Opaque(fn, _, body, at):
+            return (5, fn, sort_key(body), *map(sort_key, at))
         case Partial(body, wrt):
             return (12, sort_key(body), sort_key(wrt))
     raise TypeError(f"no order for the node {type(e).__name__}")
@@ -267,6 +287,11 @@ def canonical(e: Expr) -> Expr:
 
 
 def _canonical(e: Expr, depth: int) -> Expr:
+    if isinstance(e, Opaque):
+        # A matrix's rows and columns do not commute: the bound indices keep their order.
+        names = tuple(Index(f"#{depth + n}", i.range) for n, i in enumerate(e.indices))
+        body = _canonical(substitute(e.body, dict(zip(e.indices, names, strict=True))), depth + len(names))
+        return Opaque(e.fn, names, body, tuple(_canonical(a, depth) for a in e.at))
     if isinstance(e, Sum | Reduce):
         best: Expr | None = None
         groups = sorted(e.indices, key=lambda i: (i.range.name, i.range.size or 0))
@@ -278,9 +303,7 @@ def _canonical(e: Expr, depth: int) -> Expr:
                 mapping[index] = placeholder
                 names.append(placeholder)
             body = _canonical(substitute(e.body, mapping), depth + len(order))
-            found: Expr = (
-                Sum(tuple(names), body) if isinstance(e, Sum) else Reduce(e.op, tuple(names), body)
-            )
+            found = rebind(e, tuple(names), body, {})
             if best is None or flat_key(found) < flat_key(best):
                 best = found
         assert best is not None

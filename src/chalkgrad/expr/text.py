@@ -16,6 +16,7 @@ from chalkgrad.expr.nodes import (
     Index,
     Indicator,
     Mul,
+    Opaque,
     Partial,
     Pow,
     Reduce,
@@ -105,6 +106,9 @@ def _text(e: Expr) -> tuple[str, int]:
             return f"sum({' '.join(i.name for i in indices)}, {_text(body)[0]})", ATOM
         case Reduce(op, indices, body):
             return f"{op}({' '.join(i.name for i in indices)}, {_text(body)[0]})", ATOM
+        case Opaque(fn, indices, body, at):
+            inside = f"{fn}({' '.join(i.name for i in indices)}, {_text(body)[0]})"
+            return (f"{inside}[{','.join(_text(i)[0].replace(' ', '') for i in at)}]" if at else inside), ATOM
         case Pow(base, Const(Fraction(numerator=-1, denominator=1))):
             return f"1 / {_wrap(base, POW)}", MUL
         case Pow(base, exponent):

@@ -26,6 +26,7 @@ from chalkgrad.expr.nodes import (
     Index,
     Indicator,
     Mul,
+    Opaque,
     Partial,
     Pow,
     Reduce,
@@ -210,6 +211,33 @@ def _product_over_index(node: Partial, _: Context) -> Expr | None:
     return Sum(body.indices, multiply((others, Partial(body.body, node.wrt))))
 
 
+def _matrix_function(node: Partial, context: Context) -> Expr | None:
+    """d A⁻¹ = −A⁻¹ dA A⁻¹; d det A = det A tr(A⁻¹ dA); d log|det A| = tr(A⁻¹ dA)."""
+    if not isinstance(node.body, Opaque):
+        return None
+    taken = {i.name for i in free_indices(node.wrt)} | {i.name for i in free_indices(node.body)}
+    body = rename_bound(node.body, taken)
+    assert isinstance(body, Opaque)
+    a, b = body.indices
+    inner = Partial(body.body, node.wrt)
+    fresh = rename_bound(body, taken | {a.name, b.name})
+    assert isinstance(fresh, Opaque)
+
+    def inverse(row: Expr, column: Expr) -> Expr:
+        if context.value is not None and context.body is node.body and body.fn == "inv":
+            return Access(context.value.tensor, (row, column))
+        return Opaque("inv", fresh.indices, fresh.body, (row, column))
+
+    if body.fn == "inv":
+        i, j = body.at
+        return Mul((Const(Fraction(-1)), Sum((a, b), multiply((inverse(i, a), inverse(b, j), inner)))))
+    trace = Sum((a, b), multiply((inverse(b, a), inner)))
+    if body.fn == "logdet":
+        return trace
+    value: Expr = context.value if context.value is not None and context.body is node.body else node.body
+    return multiply((value, trace))
+
+
 def _piecewise_constant(node: Partial, _: Context) -> Expr | None:
     return ZERO if isinstance(node.body, Indicator | Index | Size | Const) else None
 
@@ -252,6 +280,11 @@ NONLINEAR = (
     CalculusRule(
         "product-over-index", "∂(Π_j e_j)/∂t = Σ_j (Π_{l≠j} e_l) ∂e_j/∂t", _product_over_index,
         lambda n: "product rule, one factor at a time",
+    ),
+    CalculusRule(
+        "matrix-function", "∂A⁻¹/∂t = −A⁻¹ ∂A/∂t A⁻¹, ∂ log|det A|/∂t = tr(A⁻¹ ∂A/∂t)", _matrix_function,
+        lambda n: "A A⁻¹ = I differentiated" if isinstance(n.body, Opaque) and n.body.fn == "inv"
+        else "Jacobi's formula",
     ),
     CalculusRule(
         "piecewise-constant", "∂1(a > b)/∂t = 0", _piecewise_constant,
