@@ -10,7 +10,7 @@ from chalkgrad.derivation import Derived, Equation, Stage, Step
 from chalkgrad.diff import derive, for_code
 from chalkgrad.diff.gradient import gradient_program
 from chalkgrad.emit.compiled import Ops, compile_numpy
-from chalkgrad.emit.source import source
+from chalkgrad.emit.module_text import source
 from chalkgrad.errors import ChalkgradError, DerivationError, UnsupportedError, suggestion
 from chalkgrad.expr.nodes import Program
 from chalkgrad.frontend.compose import chain as chain_programs

@@ -17,7 +17,7 @@ import pytest
 
 from chalkgrad.diff.derive import for_code
 from chalkgrad.emit.compiled import compile_numpy
-from chalkgrad.emit.source import source
+from chalkgrad.emit.module_text import source
 from chalkgrad.frontend.text_formula import read_formula
 from chalkgrad.verify.oracle import adjoints
 from chalkgrad.verify.sample import sample

@@ -16,7 +16,7 @@ from chalkgrad.emit.bounds import label_ranges
 from chalkgrad.emit.dialects import DIALECTS
 from chalkgrad.emit.names import identifier, prefix
 from chalkgrad.emit.plan import plan
-from chalkgrad.emit.source import module
+from chalkgrad.emit.module_text import module
 from chalkgrad.errors import DataError, ShapeError, suggestion
 from chalkgrad.expr.nodes import Program, Range, Tensor
 
