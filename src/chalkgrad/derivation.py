@@ -83,7 +83,8 @@ class Backward:
         form: "staged" or "closed".
         definitions: Each adjoint's formula; uses the upstream gradient, inputs and forward values.
         wanted: The adjoints asked for, in order of the inputs.
-        cost: Nominal floating-point operations, every symbolic size taken as `COST_SIZE`.
+        cost: Floating-point operations plus numbers read and written, every symbolic size taken as
+            `chalkgrad.expr.cost.COST_SIZE`.
     """
 
     form: str

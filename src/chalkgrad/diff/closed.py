@@ -11,11 +11,16 @@ from dataclasses import dataclass, replace
 
 from chalkgrad.derivation import Stage, Step
 from chalkgrad.diff.simplify import Knowledge, Lemma, simplify
-from chalkgrad.expr.cost import flops
-from chalkgrad.expr.nodes import Const, Definition, Expr, Program, Tensor
-from chalkgrad.expr.ops import free_indices, inline, map_children, rename_bound, tensors_in, walk
+from chalkgrad.expr.cost import elements, flops, traffic
+from chalkgrad.expr.nodes import Const, Definition, Expr, Program, Sum, Tensor
+from chalkgrad.expr.ops import canonical, free_indices, inline, map_children, rename_bound, tensors_in, walk
 from chalkgrad.expr.text import tensor_name
 from chalkgrad.rules.calculus import clean
+from chalkgrad.rules.factoring import common_denominator
+
+SLACK = 1 / 8
+"""A substitution may cost this part of a pass over the adjoint more and still be made: lower-order
+terms (work on a vector beside work on a matrix) are not what a name should be kept for."""
 
 
 @dataclass(slots=True)
@@ -33,22 +38,43 @@ class Closed:
 
     definitions: tuple[Definition, ...]
     stages: tuple[Stage, ...]
+    cost: float
 
 
-def close(program: Program, staged: tuple[Definition, ...], wanted: tuple[Tensor, ...]) -> Closed:
+def cost(definitions: tuple[Definition, ...]) -> float:
+    """Operations, and numbers read and written, at nominal sizes."""
+    return flops(definitions) + traffic(definitions)
+
+
+def _with_one_denominator(entry: _Entry) -> _Entry:
+    """The last line as people write it: (γ s / N) (N G − Σ G − x̂ Σ G x̂)."""
+    body = entry.definition.body
+    written = common_denominator(body)
+    if canonical(written) is canonical(body):
+        return entry
+    step = Step(body, written, "un-distribute", "one denominator", milestone=True)
+    return _Entry(replace(entry.definition, body=written), (*entry.steps, step), entry.lemmas)
+
+
+def close(
+    program: Program, staged: tuple[Definition, ...], wanted: tuple[Tensor, ...], *, solve: bool = True
+) -> Closed:
     """Eliminate adjoints from the output towards the inputs, each where it pays."""
-    knowledge = Knowledge.of(program)
+    knowledge = Knowledge.of(program, solve)
     entries = {d.target: _simplified(_Entry(d), knowledge) for d in _without_constants(staged, wanted)}
     melted: list[_Entry] = []
     for tensor in list(entries):
         if tensor in wanted:
             continue
         trial = _eliminate(entries, tensor, knowledge)
-        if _objective(trial) <= _objective(entries):
+        if _pays(entries, trial, entries[tensor].definition):
             melted.append(entries[tensor])
             entries = trial
+    plain = tuple(e.definition for e in entries.values())
+    if solve:
+        entries = {t: _with_one_denominator(e) for t, e in entries.items()}
     stages = _stages(staged, [*melted, *entries.values()])
-    return Closed(tuple(e.definition for e in entries.values()), tuple(stages))
+    return Closed(tuple(e.definition for e in entries.values()), tuple(stages), cost(plain))
 
 
 def _stages(staged: tuple[Definition, ...], entries: list[_Entry]) -> list[Stage]:
@@ -81,9 +107,22 @@ def clean_all(e: Expr) -> Expr:
     return clean(map_children(e, clean_all))
 
 
-def _objective(entries: dict[Tensor, _Entry]) -> tuple[float, int]:
-    definitions = [e.definition for e in entries.values()]
-    return flops(definitions), sum(sum(1 for _ in walk(d.body)) for d in definitions)
+def _objective(entries: dict[Tensor, _Entry]) -> float:
+    return flops([e.definition for e in entries.values()])
+
+
+def _pays(before: dict[Tensor, _Entry], after: dict[Tensor, _Entry], gone: Definition) -> bool:
+    """Whether eliminating `gone` saves work, or costs nothing to speak of and leaves less to read."""
+    change = _objective(after) - _objective(before)
+    slack = SLACK * elements(gone.indices)
+    if change > slack:
+        return False
+    elementwise = not any(isinstance(n, Sum) for n in walk(gone.body))
+    return change < -slack or elementwise or _length(after) <= _length(before)
+
+
+def _length(entries: dict[Tensor, _Entry]) -> int:
+    return sum(1 for e in entries.values() for _ in walk(e.definition.body))
 
 
 def _simplified(entry: _Entry, knowledge: Knowledge) -> _Entry:

@@ -19,7 +19,7 @@ from chalkgrad.rules.contraction import contract_all
 from chalkgrad.rules.polynomial import collect, expand, to_expr
 
 PASSES = (
-    (LINEAR, "term by term; what does not depend on it is constant"),
+    (LINEAR, "term by term; the rest is constant"),
     (NONLINEAR[:1], "product rule"),
     (NONLINEAR[1:], ""),
 )

@@ -225,7 +225,7 @@ class _Chain:
         poly, used = contract_all(expand(inserted, distribute=False))
         one = to_expr(collect(poly))
         steps = [
-            Step(inner, inserted, "substitute", "the local derivative put in"),
+            Step(inner, inserted, "substitute", "local derivative put in"),
             Step(inserted, one, "contract-indicator", "; ".join(dict.fromkeys(c.because for c in used))),
         ]
         title = f"The part of {over(survivors, each=True)}"
@@ -243,7 +243,7 @@ class _Chain:
         name = tensor_name(self.tensor)
         reason = self._chain_reason()
         chain = Stage(
-            "chain", f"The chain rule for {name}", self.target,
+            "chain", f"The gradient of {name}", self.target,
             (Step(self.target, first, "chain-rule", reason, milestone=True),),
         )  # fmt: skip
         terms = [c for c in contributions if c is not ZERO]
@@ -251,7 +251,8 @@ class _Chain:
         steps = self._closing_steps(first, locals_, last, bool(parts))
         direct = len(self.links) == 1 and self.links[0].to_loss
         stages = [*local, *parts] if direct else [chain, *local, *parts]
-        stages.append(Stage("adjoint", f"The gradient of {name}", self.target, tuple(steps)))
+        title = f"The gradient of {name}" if direct else f"So the gradient of {name} is"
+        stages.append(Stage("adjoint", title, self.target, tuple(steps)))
         indices = tuple(i for i in self.target.indices if isinstance(i, Index))
         return Definition(self.tensor.adjoint, indices, last), stages
 
@@ -280,7 +281,7 @@ class _Chain:
             return [Step(self.target, last, "loss", because, milestone=True)]
         steps = []
         if inserted is not first:
-            steps.append(Step(first, inserted, "substitute", "the local derivatives put in"))
+            steps.append(Step(first, inserted, "substitute", "local derivatives put in"))
         if canonical(inserted) is not canonical(last) or not steps:
             _, used = contract_all(expand(inserted, distribute=False))
             because = "; ".join(dict.fromkeys(c.because for c in used)) or "in order"

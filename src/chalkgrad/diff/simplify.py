@@ -14,6 +14,7 @@ from chalkgrad.derivation import Stage, Step
 from chalkgrad.expr.cost import expression_flops
 from chalkgrad.expr.nodes import ONE, Access, Add, Definition, Expr, Index, Indicator, Program, Sum, Tensor
 from chalkgrad.expr.ops import canonical, flat_key, free_indices, inline, map_children, tensors_in, walk
+from chalkgrad.rules.affine import solve_indices
 from chalkgrad.rules.contraction import Collapse, contract_all
 from chalkgrad.rules.factoring import undistribute
 from chalkgrad.rules.polynomial import Monomial, collect, expand, to_expr
@@ -45,13 +46,15 @@ class Knowledge:
     definitions: tuple[Definition, ...]
     named: list[Relation]
     sums: list[Relation]
+    solve: bool = True
+    """Whether index equations (u = s·h + p) are solved. Code keeps them: it scatters instead."""
     lemmas: dict[Expr, Lemma | None] = field(default_factory=dict)
 
     @staticmethod
-    def of(program: Program) -> Knowledge:
-        return Knowledge(
-            program.definitions, relations(program.definitions), sum_relations(program.definitions)
-        )
+    def of(program: Program, solve: bool = True) -> Knowledge:
+        """The relations that a program's definitions state."""
+        definitions = program.definitions
+        return Knowledge(definitions, relations(definitions), sum_relations(definitions), solve)
 
 
 def simplify(e: Expr, knowledge: Knowledge) -> tuple[Expr, list[Step], list[Lemma]]:
@@ -98,8 +101,10 @@ class _Simplifier:
             poly = again
         poly = collect(poly)
         self._note(to_expr(poly), "collect", "equal terms are added, opposite ones cancel")
-        self._note(_factored(to_expr(poly)), "un-distribute", "common factors in front")
         assert self.current is not None
+        factored = undistribute(to_expr(poly))
+        if expression_flops(factored) <= expression_flops(self.current):
+            self._note(factored, "un-distribute", "common factors in front")
         return self.current, self.steps, self.lemmas
 
     def _note(
@@ -123,7 +128,22 @@ class _Simplifier:
         reason = "; ".join(dict.fromkeys(c.because for c in used)) or "the indicator equates its sides"
         self._note(to_expr(new), "contract-indicator", reason)
         self.lemmas.extend(one_label(c) for c in used if isinstance(c.value, Access))
+        if self.knowledge.solve:
+            new = self._solve(new)
         return new
+
+    def _solve(self, poly: list[Monomial]) -> list[Monomial]:
+        """Index equations solved, with their guards."""
+        solved: list[Monomial] = []
+        reasons: list[str] = []
+        for m in poly:
+            new, used = solve_indices(m)
+            reasons.extend(s.because for s in used)
+            if new is not None:
+                solved.append(new)
+        if reasons:
+            self._note(to_expr(solved), "solve-index", "; ".join(dict.fromkeys(reasons)), milestone=True)
+        return solved
 
     def _rename(self, poly: Sequence[Monomial]) -> list[Monomial]:
         new, used = with_relations(poly, self.knowledge.named)
@@ -144,12 +164,6 @@ class _Simplifier:
             said = "; ".join(f"{lemma.lhs} = {lemma.rhs}" for lemma in lemmas)
             self._note(with_lemmas, "lemma", said, milestone=True)
         return expand(with_lemmas, self.distribute) if used or lemmas else None
-
-
-def _factored(e: Expr) -> Expr:
-    """Common factors in front, in the sum itself and inside its Σ."""
-    inner = map_children(e, _factored)
-    return undistribute(inner)
 
 
 # --- lemmas -------------------------------------------------------------------------------------

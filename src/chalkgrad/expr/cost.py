@@ -25,8 +25,9 @@ from chalkgrad.expr.nodes import (
     Reduce,
     Size,
     Sum,
+    Tensor,
 )
-from chalkgrad.expr.ops import canonical, children, free_indices, substitute
+from chalkgrad.expr.ops import canonical, children, free_indices, substitute, tensors_in, walk
 
 COST_SIZE = 64.0
 """Every symbolic size counts as this many."""
@@ -47,6 +48,23 @@ def flops(definitions: Iterable[Definition]) -> float:
     """Operations to evaluate all definitions, equal subexpressions once."""
     seen: set[Expr] = set()
     return sum(_cost(d.body, seen) for d in definitions)
+
+
+def traffic(definitions: Iterable[Definition]) -> float:
+    """Numbers read and written: each definition writes its array and reads those it mentions."""
+    total = 0.0
+    for d in definitions:
+        read = {n.tensor: elements(free_indices(n)) for n in walk(d.body) if isinstance(n, Access)}
+        whole = {t: max(cost, _entries(t)) for t, cost in read.items()}
+        total += elements(d.indices) + sum(whole.values())
+    return total
+
+
+def _entries(tensor: Tensor) -> float:
+    total = 1.0
+    for axis in tensor.axes:
+        total *= axis.size or COST_SIZE
+    return total
 
 
 def expression_flops(e: Expr) -> float:
@@ -80,6 +98,11 @@ def _scatter(e: Expr) -> frozenset[Index]:
     )
 
 
+def _is_bound(e: Expr, pinned: frozenset[Index]) -> bool:
+    """Whether the factor only says where: a pinned index, or limits that index arithmetic sets."""
+    return isinstance(e, Indicator) and (e.left in pinned or not tensors_in(e))
+
+
 def _cost(e: Expr, seen: set[Expr]) -> float:
     if isinstance(e, Const | Size | Index | Access):
         return 0.0
@@ -92,17 +115,16 @@ def _cost(e: Expr, seen: set[Expr]) -> float:
     inner = sum(_cost(k, seen) for k in children(e))
     match e:
         case Add(terms):
-            return inner + _pairwise([free_indices(t) - _scatter(t) for t in terms])
+            return inner + _addition_cost(e, terms)
         case Mul(factors):
             pinned = _scatter(e)
-            real = [f for f in factors if not (isinstance(f, Indicator) and f.left in pinned)]
-            return inner + _pairwise([free_indices(f) - pinned for f in real])
+            return inner + _pairwise([free_indices(f) - pinned for f in factors if not _is_bound(f, pinned)])
         case Pow(_, Const(Fraction(denominator=1))):
             return inner + elements(free_indices(e))
         case Pow() | Apply():
             return inner + FUNCTION_COST * elements(free_indices(e))
         case Indicator():
-            return inner + (0.0 if _scatter(e) else elements(free_indices(e)))
+            return inner + (0.0 if _is_bound(e, _scatter(e)) else elements(free_indices(e)))
         case Sum(_, body) | Reduce(_, _, body):
             return inner + elements(free_indices(body))
         case Opaque(_, indices, _, _):
@@ -112,10 +134,35 @@ def _cost(e: Expr, seen: set[Expr]) -> float:
     raise TypeError(f"no cost for the node {type(e).__name__}")
 
 
+def _addition_cost(e: Expr, terms: tuple[Expr, ...]) -> float:
+    """Terms added two by two; a term pinned by an indicator is scattered into the rest."""
+    plain = [free_indices(t) for t in terms if not _scatter(t)]
+    scattered = [free_indices(t) - _scatter(t) for t in terms if _scatter(t)]
+    total = _pairwise(plain) + sum(elements(s) for s in scattered)
+    filled = frozenset().union(*plain)
+    return total if filled == free_indices(e) else total + elements(free_indices(e))
+
+
 def _contraction_cost(factors: tuple[Expr, ...], body: Expr, seen: set[Expr]) -> float:
-    """Σ of a product: its multiplications belong to the sum, not to an array of their own."""
-    parts = sum(_cost(f, seen) for f in factors)
-    return parts + len(factors) * elements(free_indices(body) - _scatter(body))
+    """Σ of a product: its multiplications belong to the sum, not to an array of their own.
+
+    A factor whose indices another factor has is multiplied into that one first (a mask into an
+    operand of a matrix product).
+    """
+    total = sum(_cost(f, seen) for f in factors)
+    pinned = _scatter(body)
+    spaces = sorted(
+        (free_indices(f) - pinned for f in factors if not _is_bound(f, pinned)),
+        key=lambda s: (-elements(s), sorted(map(str, s))),
+    )
+    kept: list[frozenset[Index]] = []
+    for space in spaces:
+        host = next((k for k in kept if space <= k), None)
+        if host is None:
+            kept.append(space)
+        elif space:
+            total += elements(host)
+    return total + len(kept) * elements(free_indices(body) - pinned)
 
 
 def _pairwise(spaces: list[frozenset[Index]]) -> float:

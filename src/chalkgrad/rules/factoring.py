@@ -11,18 +11,33 @@ from fractions import Fraction
 from math import gcd, lcm
 
 from chalkgrad.expr.nodes import Add, Const, Expr, Mul, Pow, Size
-from chalkgrad.expr.ops import flat_key
-from chalkgrad.rules.polynomial import Powers, factors_of, term_order
+from chalkgrad.expr.ops import flat_key, map_children
+from chalkgrad.rules.polynomial import Powers, factors_of, term_order, tidy
 
 Term = tuple[Fraction, Powers]
 """A rational coefficient and the factors of one written term, Σ included as atoms."""
 
 
 def undistribute(e: Expr) -> Expr:
-    """The sum `e` with factors that its terms share pulled out, greedily, most shared first."""
-    if not isinstance(e, Add):
-        return e
-    return _group([_term(t) for t in e.terms])
+    """Sums with factors that their terms share pulled out, greedily, most shared first."""
+    inner = map_children(e, undistribute)
+    if not isinstance(inner, Add):
+        return inner
+    return _group([_term(t) for t in inner.terms])
+
+
+def common_denominator(e: Expr) -> Expr:
+    """a − b/N as (N a − b)/N: how people write it, one multiplication more than computers need."""
+    inner = map_children(e, common_denominator)
+    if not isinstance(inner, Add):
+        return tidy(inner) if isinstance(inner, Mul) else inner
+    terms = [_term(t) for t in inner.terms]
+    atoms = dict.fromkeys(a for _, powers in terms for a in powers if isinstance(a, Size))
+    lowest = {a: min(p.get(a, Fraction(0)) for _, p in terms) for a in atoms}
+    below = {a: power for a, power in lowest.items() if power < 0}
+    if not below:
+        return inner
+    return _write(Fraction(1), below, _sum([_write(*_divide(t, Fraction(1), below)) for t in terms]))
 
 
 def _term(e: Expr) -> Term:
@@ -55,12 +70,12 @@ def _group(terms: list[Term]) -> Expr:
 
 
 def _shared(terms: Sequence[Term]) -> Term:
-    """The greatest common factor. A size that only some terms divide by is a common denominator."""
+    """The greatest common factor."""
     powers: Powers = {}
     for atom in dict.fromkeys(a for _, p in terms for a in p):
         exponents = [p.get(atom, Fraction(0)) for _, p in terms]
         low, high = min(exponents), max(exponents)
-        if low > 0 or (low < 0 and isinstance(atom, Size)):
+        if low > 0:
             powers[atom] = low
         elif high < 0:
             powers[atom] = high

@@ -149,7 +149,10 @@ def _inside(e: Expr) -> Expr:
     """An atom with its own arguments tidied (never multiplied out: they are not part of the sum)."""
     if isinstance(e, Indicator) and e.op in ("==", "!=") and flat_key(e.right) < flat_key(e.left):
         e = Indicator(e.op, e.right, e.left)
-    if isinstance(e, Access | Const | Size | Index):
+    if isinstance(e, Access):
+        # Index arithmetic is worked out: (u − 2h) + 2h is u.
+        return map_children(e, lambda i: i if isinstance(i, Index | Access | Const) else worked_out(i))
+    if isinstance(e, Const | Size | Index):
         return e
     return map_children(e, tidy)
 
@@ -248,11 +251,11 @@ def to_expr(poly: Sequence[Monomial], taken: frozenset[str] = frozenset()) -> Ex
 
 
 def term_order(term: Expr) -> tuple[object, ...]:
-    """Terms with fewer sums first, then positive ones, then by their factors."""
+    """Positive terms first, then those with fewer sums, then by their factors."""
     sums = sum(1 for f in factors_of(term) if isinstance(f, Sum))
     first = factors_of(term)[0]
     negative = isinstance(first, Const) and first.value < 0
-    return (sums, negative, flat_key(term))
+    return (negative, sums, flat_key(term))
 
 
 def factors_of(e: Expr) -> tuple[Expr, ...]:
@@ -321,6 +324,11 @@ def _letter(e: Expr, taken: frozenset[str]) -> Expr:
 
 def _binds(e: Expr) -> bool:
     return isinstance(e, Add | Mul | Pow | Apply | Indicator)
+
+
+def worked_out(e: Expr) -> Expr:
+    """The expression multiplied out and collected."""
+    return to_expr(collect(expand(e)))
 
 
 def tidy(e: Expr) -> Expr:

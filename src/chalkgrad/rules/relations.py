@@ -44,6 +44,10 @@ def weight(atom: Expr) -> Fraction:
     return Fraction(2) + sum((weight(k) for k in children(atom)), Fraction(0))
 
 
+DIVISION = Fraction(9, 8)
+"""A factor below the fraction bar counts this many times one above it: s is better than 1/r."""
+
+
 @dataclass(frozen=True, slots=True)
 class Relation:
     """target = coeff · Π factor^power, read from a definition whose body is one monomial."""
@@ -111,7 +115,7 @@ def resubstitute(m: Monomial, known: Sequence[Relation]) -> tuple[Monomial, list
 
 
 def _weight(m: Monomial) -> Fraction:
-    return sum((weight(a) * abs(p) for a, p in m.powers), Fraction(0))
+    return sum((weight(a) * abs(p) * (DIVISION if p < 0 else 1) for a, p in m.powers), Fraction(0))
 
 
 def _rewrites(m: Monomial, relation: Relation) -> Iterator[Monomial]:
