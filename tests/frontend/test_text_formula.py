@@ -36,7 +36,7 @@ def shapes(program: Program) -> str:
         ("a[t] = sum(s, where(s <= t, q[t,s], 0))", "q[T,S]"),
         ("a[t] = sum(s, 1(s <= t) * q[t])", "q[T]"),
         ("o[i,d] = where(m[i,d], x[i,d], 0)", "m[N,D]:bool x[N,D]"),
-        ("y[n,f,h,w] = sum(c p q, x[n,c,s*h+p,s*w+q] * F[f,c,p,q])", "x[N,C,H2,W2] s[]:int F[F2,C,P,Q]"),
+        ("y[n,f,h,w] = sum(c p q, x[n,c,2*h+p,2*w+q] * F[f,c,p,q])", "x[N,C,H2,W2] F[F2,C,P,Q]"),
         ("x: M E\ny: M int\nf[i] = x[i,y[i]]", "x[M,E] y[M]:int"),
         ("Q[t,d] = q[t,d]; K[s,d] = k[s,d]; a[t,s] = sum(d, Q[t,d] * K[s,d])", "q[T,D] k[S,D]"),
     ],

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from chalkgrad.diagnose.claims import Claim
 from chalkgrad.expr.grammar import parse
 from chalkgrad.expr.syntax import Binder, Condition, Entry, Equation, Factors, Name, Negative, Syntax, Terms
-from chalkgrad.frontend.reader import parts
+from chalkgrad.frontend.known import parts
 
 
 def equation(text: str) -> Equation:

@@ -1,15 +1,17 @@
 """The formula grammar: text to a small frozen syntax tree with places, by a parser of our own.
 
     text       ::=  statement { (newline | ';') statement }         # starts a comment
-    statement  ::=  name ':' { name }  |  sum [ '=' sum ]
+    statement  ::=  name ':' { name }  |  'range' name ':' sum  |  sum [ '=' sum ]
     sum        ::=  ['-'] product { ('+' | '-') product }
-    product    ::=  factor { ('*' | '/') factor }
+    product    ::=  factor { ('*' | '/' | '//' | '%') factor }
     factor     ::=  '-' factor  |  atom [ ('^' | '**') factor ]
     atom       ::=  number | name | name '[' sum {',' sum} ']' | name '(' [ condition {',' sum} ] ')'
                  |  '1' '(' condition ')'  |  '(' sum ')'  |  'd' atom '/' 'd' atom
                  |  binder '(' name { [','] name } ',' sum ')'
+                 |  matrix '(' name name ',' sum ')' [ '[' sum ',' sum ']' ]
     condition  ::=  sum [ ('==' | '!=' | '<' | '<=' | '>' | '>=') sum ]
     binder     ::=  'sum' | 'mean' | 'max' | 'min' | 'prod'
+    matrix     ::=  'inv' | 'det' | 'logdet'
 
 A power binds tighter than a minus: -x^2 is -(x^2). `dL/df[i,k]` is one name, the adjoint of f.
 A newline ends a statement unless a bracket is open, an operator is waiting, or the next line starts

@@ -16,10 +16,12 @@ from chalkgrad.expr.syntax import (
     Entry,
     Equation,
     Factors,
+    MatrixFunction,
     Name,
     Negative,
     Number,
     Power,
+    RangeSize,
     Statement,
     Syntax,
     Terms,
@@ -33,6 +35,9 @@ MAX_EXPONENT = 400
 
 COMPARISONS = ("==", "!=", "<=", ">=", "<", ">")
 BINDERS = ("sum", "mean", "max", "min", "prod")
+MATRIX_FUNCTIONS = {"inv": 2, "det": 0, "logdet": 0}
+"""Functions of a matrix, with how many indices their value has."""
+WHOLE = {"//": "floordiv", "%": "mod"}
 
 
 class Parser:
@@ -116,6 +121,8 @@ class Parser:
     def statement(self) -> Statement:
         if self.token.kind == "name" and self.is_op(":", ahead=1):
             return self.declaration()
+        if self.token.text == "range" and self.peek().kind == "name" and self.is_op(":", ahead=2):
+            return self.range_size()
         left = self.sum()
         if not self.is_op("="):
             return Equation(left.start, left.end, None, left)
@@ -137,6 +144,13 @@ class Parser:
         if self.token.kind not in ("newline", "end"):
             raise self.unexpected("Expected range names")
         return Declaration(name.start, (words or [name])[-1].end, name, tuple(words))
+
+    def range_size(self) -> RangeSize:
+        first = self.advance()
+        name = self.name()
+        self.advance()
+        size = self.sum()
+        return RangeSize(first.start, size.end, name, size)
 
     def finish(self) -> None:
         if self.token.kind != "end":
@@ -182,13 +196,17 @@ class Parser:
 
     def product(self) -> Syntax:
         factors: list[tuple[bool, Syntax]] = [(False, self.factor())]
-        while self.is_op("*", "/"):
+        while self.is_op("*", "/", *WHOLE):
             self.count(self.token)
-            divides = self.advance().text == "/"
-            factors.append((divides, self.signed(self.factor)))
-        if len(factors) == 1:
-            return factors[0][1]
-        return Factors(factors[0][1].start, factors[-1][1].end, tuple(factors))
+            op = self.advance().text
+            right = self.signed(self.factor)
+            if op in WHOLE:
+                # a * b // c is (a * b) // c, as everywhere.
+                left = _product(factors)
+                factors = [(False, Call(left.start, right.end, WHOLE[op], (left, right)))]
+            else:
+                factors.append((op == "/", right))
+        return _product(factors)
 
     def factor(self) -> Syntax:
         base = self.atom()
@@ -213,6 +231,8 @@ class Parser:
                 return self.derivative()
             if not self.is_op("(", ahead=1):
                 return self.access()
+            if token.text in MATRIX_FUNCTIONS:
+                return self.matrix_function()
             return self.binder() if token.text in BINDERS else self.call()
         if self.is_op("("):
             opened = self.advance()
@@ -262,6 +282,11 @@ class Parser:
         token = self.advance()
         if not self.is_op("["):
             return Name(token.start, token.end, token.text, adjoint)
+        indices, closed = self.brackets()
+        return Entry(token.start, closed.end, token.text, indices, adjoint)
+
+    def brackets(self) -> tuple[tuple[Syntax, ...], Token]:
+        """[index, ...] and its closing bracket."""
         opened = self.advance()
         if self.is_op("]"):
             raise error(
@@ -274,8 +299,7 @@ class Parser:
         while self.is_op(","):
             self.advance()
             indices.append(self.sum())
-        closed = self.expect("]", opened)
-        return Entry(token.start, closed.end, token.text, tuple(indices), adjoint)
+        return tuple(indices), self.expect("]", opened)
 
     def call(self) -> Syntax:
         token, opened = self.advance(), self.advance()
@@ -332,9 +356,37 @@ class Parser:
         closed = self.expect(")", opened)
         return Binder(token.start, closed.end, token.text, tuple(indices), body)
 
+    def matrix_function(self) -> MatrixFunction:
+        token, opened = self.advance(), self.advance()
+        if self.names_before_comma() != 2:
+            raise error(
+                self.source,
+                self.token,
+                f"{token.text} needs the two indices of its matrix first.",
+                f"Write {token.text}(i j, A[i,j]){'[a,b]' if MATRIX_FUNCTIONS[token.text] else ''}.",
+            )
+        names = (self.name(), self.name())
+        self.advance()
+        body = self.sum()
+        closed = self.expect(")", opened)
+        at: tuple[Syntax, ...] = ()
+        if self.is_op("["):
+            at, closed = self.brackets()
+        found = MatrixFunction(token.start, closed.end, token.text, names, body, at)
+        if len(at) != MATRIX_FUNCTIONS[token.text]:
+            wanted = "the two indices of the entry: inv(i j, A[i,j])[a,b]" if not at else "no indices"
+            raise error(self.source, found, f"After {token.text}(...) come {wanted}.")
+        return found
+
     def names_before_comma(self) -> int:
         """How many names in a row stand here, if a comma follows them; else 0."""
         run = 0
         while self.peek(run).kind == "name":
             run += 1
         return run if self.is_op(",", ahead=run) else 0
+
+
+def _product(factors: list[tuple[bool, Syntax]]) -> Syntax:
+    if len(factors) == 1:
+        return factors[0][1]
+    return Factors(factors[0][1].start, factors[-1][1].end, tuple(factors))

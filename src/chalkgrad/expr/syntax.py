@@ -54,6 +54,16 @@ class Binder(Syntax):
 
 
 @dataclass(frozen=True, slots=True)
+class MatrixFunction(Syntax):
+    """op(i j, body)[at]: an entry of the inverse, or with no `at` the determinant, of a matrix."""
+
+    op: str
+    indices: tuple[Name, ...]
+    body: Syntax
+    at: tuple[Syntax, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Condition(Syntax):
     """left op right, written in 1(...) or as the condition of where."""
 
@@ -111,4 +121,12 @@ class Equation(Syntax):
     right: Syntax
 
 
-Statement = Declaration | Equation
+@dataclass(frozen=True, slots=True)
+class RangeSize(Syntax):
+    """range name: size, such as range h: (size(u) - size(r)) // 2 + 1."""
+
+    name: Name
+    size: Syntax
+
+
+Statement = Declaration | RangeSize | Equation

@@ -100,6 +100,8 @@ def _text(e: Expr) -> tuple[str, int]:
             return f"1({_text(left)[0]} {op} {_text(right)[0]})", ATOM
         case Apply(fn, ()):
             return fn, ATOM
+        case Apply("floordiv" | "mod" as fn, (a, b)):
+            return f"{_wrap(a, POW)} {'//' if fn == 'floordiv' else '%'} {_wrap(b, POW)}", MUL
         case Apply(fn, args):
             return f"{fn}({', '.join(_text(a)[0] for a in args)})", ATOM
         case Sum(indices, body):
@@ -125,7 +127,8 @@ def _text(e: Expr) -> tuple[str, int]:
             top = " * ".join(_wrap(f, NEG) for f in above) if above else "1"
             if not below:
                 return top, MUL
-            bottom = _wrap(below[0], POW) if len(below) == 1 else f"({' * '.join(_wrap(f, NEG) for f in below)})"
+            several = f"({' * '.join(_wrap(f, NEG) for f in below)})"
+            bottom = _wrap(below[0], POW) if len(below) == 1 else several
             return f"{top} / {bottom}", MUL
         case Add(()):
             return "0", ATOM

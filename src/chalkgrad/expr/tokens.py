@@ -23,10 +23,10 @@ _TOKEN = re.compile(
     | (?P<adjoint>[d∂]L[ \t]*/[ \t]*[d∂][ \t]*(?P<of>{_NAME}))
     | (?P<number>(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)
     | (?P<name>{_NAME} | [∂∑∏∞])
-    | (?P<op>\*\*|==|!=|<=|>=|[-+*/^=<>()\[\],:−·×≤≥≠])""",
+    | (?P<op>\*\*|//|==|!=|<=|>=|[-+*/%^=<>()\[\],:−·×≤≥≠])""",
     re.VERBOSE,
 )
-_WAITING = frozenset(["+", "-", "*", "/", "^", "=", "==", "!=", "<", "<=", ">", ">=", ",", ":"])
+_WAITING = frozenset(["+", "-", "*", "/", "//", "%", "^", "=", "==", "!=", "<", "<=", ">", ">=", ",", ":"])
 _LEADING = _WAITING - {"-", ":"}
 
 
@@ -94,7 +94,6 @@ def _unknown_character(source: str, at: int) -> FormulaError:
         "}": "Use round brackets to group and square brackets to index.",
         "&": "Multiply two indicators: 1(a > 0) * 1(b > 0).",
         "!": "Unequal is written !=.",
-        "%": "A remainder has no useful derivative; affine indices such as s*h + p are supported.",
     }
     return FormulaError(
         f"The character {character!r} has no meaning in a formula.",

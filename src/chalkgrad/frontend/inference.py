@@ -22,7 +22,9 @@ class Slot:
         letters: Names of indices that run over it, in order of appearance.
         hint: The letter that names the range when no index runs over it, as with a gather's axis.
         sized: Whether an input has an axis over it, so that its size is known when the layer runs.
-        affine: Whether an index over it stands in an affine index such as x[s*h + p].
+        affine: Whether an index over it stands in an affine index such as x[2*h + p].
+        declared: Whether a line `range h: ...` gives its size.
+        size: That size, where it is a number.
     """
 
     number: int
@@ -31,6 +33,8 @@ class Slot:
     hint: str = "k"
     sized: bool = False
     affine: bool = False
+    declared: bool = False
+    size: int | None = None
     parent: Slot | None = None
 
     def root(self) -> Slot:

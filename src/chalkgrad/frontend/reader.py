@@ -17,14 +17,11 @@ from chalkgrad.expr.nodes import (
     Expr,
     Index,
     Indicator,
+    Opaque,
     Partial,
     Range,
-    Reduce,
     Size,
-    Sum,
-    Tensor,
 )
-from chalkgrad.expr.ops import children, rebuild
 from chalkgrad.expr.syntax import (
     Binder,
     Call,
@@ -32,44 +29,23 @@ from chalkgrad.expr.syntax import (
     Derivative,
     Entry,
     Factors,
+    MatrixFunction,
     Name,
     Negative,
     Number,
-    Power,
     Syntax,
     Terms,
 )
 from chalkgrad.expr.tokens import error
 from chalkgrad.frontend import build
-from chalkgrad.frontend.inference import Slot, Slots, Variable
+from chalkgrad.frontend.inference import Slots, Variable
+from chalkgrad.frontend.known import Known
 
 Scope = Mapping[str, Variable]
 
 NO_DERIVATIVES = (
     "Derive it with layer.derive(); in a .chalk file a claim begins with the derivative: dL/dW[d,j] = ..."
 )
-
-
-@dataclass(eq=False, slots=True)
-class Known:
-    """What is known about one tensor of the text."""
-
-    name: str
-    axes: tuple[Slot, ...]
-    first: Syntax
-    adjoint: bool = False
-    defined: bool = False
-    dtype: str = "float"
-
-    @property
-    def role(self) -> str:
-        return "adjoint" if self.adjoint else "value" if self.defined else "input"
-
-    @property
-    def placeholder(self) -> Tensor:
-        """The tensor that stands for this one until ranges and types are known."""
-        axes = tuple(Range(f"?{slot.number}") for slot in self.axes)
-        return Tensor(self.name, axes, "float", self.role)
 
 
 @dataclass(eq=False, slots=True)
@@ -172,6 +148,8 @@ class Reader:
                 return build.reduction(
                     op, tuple(Index(n.name, inner[n.name].slot.placeholder) for n in names), read
                 )
+            case MatrixFunction():
+                return self.matrix_function(tree, scope)
             case Condition():
                 return self.condition(tree, scope)
             case Derivative(_, _, body, wrt):
@@ -180,6 +158,22 @@ class Reader:
         if found is None:
             raise self.error(tree, "This cannot stand in a formula.")
         return found
+
+    def matrix_function(self, tree: MatrixFunction, scope: Scope) -> Expr:
+        """inv(i j, A[i,j])[a,b]: the matrix is square, and its inverse has the axes of the matrix."""
+        row, column = tree.indices
+        inner = self.bind(tree.indices, scope)
+        body = self.read(tree.body, inner)
+        square = f"the index {row.name} of a square matrix"
+        self.slots.unify(inner[column.name], inner[row.name].slot, tree, square)
+        written = self.source[tree.start : tree.end]
+        at = []
+        for place in tree.at:
+            if isinstance(place, Name) and not place.adjoint and place.name in scope:
+                self.slots.unify(scope[place.name], inner[row.name].slot, tree, "the inverse's axis")
+            at.append(self.index(place, scope, written))
+        bound = tuple(Index(n.name, inner[n.name].slot.placeholder) for n in tree.indices)
+        return Opaque(tree.op, bound, body, tuple(at))
 
     def derivative(self, tree: Syntax, body: Syntax, wrt: Syntax, scope: Scope) -> Expr:
         if not self.adjoints:
@@ -200,7 +194,7 @@ class Reader:
             described = (
                 f"the {_ordinal(place)} axis of {shown}" if len(known.axes) > 1 else f"the axis of {shown}"
             )
-            if isinstance(index, Terms | Factors) and (letter := self.first_letter(index, scope)):
+            if isinstance(index, Terms | Factors | Call) and (letter := self.first_letter(index, scope)):
                 axis.hint = letter
             if isinstance(index, Name) and not index.adjoint and index.name in scope:
                 self.slots.unify(scope[index.name], axis, tree, described)
@@ -225,10 +219,12 @@ class Reader:
                 return read
             case Call(_, _, "size", _):
                 return self.call(tree, scope)
+            case Call(_, _, "floordiv" | "mod" as fn, args):
+                return build.call(fn, tuple(self.affine(a, scope, written) for a in args))
             case Terms() | Negative() | Factors():
                 return self.affine(tree, scope, written)
         raise self.error(
-            tree, "An index is a letter, a number, an integer array's entry y[i], or affine: s*h + p."
+            tree, "An index is a letter, a number, an integer array's entry y[i], or affine: 2*h + p."
         )
 
     def first_letter(self, tree: Syntax, scope: Scope) -> str | None:
@@ -238,6 +234,8 @@ class Reader:
                 return name
             case Terms(_, _, parts) | Factors(_, _, parts):
                 return next((found for _, p in parts if (found := self.first_letter(p, scope))), None)
+            case Call(_, _, _, args):
+                return next((found for a in args if (found := self.first_letter(a, scope))), None)
         return None
 
     def affine(self, tree: Syntax, scope: Scope, written: str) -> Expr:
@@ -255,9 +253,10 @@ class Reader:
 
         if isinstance(tree, Factors) and any(divides for divides, _ in tree.factors):
             raise self.error(tree, "An index cannot be a quotient: it must be a whole number.")
+        if isinstance(tree, Name):
+            return part(tree)
         found = lower_arithmetic(tree, self.source, part)
-        assert found is not None
-        return found
+        return found if found is not None else self.index(tree, scope, written)
 
     def unbound(self, tree: Name, scope: Scope, written: str) -> FormulaError:
         known = ", ".join(scope) or "none"
@@ -339,56 +338,6 @@ class Reader:
         waiting = Range(f"?size {name.start}")
         self.sizes[waiting] = name
         return Size(waiting)
-
-
-@dataclass(slots=True)
-class Retyping:
-    """Placeholders replaced by what they turned out to be."""
-
-    ranges: Mapping[Range, Range]
-    tensors: Mapping[Tensor, Tensor]
-    done: dict[Expr, Expr] = field(default_factory=dict)
-
-    def index(self, index: Index) -> Index:
-        return Index(index.name, self.ranges.get(index.range, index.range))
-
-    def __call__(self, e: Expr) -> Expr:
-        if e not in self.done:
-            self.done[e] = self._retype(e)
-        return self.done[e]
-
-    def _retype(self, e: Expr) -> Expr:
-        match e:
-            case Index():
-                return self.index(e)
-            case Size(of):
-                return Size(self.ranges.get(of, of))
-            case Access(tensor, indices):
-                return Access(self.tensors.get(tensor, tensor), tuple(map(self, indices)))
-            case Sum(indices, body):
-                return Sum(tuple(map(self.index, indices)), self(body))
-            case Reduce(op, indices, body):
-                return Reduce(op, tuple(map(self.index, indices)), self(body))
-        kids = children(e)
-        return rebuild(e, tuple(map(self, kids))) if kids else e
-
-
-def parts(tree: Syntax) -> tuple[Syntax, ...]:
-    """The direct parts of a syntax tree, bound names excluded."""
-    match tree:
-        case Entry(_, _, _, indices):
-            return indices
-        case Call(_, _, _, args):
-            return args
-        case Binder(_, _, _, _, body):
-            return (body,)
-        case Condition(_, _, _, left, right) | Power(_, _, left, right) | Derivative(_, _, left, right):
-            return (left, right)
-        case Terms(_, _, items) | Factors(_, _, items):
-            return tuple(part for _, part in items)
-        case Negative(_, _, operand):
-            return (operand,)
-    return ()
 
 
 def _indices(number: int) -> str:

@@ -1,7 +1,8 @@
 """Formulas as text: `f[i,k] = sum(d, x[i,d] * W[d,k]) + b[k]` to a `Program`.
 
 The grammar is in `chalkgrad.expr.grammar`. Each line defines a value and the last one is the output. The
-ranges of indices follow from their use; a line such as `x: N D` or `y: N int` declares axes and types.
+ranges of indices follow from their use; a line such as `x: N D` or `y: N int` declares axes and types, and
+`range h: (size(u) - size(r)) // 2 + 1` a size that follows from others.
 """
 
 from __future__ import annotations
@@ -10,9 +11,11 @@ from chalkgrad.errors import FormulaError
 from chalkgrad.expr.grammar import parse
 from chalkgrad.expr.letters import range_name
 from chalkgrad.expr.nodes import Definition, Expr, Index, Program, Range, Tensor
-from chalkgrad.expr.syntax import Declaration, Entry, Equation, Name, Statement, Syntax
+from chalkgrad.expr.syntax import Declaration, Entry, Equation, Name, RangeSize, Statement, Syntax
 from chalkgrad.frontend.inference import Slot, Slots, Variable
-from chalkgrad.frontend.reader import Known, Reader, Retyping
+from chalkgrad.frontend.known import Known, Retyping
+from chalkgrad.frontend.range_sizes import RangeSizes
+from chalkgrad.frontend.reader import Reader
 
 DTYPES = ("float", "int", "bool")
 OUTPUT = "out"
@@ -51,6 +54,7 @@ class FormulaReader:
         self.reader = Reader(text, self.slots)
         self.named: dict[str, Slot] = {}
         self.order: list[tuple[Known, tuple[Variable, ...], Expr]] = []
+        self.range_sizes = RangeSizes(self.reader, self.named)
 
     def program(self, statements: tuple[Statement, ...], name: str) -> Program:
         """The program of all statements."""
@@ -61,6 +65,8 @@ class FormulaReader:
         for statement in statements:
             if isinstance(statement, Declaration):
                 self._declare(statement)
+            elif isinstance(statement, RangeSize):
+                self.range_sizes.lines.append(statement)
             else:
                 self._define(statement, last=statement is equations[-1])
         return self._finish(name)
@@ -135,8 +141,8 @@ class FormulaReader:
     def _finish(self, name: str) -> Program:
         for one, other in self.reader.unequal:
             self._match_unequal(one, other)
+        self.range_sizes.read()
         ranges = self.ranges()
-        self._check_sized()
         self._resolve_sizes(ranges)
         tensors = {
             known.placeholder: Tensor(
@@ -154,7 +160,8 @@ class FormulaReader:
             for known, variables, body in self.order
         )
         inputs = tuple(tensors[k.placeholder] for k in self.reader.tensors.values() if not k.defined)
-        return Program(name, inputs, (), definitions, (definitions[-1].target,))
+        sizes = self.range_sizes.resolve(ranges, retype, definitions)
+        return Program(name, inputs, (), definitions, (definitions[-1].target,), sizes)
 
     def _match_unequal(self, one: Variable, other: Variable) -> None:
         """1(s <= t): the two run over one range where only one of them is known by another use."""
@@ -169,23 +176,12 @@ class FormulaReader:
         for slot in self.slots.all:
             root = slot.root()
             if root not in final:
-                found = root.fixed
-                if found is None:
-                    found = Range(range_name(root.letters[0] if root.letters else root.hint, taken))
-                    taken.add(found.name)
-                final[root] = found
+                name = root.fixed.name if root.fixed else ""
+                if not name:
+                    name = range_name(root.letters[0] if root.letters else root.hint, taken)
+                    taken.add(name)
+                final[root] = Range(name, root.size)
         return {slot.placeholder: final[slot.root()] for slot in self.slots.all}
-
-    def _check_sized(self) -> None:
-        for variables in self.reader.letters.values():
-            for variable in variables:
-                root = variable.slot.root()
-                if not (root.sized or root.affine or root.fixed):
-                    raise self.reader.error(
-                        variable.bound,
-                        f"No input has an axis over the index {variable.name}, so its range is unknown.",
-                        f"Use it on an axis of an input: x[{variable.name}, ...], or declare one: x: N D.",
-                    )
 
     def _resolve_sizes(self, ranges: dict[Range, Range]) -> None:
         """size(i) outside the scope of i: the one range that i runs over elsewhere, or a range's name."""

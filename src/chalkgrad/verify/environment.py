@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chalkgrad.errors import ShapeError, VerificationError
-from chalkgrad.expr.nodes import Definition, Index, Range, Tensor
+from chalkgrad.expr.nodes import Add, Apply, Const, Definition, Expr, Index, Mul, Pow, Range, Size, Tensor
 
 Array = NDArray[Any]
 
@@ -51,8 +52,18 @@ class Environment:
         return replace(self, arrays={**self.arrays, **values})
 
 
-def infer_sizes(arrays: Mapping[Tensor, Array], sizes: Mapping[Range, int]) -> dict[Range, int]:
-    """The size of each range, read off the arrays' shapes."""
+Derived = Sequence[tuple[Range, Expr]]
+"""Ranges whose size follows from others, as `Program.sizes` has them."""
+
+
+def infer_sizes(
+    arrays: Mapping[Tensor, Array], sizes: Mapping[Range, int], derived: Derived = ()
+) -> dict[Range, int]:
+    """The size of each range, read off the arrays' shapes; then the sizes that follow from these.
+
+    Raises:
+        ShapeError: Shapes that contradict each other, or the size that follows.
+    """
     found = dict(sizes)
     for tensor, array in arrays.items():
         if array.ndim != len(tensor.axes):
@@ -61,7 +72,41 @@ def infer_sizes(arrays: Mapping[Tensor, Array], sizes: Mapping[Range, int]) -> d
             expected = axis.size if axis.size is not None else found.setdefault(axis, size)
             if expected != size:
                 raise ShapeError(f"{tensor}: the axis {axis} has size {size}, elsewhere {expected}")
+    for of, formula in derived:
+        size = whole_size(formula, found)
+        if size < 1 or found.setdefault(of, size) != size:
+            raise ShapeError(
+                f"the axis {of} must have the size {formula} = {size}"
+                + (f", but has {found[of]}" if size > 0 else ""),
+                hint="The sizes of the arguments do not fit together.",
+            )
     return found
+
+
+def whole_size(formula: Expr, sizes: Mapping[Range, int]) -> int:
+    """The value of a size such as (|H| - |R|) // 2 + 1.
+
+    Raises:
+        VerificationError: A size is not known, or the formula holds more than integer arithmetic.
+    """
+    match formula:
+        case Const(number) if number == int(number):
+            return int(number)
+        case Size(of) if of.size is not None or of in sizes:
+            return of.size if of.size is not None else sizes[of]
+        case Size(of):
+            raise VerificationError(f"the range {of} has no size here", hint="Give it one in `sizes`.")
+        case Add(terms):
+            return sum(whole_size(t, sizes) for t in terms)
+        case Mul(factors):
+            return math.prod(whole_size(f, sizes) for f in factors)
+        case Pow(base, Const(exponent)) if exponent == int(exponent) and exponent >= 0:
+            return int(whole_size(base, sizes) ** int(exponent))
+        case Apply("floordiv", (above, below)):
+            return whole_size(above, sizes) // whole_size(below, sizes)
+        case Apply("mod", (above, below)):
+            return whole_size(above, sizes) % whole_size(below, sizes)
+    raise VerificationError(f"a size is made of sizes, whole numbers, + - * // and %; this is not: {formula}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ from chalkgrad.expr.nodes import (
     Index,
     Indicator,
     Mul,
+    Opaque,
     Partial,
     Pow,
     Program,
@@ -125,7 +126,8 @@ def run(
         ShapeError: An input is missing, or sizes contradict each other.
     """
     arrays = _arguments(program, inputs, parameters or {})
-    env = Environment(infer_sizes(arrays, sizes or {}), arrays, {d.target: d for d in program.definitions})
+    known = infer_sizes(arrays, sizes or {}, program.sizes)
+    env = Environment(known, arrays, {d.target: d for d in program.definitions})
     return dict(run_on(program.definitions, env).arrays)
 
 
@@ -214,6 +216,8 @@ class Evaluator:
                 return np.asarray(self.spread(indices, body, scope).sum(axis=bound))
             case Reduce():
                 return self.reduction(e, scope)
+            case Opaque():
+                return self.matrix_function(e, scope)
             case Partial():
                 return self.partial(e, scope)
         raise UnsupportedError(f"the reference evaluator has no case for the node {type(e).__name__}")
@@ -303,6 +307,27 @@ class Evaluator:
             case _:
                 raise UnsupportedError(f"the reference evaluator has no reduction called {e.op}")
         return np.take_along_axis(flat, best[..., None], axis=-1)[..., 0]
+
+    def matrix_function(self, e: Opaque, scope: Scope) -> Array:
+        matrices = self.spread(e.indices, e.body, scope)
+        if e.fn == "inv":
+            inverse = np.linalg.inv(matrices)
+            at = [self.position(i, scope) for i in e.at]
+            leading = [
+                np.arange(size).reshape([-1 if a == axis else 1 for a in range(scope.ndim)])
+                for axis, size in enumerate(inverse.shape[: scope.ndim])
+            ]
+            # An axis of size one stands for all values of its index.
+            return np.asarray(inverse[(*leading, *at)])
+        if e.fn == "det":
+            return np.asarray(np.linalg.det(matrices))
+        if e.fn == "logdet":
+            sign, magnitude = np.linalg.slogdet(matrices)
+            if not np.iscomplexobj(matrices):
+                return np.asarray(magnitude)
+            # log |det A| continues as log(± det A): the sign's angle from the real axis.
+            return np.asarray(magnitude + 1j * np.angle(sign * np.sign(sign.real)))
+        raise UnsupportedError(f"the reference evaluator has no matrix function called {e.fn}")
 
     def partial(self, e: Partial, scope: Scope) -> Array:
         """d body / d wrt: perturb each entry of the tensor in turn, keep the one that wrt names."""

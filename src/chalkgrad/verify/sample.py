@@ -7,7 +7,7 @@ there, and only there, all derivatives agree.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,18 +17,19 @@ from chalkgrad.expr.nodes import (
     Access,
     Apply,
     Expr,
-    Index,
     Indicator,
+    Opaque,
     Pow,
     Program,
     Range,
     Reduce,
     Tensor,
 )
-from chalkgrad.expr.ops import free_indices, tensors_in, walk
+from chalkgrad.expr.ops import tensors_in, walk
 from chalkgrad.primitives import PRIMITIVES
 from chalkgrad.verify.environment import Array, Environment, Scope
 from chalkgrad.verify.reference import Evaluator, evaluate
+from chalkgrad.verify.sizes import draw_sizes, label_count
 
 MARGIN = 2e-3
 """How near a kink or the end of a domain a value may come, relative to max(1, |value|)."""
@@ -42,13 +43,24 @@ INTERVALS = ((0.4, 2.0), (0.02, 0.3), (1.1, 3.0), (-0.9, 0.9), (-2.0, -0.4))
 STEEP = 1e6
 """A function value beyond this is too near a pole."""
 
+WORST_CONDITION = 200.0
+"""A matrix that is inverted may lose this factor of precision."""
 
-def sample(program: Program, seed: int) -> Environment:
+
+def sample(
+    program: Program,
+    seed: int,
+    *,
+    parameters: Mapping[Tensor, float] | None = None,
+    sizes: Mapping[Range, int] | None = None,
+) -> Environment:
     """Sizes, inputs, parameters and forward values at a random smooth point.
 
     Args:
         program: The forward pass.
         seed: Equal seeds give equal points.
+        parameters: Values of keyword scalars, taken as they are; others are near their defaults.
+        sizes: Sizes of ranges, taken as they are; others are drawn.
 
     Raises:
         VerificationError: No smooth point was found; names the expression in the way.
@@ -62,11 +74,11 @@ def sample(program: Program, seed: int) -> Environment:
         True
     """
     rng = np.random.default_rng(seed)
-    sizes = draw_sizes(program, rng)
+    drawn = draw_sizes(program, rng, sizes)
     obstacle = ""
     fallback: Environment | None = None
     for attempt in range(TRIES):
-        env, inspection = _draw(program, sizes, rng, attempt)
+        env, inspection = _draw(program, drawn, rng, attempt, parameters or {})
         if not inspection.obstacles and not inspection.ties:
             return env
         if not inspection.obstacles and fallback is None:
@@ -83,11 +95,16 @@ def sample(program: Program, seed: int) -> Environment:
 
 
 def _draw(
-    program: Program, sizes: dict[Range, int], rng: np.random.Generator, attempt: int
+    program: Program,
+    sizes: dict[Range, int],
+    rng: np.random.Generator,
+    attempt: int,
+    parameters: Mapping[Tensor, float],
 ) -> tuple[Environment, Inspection]:
     arrays = {t: _input(t, program, sizes, rng, attempt) for t in program.inputs}
     for tensor, default in program.parameters:
-        arrays[tensor] = np.asarray(_parameter(default, rng, attempt))
+        given = parameters.get(tensor)
+        arrays[tensor] = np.asarray(_parameter(default, rng, attempt) if given is None else float(given))
     env = Environment(sizes, arrays, {d.target: d for d in program.definitions})
     inspection = Inspection()
     for definition in program.definitions:
@@ -103,56 +120,6 @@ def _draw(
             value = value != 0
         env = env.having({definition.target: value})
     return env, inspection
-
-
-# --- sizes -----------------------------------------------------------------------------------------
-
-
-def draw_sizes(program: Program, rng: np.random.Generator) -> dict[Range, int]:
-    """Distinct sizes from 2 up, as small as the number of ranges allows.
-
-    Where an axis is read at an affine index (s*h + p), its size is what the index needs.
-    """
-    ranges = dict.fromkeys(program.ranges())
-    for definition in program.definitions:
-        for node in walk(definition.body):
-            if isinstance(node, Index):
-                ranges.setdefault(node.range)
-    symbolic = [r for r in ranges if r.size is None]
-    drawn = rng.permutation(np.arange(2, 2 + max(len(symbolic), 4)))
-    sizes = {r: int(n) for r, n in zip(symbolic, drawn, strict=False)}
-    _widen_labels(program, sizes)
-    for definition in program.definitions:
-        for node in walk(definition.body):
-            if isinstance(node, Access):
-                _fit(node, sizes)
-    return sizes
-
-
-def _widen_labels(program: Program, sizes: dict[Range, int]) -> None:
-    """No range of labels has size 2: the labels 0 and 1 equal their own squares and products."""
-    whole = [t for t in program.inputs if t.dtype == "int"]
-    # A dict and not a set: the order of a set of nodes differs from run to run.
-    labelled = dict.fromkeys(r for t in whole for r in _selected_ranges(t, program))
-    for narrow in [r for r in labelled if sizes.get(r) == 2]:
-        other = next((r for r in sizes if r not in labelled), None)
-        sizes[narrow] = sizes[other] if other is not None else max(sizes.values()) + 1
-        if other is not None:
-            sizes[other] = 2
-
-
-def _fit(access: Access, sizes: dict[Range, int]) -> None:
-    """Enlarge axes until every affine index without a gather falls inside."""
-    for axis, index in zip(access.tensor.axes, access.indices, strict=True):
-        if isinstance(index, Index) or tensors_in(index):
-            continue
-        free = tuple(sorted(free_indices(index), key=lambda i: i.name))
-        needed = int(evaluate(index, free, Environment(sizes, {})).max()) + 1
-        if axis.size is None and needed > sizes[axis]:
-            taken = {n for r, n in sizes.items() if r is not axis}
-            while needed in taken:
-                needed += 1
-            sizes[axis] = needed
 
 
 # --- values ----------------------------------------------------------------------------------------
@@ -171,6 +138,9 @@ def _input(
     interval = _interval(tensor, program)
     if interval is not None:
         return rng.uniform(*interval, size=shape)
+    if len(shape) >= 2 and _inside_matrix_function(tensor, program):
+        # n I keeps a random matrix far from singular, and its determinant positive.
+        return rng.normal(size=shape) + shape[-1] * np.eye(shape[-1])
     # The first draws are of both signs; later ones try, input by input, intervals that a logarithm,
     # a root or 1 - x^2 of a composed argument may need.
     style = 0 if attempt < TRIES // 8 else int(rng.integers(len(INTERVALS) + 1))
@@ -188,26 +158,13 @@ def _mixed(rng: np.random.Generator, count: int, shape: tuple[int, ...]) -> Arra
     return drawn
 
 
-def label_count(tensor: Tensor, program: Program, sizes: dict[Range, int]) -> int:
-    """How many values an integer input may take: the range that it selects from, or is compared with.
-
-    Three where neither says anything.
-    """
-    found = [r.size if r.size is not None else sizes[r] for r in _selected_ranges(tensor, program)]
-    return min(found, default=3)
-
-
-def _selected_ranges(tensor: Tensor, program: Program) -> Iterator[Range]:
-    for definition in program.definitions:
-        for node in walk(definition.body):
-            if isinstance(node, Access):
-                for axis, index in zip(node.tensor.axes, node.indices, strict=True):
-                    if tensor in tensors_in(index):
-                        yield axis
-            if isinstance(node, Indicator):
-                for one, other in ((node.left, node.right), (node.right, node.left)):
-                    if isinstance(one, Access) and one.tensor is tensor and isinstance(other, Index):
-                        yield other.range
+def _inside_matrix_function(tensor: Tensor, program: Program) -> bool:
+    """Whether the tensor itself is a matrix that is inverted."""
+    return any(
+        isinstance(node, Opaque) and isinstance(node.body, Access) and node.body.tensor is tensor
+        for definition in program.definitions
+        for node in walk(definition.body)
+    )
 
 
 def _interval(tensor: Tensor, program: Program) -> tuple[float, float] | None:
@@ -278,6 +235,12 @@ class _Inspector(Evaluator):
         elif (exponent < 0).any():
             self.report(e, scope.live & ~(np.abs(base) > MARGIN), "divides by nearly 0")
         return super().power(e, scope)
+
+    def matrix_function(self, e: Opaque, scope: Scope) -> Array:
+        matrices = self.spread(e.indices, e.body, scope)
+        tame = np.linalg.cond(matrices) < WORST_CONDITION
+        self.report(e, np.asarray(scope.live & ~tame), "is of a nearly singular matrix")
+        return super().matrix_function(e, scope)
 
     def reduction(self, e: Reduce, scope: Scope) -> Array:
         if e.op != "prod":

@@ -1,0 +1,99 @@
+"""What a reader of formula text knows of each tensor, and the exchange of placeholders for what they are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from chalkgrad.expr.nodes import Access, Expr, Index, Opaque, Range, Reduce, Size, Sum, Tensor
+from chalkgrad.expr.ops import children, rebuild
+from chalkgrad.expr.syntax import (
+    Binder,
+    Call,
+    Condition,
+    Derivative,
+    Entry,
+    Factors,
+    MatrixFunction,
+    Negative,
+    Power,
+    Syntax,
+    Terms,
+)
+from chalkgrad.frontend.inference import Slot
+
+
+@dataclass(eq=False, slots=True)
+class Known:
+    """What is known about one tensor of the text."""
+
+    name: str
+    axes: tuple[Slot, ...]
+    first: Syntax
+    adjoint: bool = False
+    defined: bool = False
+    dtype: str = "float"
+
+    @property
+    def role(self) -> str:
+        return "adjoint" if self.adjoint else "value" if self.defined else "input"
+
+    @property
+    def placeholder(self) -> Tensor:
+        """The tensor that stands for this one until ranges and types are known."""
+        axes = tuple(Range(f"?{slot.number}") for slot in self.axes)
+        return Tensor(self.name, axes, "float", self.role)
+
+
+@dataclass(slots=True)
+class Retyping:
+    """Placeholders replaced by what they turned out to be."""
+
+    ranges: Mapping[Range, Range]
+    tensors: Mapping[Tensor, Tensor]
+    done: dict[Expr, Expr] = field(default_factory=dict)
+
+    def index(self, index: Index) -> Index:
+        return Index(index.name, self.ranges.get(index.range, index.range))
+
+    def __call__(self, e: Expr) -> Expr:
+        if e not in self.done:
+            self.done[e] = self._retype(e)
+        return self.done[e]
+
+    def _retype(self, e: Expr) -> Expr:
+        match e:
+            case Index():
+                return self.index(e)
+            case Size(of):
+                return Size(self.ranges.get(of, of))
+            case Access(tensor, indices):
+                return Access(self.tensors.get(tensor, tensor), tuple(map(self, indices)))
+            case Sum(indices, body):
+                return Sum(tuple(map(self.index, indices)), self(body))
+            case Reduce(op, indices, body):
+                return Reduce(op, tuple(map(self.index, indices)), self(body))
+            case Opaque(fn, indices, body, at):
+                return Opaque(fn, tuple(map(self.index, indices)), self(body), tuple(map(self, at)))
+        kids = children(e)
+        return rebuild(e, tuple(map(self, kids))) if kids else e
+
+
+def parts(tree: Syntax) -> tuple[Syntax, ...]:
+    """The direct parts of a syntax tree, bound names excluded."""
+    match tree:
+        case Entry(_, _, _, indices):
+            return indices
+        case Call(_, _, _, args):
+            return args
+        case Binder(_, _, _, _, body):
+            return (body,)
+        case MatrixFunction(_, _, _, _, body, at):
+            return (body, *at)
+        case Condition(_, _, _, left, right) | Power(_, _, left, right) | Derivative(_, _, left, right):
+            return (left, right)
+        case Terms(_, _, items) | Factors(_, _, items):
+            return tuple(part for _, part in items)
+        case Negative(_, _, operand):
+            return (operand,)
+    return ()

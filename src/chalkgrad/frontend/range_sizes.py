@@ -1,0 +1,142 @@
+"""The sizes of ranges that no input has: declared by a line `range h: ...`, or read off affine indices."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from chalkgrad.errors import FormulaError
+from chalkgrad.expr.nodes import Const, Definition, Expr, Index, Range, Size
+from chalkgrad.expr.ops import free_indices, walk
+from chalkgrad.expr.syntax import RangeSize
+from chalkgrad.frontend.inference import Slot, Variable
+from chalkgrad.frontend.known import Retyping
+from chalkgrad.frontend.reader import Reader
+from chalkgrad.frontend.sizes import NoSizeError, largest_size, size_form, unguarded
+
+HOW = "range {0}: (size(u) - size(r)) // 2 + 1"
+
+
+@dataclass(slots=True)
+class RangeSizes:
+    """The lines `range name: size` of a text, and what follows from them.
+
+    Attributes:
+        reader: Reads the sizes, and knows the letters.
+        named: Ranges named in declarations such as x: N D.
+        lines: As written.
+    """
+
+    reader: Reader
+    named: Mapping[str, Slot]
+    lines: list[RangeSize] = field(default_factory=list)
+    found: list[tuple[Slot, RangeSize, Expr]] = field(default_factory=list)
+
+    def read(self) -> None:
+        """Reads the lines, before ranges get their names: a number is the range's size for good."""
+        for line in self.lines:
+            slot = self._slot(line)
+            if slot.declared:
+                raise self.reader.error(line, f"The size of {line.name.name} is declared twice.")
+            slot.declared = True
+            size = self.reader.read(line.size, {})
+            try:
+                normal = size_form(size)
+            except NoSizeError:
+                raise self._not_a_size(line) from None
+            if isinstance(normal, Const):
+                if isinstance(normal.value, float) or normal.value < 1 or normal.value.denominator != 1:
+                    raise self.reader.error(line.size, f"A size is 1 or more, and this is {normal}.")
+                slot.size = int(normal.value)
+            else:
+                self.found.append((slot, line, size))
+
+    def _slot(self, line: RangeSize) -> Slot:
+        """The range that a line means: of an index, or by its name."""
+        name = line.name.name
+        meant = {v.slot.root() for v in self.reader.letters.get(name, [])}
+        if not meant and name in self.named:
+            meant = {self.named[name].root()}
+        if len(meant) != 1:
+            problem = f"{name} runs over several ranges." if meant else f"There is no index or range {name}."
+            raise self.reader.error(line.name, problem)
+        return meant.pop()
+
+    def _not_a_size(self, line: RangeSize) -> FormulaError:
+        return self.reader.error(
+            line.size, "A size is made of sizes, whole numbers, + - * // and %.", HOW.format(line.name.name)
+        )
+
+    def resolve(
+        self, ranges: Mapping[Range, Range], retype: Retyping, definitions: Sequence[Definition]
+    ) -> tuple[tuple[Range, Expr], ...]:
+        """Every size that follows from others, each after the sizes that it needs.
+
+        Raises:
+            FormulaError: A size that needs itself, or a range whose size nothing says.
+        """
+        open_ones = [(ranges[s.placeholder], line, size_form(retype(size))) for s, line, size in self.found]
+        sizes: list[tuple[Range, Expr]] = []
+        waiting = {of for of, _, _ in open_ones}
+        while open_ones:
+            ready = next((o for o in open_ones if not _sizes_in(o[2]) & waiting), None)
+            if ready is None:
+                raise self.reader.error(open_ones[0][1], "This size follows from itself.")
+            sizes.append((ready[0], ready[2]))
+            waiting.discard(ready[0])
+            open_ones.remove(ready)
+        return (*sizes, *self._inferred(ranges, definitions, {of for of, _ in sizes}))
+
+    def _inferred(
+        self, ranges: Mapping[Range, Range], definitions: Sequence[Definition], known: set[Range]
+    ) -> list[tuple[Range, Expr]]:
+        sizes: list[tuple[Range, Expr]] = []
+        missing: dict[Range, Variable] = {}
+        for variables in self.reader.letters.values():
+            for variable in variables:
+                root = variable.slot.root()
+                of = ranges[root.placeholder]
+                if not (root.sized or root.declared or of in known):
+                    missing.setdefault(of, variable)
+        for of, variable in missing.items():
+            size = largest(of, definitions, set(missing)) if variable.slot.root().affine else None
+            if size is None:
+                raise self._unknown(variable)
+            sizes.append((of, size))
+        return sizes
+
+    def _unknown(self, variable: Variable) -> FormulaError:
+        name = variable.name
+        if variable.slot.root().affine:
+            return self.reader.error(
+                variable.bound,
+                f"How many values the index {name} takes does not follow from its use.",
+                f"Declare it on a line of its own: {HOW.format(name)}.",
+            )
+        return self.reader.error(
+            variable.bound,
+            f"No input has an axis over the index {name}, so its range is unknown.",
+            f"Use it on an axis of an input: x[{name}, ...], or declare one: x: N D.",
+        )
+
+
+def largest(of: Range, definitions: Sequence[Definition], missing: set[Range]) -> Expr | None:
+    """The one size at which all affine indices over `of` just stay inside; None if they do not agree."""
+    found: set[Expr] = set()
+    for definition in definitions:
+        for access, guarded in unguarded(definition.body):
+            for axis, index in zip(access.tensor.axes, access.indices, strict=True):
+                free = free_indices(index)
+                if isinstance(index, Index) or not any(i.range is of for i in free):
+                    continue
+                if free & guarded or any(i.range in missing - {of} for i in free):
+                    return None
+                size = largest_size(of, axis, index)
+                if size is None or of in _sizes_in(size):
+                    return None
+                found.add(size)
+    return found.pop() if len(found) == 1 else None
+
+
+def _sizes_in(e: Expr) -> set[Range]:
+    return {node.range for node in walk(e) if isinstance(node, Size)}

@@ -1,0 +1,186 @@
+"""Sizes of test points: small, greater than one, distinct where there are few of them, and such that
+every derived range exists and every affine index falls inside its axis."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from chalkgrad.errors import VerificationError
+from chalkgrad.expr.nodes import (
+    Access,
+    Apply,
+    Expr,
+    Index,
+    Indicator,
+    Mul,
+    Opaque,
+    Program,
+    Range,
+    Reduce,
+    Size,
+    Sum,
+    Tensor,
+)
+from chalkgrad.expr.ops import children, free_indices, tensors_in, walk
+from chalkgrad.verify.environment import Environment, whole_size
+from chalkgrad.verify.reference import evaluate
+
+DISTINCT = 5
+"""With more free sizes than this they repeat, since the product of nine distinct ones is large."""
+
+WIDENINGS = 60
+"""Steps before a set of sizes is given up."""
+
+
+def draw_sizes(
+    program: Program, rng: np.random.Generator, given: Mapping[Range, int] | None = None
+) -> dict[Range, int]:
+    """The size of every symbolic range.
+
+    Args:
+        program: Its derived ranges (`Program.sizes`) get the size that follows from the others.
+        rng: Chooses which range is larger.
+        given: Sizes taken as they are.
+
+    Raises:
+        VerificationError: No sizes were found at which all derived ranges exist.
+    """
+    derived = {r for r, _ in program.sizes}
+    free = [r for r in _ranges(program) if r.size is None and r not in derived]
+    count = max(len(free), 4)
+    choices = np.arange(2, 2 + count) if len(free) <= DISTINCT else 2 + np.arange(count) % 2
+    sizes = {r: int(n) for r, n in zip(free, rng.permutation(choices), strict=False)}
+    _widen_labels(program, sizes)
+    given = given or {}
+    sizes.update({r: n for r, n in given.items() if r not in derived})
+    accesses = [(a, _indices(a)) for d in program.definitions for a in _unguarded(d.body, frozenset())]
+    for _ in range(WIDENINGS):
+        complete = _complete(program, sizes)
+        short = next((r for r in derived if complete[r] < 2), None)
+        if short is not None:
+            _enlarge(short, program, sizes, given)
+            continue
+        wide = next((found for a, at in accesses if (found := _too_narrow(a, at, complete))), None)
+        if wide is None:
+            return complete
+        axis, needed = wide
+        if axis in derived:
+            _enlarge(axis, program, sizes, given)
+        elif axis in given:
+            break
+        else:
+            taken = {n for r, n in sizes.items() if r is not axis} if len(free) <= DISTINCT else set()
+            sizes[axis] = next(n for n in range(needed, needed + len(taken) + 1) if n not in taken)
+    raise VerificationError(
+        f"no sizes were found at which all axes of {program.name} fit together",
+        hint="Does every affine index stay inside its axis for the declared sizes?",
+    )
+
+
+def _ranges(program: Program) -> Iterator[Range]:
+    """The program's ranges, those of indices and sizes included, each once."""
+    found = dict.fromkeys(program.ranges())
+    formulas = [*(d.body for d in program.definitions), *(e for _, e in program.sizes)]
+    for formula in formulas:
+        for node in walk(formula):
+            if isinstance(node, Index | Size):
+                found.setdefault(node.range)
+            if isinstance(node, Sum | Reduce | Opaque):
+                found.update(dict.fromkeys(i.range for i in node.indices))
+    yield from found
+
+
+def _complete(program: Program, sizes: Mapping[Range, int]) -> dict[Range, int]:
+    found = dict(sizes)
+    for of, formula in program.sizes:
+        found[of] = whole_size(formula, found)
+    return found
+
+
+def _enlarge(short: Range, program: Program, sizes: dict[Range, int], given: Mapping[Range, int]) -> None:
+    """The free size that makes a derived one larger soonest, enlarged."""
+    before = _complete(program, sizes)[short]
+    for by in range(1, 9):
+        for of, size in sizes.items():
+            moved = {**sizes} if of in given else {**sizes, of: size + by}
+            if _complete(program, moved)[short] > before:
+                sizes.update(moved)
+                return
+    raise VerificationError(f"the size of the range {short} in {program.name} cannot be made larger")
+
+
+def _unguarded(e: Expr, guarded: frozenset[Index]) -> Iterator[Access]:
+    """The accesses that are read for all values of their indices: no factor 1(...) or where(...) around
+    them looks at one of these, so all places must exist."""
+    match e:
+        case Access(_, indices):
+            if not any(free_indices(i) & guarded for i in indices):
+                yield e
+        case Mul(factors):
+            guards = (f for f in factors if isinstance(f, Indicator))
+            guarded = guarded.union(*map(free_indices, guards))
+        case Apply("where", (condition, *_)):
+            guarded |= free_indices(condition)
+    for kid in children(e):
+        yield from _unguarded(kid, guarded)
+
+
+def _indices(access: Access) -> list[tuple[Range, Expr]]:
+    """The axes that are read at a computed place without a gather."""
+    pairs = zip(access.tensor.axes, access.indices, strict=True)
+    return [(r, i) for r, i in pairs if not isinstance(i, Index) and not tensors_in(i)]
+
+
+def _too_narrow(
+    access: Access, at: list[tuple[Range, Expr]], sizes: Mapping[Range, int]
+) -> tuple[Range, int] | None:
+    """An axis that an index leaves, with the size that the index needs."""
+    for axis, index in at:
+        free = tuple(sorted(free_indices(index), key=lambda i: i.name))
+        places = evaluate(index, free, Environment(sizes, {}))
+        needed = int(places.max()) + 1
+        if places.min() < 0 or (axis.size is not None and needed > axis.size):
+            raise VerificationError(f"{access} reads outside of {access.tensor}, at {index}")
+        if axis.size is None and needed > sizes[axis]:
+            return axis, needed
+    return None
+
+
+# --- labels ----------------------------------------------------------------------------------------
+
+
+def _widen_labels(program: Program, sizes: dict[Range, int]) -> None:
+    """No range of labels has size 2: the labels 0 and 1 equal their own squares and products."""
+    whole = [t for t in program.inputs if t.dtype == "int"]
+    # A dict and not a set: the order of a set of nodes differs from run to run.
+    labelled = dict.fromkeys(r for t in whole for r in selected_ranges(t, program))
+    for narrow in [r for r in labelled if sizes.get(r) == 2]:
+        other = next((r for r in sizes if r not in labelled), None)
+        sizes[narrow] = sizes[other] if other is not None else max(sizes.values()) + 1
+        if other is not None:
+            sizes[other] = 2
+
+
+def label_count(tensor: Tensor, program: Program, sizes: Mapping[Range, int]) -> int:
+    """How many values an integer input may take: the range that it selects from, or is compared with.
+
+    Three where neither says anything.
+    """
+    found = [r.size if r.size is not None else sizes[r] for r in selected_ranges(tensor, program)]
+    return min(found, default=3)
+
+
+def selected_ranges(tensor: Tensor, program: Program) -> Iterator[Range]:
+    """The ranges that an integer input chooses from."""
+    for definition in program.definitions:
+        for node in walk(definition.body):
+            if isinstance(node, Access):
+                for axis, index in zip(node.tensor.axes, node.indices, strict=True):
+                    if tensor in tensors_in(index):
+                        yield axis
+            if isinstance(node, Indicator):
+                for one, other in ((node.left, node.right), (node.right, node.left)):
+                    if isinstance(one, Access) and one.tensor is tensor and isinstance(other, Index):
+                        yield other.range
