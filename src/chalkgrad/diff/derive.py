@@ -7,7 +7,7 @@ from chalkgrad.diff.closed import close, cost
 from chalkgrad.diff.matrix_form import matrix_form
 from chalkgrad.diff.normal_form import normal_form
 from chalkgrad.diff.reverse import sweep
-from chalkgrad.diff.stable import stabilise, without_dead
+from chalkgrad.diff.stable import recognise, stabilise, without_dead
 from chalkgrad.errors import DerivationError, suggestion
 from chalkgrad.expr.nodes import Definition, Program, Tensor
 from chalkgrad.expr.ops import tensors_in
@@ -39,7 +39,9 @@ def derive(
         raise DerivationError(
             f"There is no form '{form}'.{suggestion(form, FORMS)}", hint=f"Forms: {', '.join(FORMS)}."
         )
-    named = normal_form(program)
+    written = normal_form(program)
+    recognised, _ = recognise(written)
+    named = without_dead(recognised, _own_values(program, recognised))
     wanted = inputs_named(program, wrt)
     swept = sweep(named, wanted, given)
     adjoints = tuple(t.adjoint for t in wanted)
@@ -48,12 +50,18 @@ def derive(
     closed = Backward("closed", closing.definitions, adjoints, closing.cost)
     chosen, because = _choose(staged, closed, form)
     results = tuple(_equation(d) for t in adjoints for d in chosen.definitions if d.target is t)
-    _, stable_stages = stabilise(named)
-    stages = (*_forward(named), *stable_stages, *swept.stages)
+    _, stable_stages = stabilise(written)
+    stages = (*_forward(written), *stable_stages, *swept.stages)
     if chosen.form == "closed" and closing.stages:
         stages = (*stages, *closing.stages)
     upstream = tuple(t.adjoint for t in program.outputs)
     return Derived(named, wanted, upstream, stages, staged, closed, chosen, because, results)
+
+
+def _own_values(program: Program, named: Program) -> frozenset[Tensor]:
+    """The values that the user named; a made-up one that nothing reads any more is dropped."""
+    own = {d.target.name for d in program.definitions}
+    return frozenset(d.target for d in named.definitions if d.target.name in own)
 
 
 def for_code(program: Program, wrt: tuple[str, ...] = ()) -> tuple[Program, Backward]:

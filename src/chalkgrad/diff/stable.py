@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from chalkgrad.derivation import Stage, Step
+from chalkgrad.diff.normal_form import normal_form
 from chalkgrad.expr.cost import expression_flops
 from chalkgrad.expr.nodes import (
     Access,
@@ -49,13 +50,24 @@ class Normaliser:
 
 def stabilise(program: Program) -> tuple[Program, tuple[Stage, ...]]:
     """The program made safe for large inputs, and the steps that show it computes the same."""
-    stages: list[Stage] = []
-    program = _with_identities(program, stages)
+    program, recognised = recognise(program)
+    stages = list(recognised)
     for pair in _normalisers(program):
         opened = _open_logarithms(program, pair, stages)
         if _shift_is_invisible(opened, pair):
             program = _shifted(opened, pair, stages)
     return program, tuple(stages)
+
+
+def recognise(program: Program) -> tuple[Program, tuple[Stage, ...]]:
+    """Sigmoid and softplus found behind their formulas, with the steps that say so.
+
+    Derivations start from here too: 1/(1 + e⁻ᵃ) differentiated by the letter of its formula would
+    never meet σ(1 − σ) again.
+    """
+    stages: list[Stage] = []
+    found = _with_identities(program, stages)
+    return (normal_form(found), tuple(stages)) if stages else (program, ())
 
 
 def _with_identities(program: Program, stages: list[Stage]) -> Program:
