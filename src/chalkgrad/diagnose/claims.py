@@ -24,7 +24,8 @@ from chalkgrad.expr.ops import free_indices, map_children, tensors_in, walk
 from chalkgrad.expr.syntax import Binder, Condition, Derivative, Entry, Equation, Name, Syntax
 from chalkgrad.expr.tokens import error
 from chalkgrad.frontend.inference import Slots
-from chalkgrad.frontend.reader import Known, Reader, Retyping, parts
+from chalkgrad.frontend.known import Known, Retyping, parts
+from chalkgrad.frontend.reader import Reader
 from chalkgrad.verify.differences import complex_step, richardson
 from chalkgrad.verify.environment import Environment
 from chalkgrad.verify.reference import evaluate, holomorphic, run_on
