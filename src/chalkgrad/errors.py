@@ -93,5 +93,6 @@ def suggestion(word: str, known: list[str] | tuple[str, ...]) -> str:
     # Imported here because difflib costs 10 ms that only an error should pay.
     import difflib
 
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    same = [k for k in known if k.lower() == word.lower()]
+    close = same or difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     return f" Did you mean '{close[0]}'?" if close else ""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property, lru_cache
 from typing import Any
 
 from chalkgrad.derivation import Derived, Equation, Stage, Step
 from chalkgrad.diff import derive, for_code
+from chalkgrad.diff.derive import inputs_named
 from chalkgrad.diff.gradient import gradient_program
+from chalkgrad.diff.tangent import jacobian_program, tangent_program
 from chalkgrad.emit.compiled import Ops, compile_numpy
 from chalkgrad.emit.module_text import source
 from chalkgrad.errors import ChalkgradError, DerivationError, UnsupportedError, suggestion
@@ -119,6 +122,19 @@ class Layer:
         """The forward pass in index notation."""
         return self.forward.program
 
+    def with_options(self, **options: Any) -> Layer:
+        """The same formula with other values of its keyword arguments.
+
+        Raises:
+            UnsupportedError: An argument that the formula does not have.
+
+        Example:
+            >>> from chalkgrad.layers import softmax_loss
+            >>> print(softmax_loss.with_options(reduction="sum").derive("f").result)
+            dL/df[i,j] = p[i,j] - 1(j == y[i])
+        """
+        return Layer(self.forward.with_options(**options))
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Inside another layer's function, the formula put in; on arrays, the forward's value."""
         if any(is_traced(a) for a in (*args, *kwargs.values())):
@@ -185,6 +201,51 @@ class Layer:
         program = gradient_program(record.program, record.chosen, name)
         doc = f"The gradient of {self.name} by {', '.join(wrt) or 'its inputs'}."
         return Layer(Forward.of(program, doc))
+
+    def tangent(self, *wrt: str) -> Layer:
+        """The Jacobian–vector product as a layer (forward mode): this layer's inputs, then one tangent
+        per input differentiated by, called x_dot.
+
+        Example:
+            >>> import chalkgrad as cg
+            >>> cg.formula("y[i] = tanh(x[i])").tangent("x")
+            <Layer formula_tangent: y[i] = tanh(x[i]); y_dot[i] = x_dot[i] * (1 - y[i]^2)>
+        """
+        program = tangent_program(self.program, inputs_named(self.program, tuple(wrt)), f"{self.name}_tangent")
+        return Layer(Forward.of(program, f"How {self.name} moves with {', '.join(wrt) or 'its inputs'}."))
+
+    def jacobian(self, wrt: str) -> Layer:
+        """All derivatives of the output by one input, as an array over the output's axes, then the input's.
+
+        Example:
+            >>> import chalkgrad as cg
+            >>> p = cg.formula("p[k] = exp(f[k]) / sum(j, exp(f[j]))")
+            >>> print(p.jacobian("f").program.definitions[-1])
+            J[j,k] = p[k] * (1(j == k) - p[j])
+        """
+        record = derive(self.program, (wrt,), form="closed", given=True)
+        program = jacobian_program(record.program, record.closed, record.wrt[0], f"{self.name}_jacobian")
+        return Layer(Forward.of(program, f"The Jacobian of {self.name} by {wrt}."))
+
+    def hessian(self, wrt: str) -> Layer:
+        """The second derivatives of a scalar layer by one input.
+
+        Raises:
+            DerivationError: If the output is not a scalar.
+
+        Example:
+            >>> import chalkgrad as cg
+            >>> quadratic = cg.formula("L = sum(i, sum(j, x[i] * A[i,j] * x[j]))")
+            >>> print(quadratic.hessian("x").program.definitions[-1])
+            J[i,j] = A[i,j] + A[j,i]
+        """
+        if self.program.outputs[0].axes:
+            raise DerivationError(
+                f"The output of {self.name} is an array, so it has no Hessian.",
+                hint="Take the Jacobian, or chain a loss behind it.",
+            )
+        second = self.gradient(wrt).jacobian(wrt)
+        return Layer(Forward.of(replace(second.program, name=f"{self.name}_hessian"), f"The Hessian of {self.name}."))
 
     def __repr__(self) -> str:
         lines = "; ".join(map(str, self.program.definitions))
