@@ -16,6 +16,7 @@ from itertools import pairwise
 from chalkgrad.errors import ShapeError, UnsupportedError
 from chalkgrad.expr.nodes import Program, Range, Tensor
 from chalkgrad.frontend.relabel import one_letter_names, relabel
+from chalkgrad.frontend.sizes import Sizes, all_ranges, in_order, size_form, with_ranges
 
 Slot = tuple[int, Range]
 """A range as one stage knows it."""
@@ -45,10 +46,20 @@ def chain(programs: Sequence[Program], name: str = "chain") -> Program:
         mapping = {t: tensors[at, t] for t in stage.tensors()}
         inputs += [mapping[t] for t in _own_inputs(stages, at)]
         parameters += [(mapping[t], default) for t, default in stage.parameters]
-        of = {r: ranges[at, r] for r in stage.ranges()}
+        of = {r: ranges[at, r] for r in all_ranges(stage)}
         definitions += [relabel(d, mapping[d.target], mapping, of, avoid) for d in stage.definitions]
     outputs = tuple(tensors[len(stages) - 1, t] for t in stages[-1].outputs)
-    return Program(name, tuple(inputs), tuple(parameters), tuple(definitions), outputs)
+    sizes = _sizes(stages, ranges)
+    return Program(name, tuple(inputs), tuple(parameters), tuple(definitions), outputs, sizes)
+
+
+def _sizes(stages: Sequence[Program], ranges: Mapping[Slot, Range]) -> Sizes:
+    """The derived ranges of all stages as the composed layer knows them."""
+    found = []
+    for at, stage in enumerate(stages):
+        mine = {r: ranges[at, r] for r in all_ranges(stage)}
+        found += [(mine[of], size_form(with_ranges(size, mine))) for of, size in stage.sizes]
+    return in_order(found)
 
 
 def _own_inputs(stages: Sequence[Program], at: int) -> tuple[Tensor, ...]:
@@ -79,7 +90,7 @@ def _check(stages: Sequence[Program]) -> None:
 
 def _unify(stages: Sequence[Program]) -> dict[Slot, Slot]:
     """Each stage's range with its representative: the first stage's range that it is the same as."""
-    parent: dict[Slot, Slot] = {(at, r): (at, r) for at, s in enumerate(stages) for r in s.ranges()}
+    parent: dict[Slot, Slot] = {(at, r): (at, r) for at, s in enumerate(stages) for r in all_ranges(s)}
 
     def find(slot: Slot) -> Slot:
         while parent[slot] != slot:
@@ -105,7 +116,7 @@ def _unify(stages: Sequence[Program]) -> dict[Slot, Slot]:
 
 def _range_names(stages: Sequence[Program], classes: Mapping[Slot, Slot]) -> dict[Slot, Range]:
     """The range of each class: its own name if no later stage brings in the same one, else hidden."""
-    order = list(dict.fromkeys(classes[at, r] for at, s in enumerate(stages) for r in s.ranges()))
+    order = list(dict.fromkeys(classes[at, r] for at, s in enumerate(stages) for r in all_ranges(s)))
     last = {slot[1].name: slot for slot in order}
     hidden = [slot for slot in order if last[slot[1].name] != slot]
     taken = set(last)

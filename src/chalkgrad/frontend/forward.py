@@ -9,30 +9,42 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, overload
 
-from chalkgrad.errors import UnsupportedError
+from chalkgrad.errors import UnsupportedError, suggestion
 from chalkgrad.expr.nodes import Program
 from chalkgrad.frontend.inlining import inline
 from chalkgrad.frontend.numpy_trace import trace
+from chalkgrad.frontend.text_formula import read_formula
 from chalkgrad.frontend.traced import is_traced
 
-__all__ = ["Forward", "forward", "inline", "is_traced"]
+__all__ = ["Forward", "forward", "inline", "is_traced", "written"]
 
 
 class Forward:
-    """A forward pass: a NumPy function whose annotations declare the axes, or a program.
+    """A forward pass: a NumPy function whose annotations declare the axes, a function that writes its
+    formula as text, or a program.
 
     Attributes:
         name: What the layer is called.
-        function: The NumPy function; None if the layer came as a program (from a text formula, a chain).
+        function: The function; None if the layer came as a program (from a text formula, a chain).
         doc: Formula, shapes, source.
+        written: Whether the function gives the formula as text, from static arguments alone.
+        options: Values of the function's keyword arguments instead of its defaults.
     """
 
     def __init__(
-        self, function: Callable[..., Any] | None, name: str | None = None, doc: str | None = None
+        self,
+        function: Callable[..., Any] | None,
+        name: str | None = None,
+        doc: str | None = None,
+        *,
+        written: bool = False,
+        options: Mapping[str, Any] | None = None,
     ) -> None:
         self.function = function
         self.name: str = name or str(getattr(function, "__name__", "layer"))
         self.doc = inspect.cleandoc(doc or getattr(function, "__doc__", None) or "")
+        self.written = written
+        self.options = dict(options or {})
         self._programs: dict[tuple[tuple[str, Any], ...], Program] = {}
 
     @classmethod
@@ -43,7 +55,19 @@ class Forward:
         return made
 
     def __repr__(self) -> str:
-        return f"<Forward {self.name}>"
+        given = "".join(f", {name}={value!r}" for name, value in self.options.items())
+        return f"<Forward {self.name}{given}>"
+
+    def with_options(self, **options: Any) -> Forward:
+        """The same formula with other defaults: conv2d.with_options(stride=2).
+
+        Raises:
+            UnsupportedError: An argument that the function does not have.
+        """
+        self._check(options)
+        return Forward(
+            self.function, self.name, self.doc, written=self.written, options={**self.options, **options}
+        )
 
     @property
     def program(self) -> Program:
@@ -64,25 +88,41 @@ class Forward:
                 f"{self.name}: a static argument is a number, string, tuple or None, not a list or array."
             ) from None
         if key not in self._programs:
-            if self.function is None:
-                raise UnsupportedError(f"{self.name} has no argument {', '.join(statics)}.")
-            self._programs[key] = trace(self.function, self.name, statics)
+            self._check(statics)
+            assert self.function is not None
+            given = {**self.options, **statics}
+            if self.written:
+                self._programs[key] = read_formula(str(self.function(**given)), self.name)
+            else:
+                self._programs[key] = trace(self.function, self.name, given)
         return self._programs[key]
+
+    def _check(self, options: Mapping[str, Any]) -> None:
+        parameters = inspect.signature(self.function).parameters if self.function is not None else {}
+        known = [name for name, p in parameters.items() if p.default is not p.empty]
+        for name in options:
+            if name not in known:
+                raise UnsupportedError(
+                    f"{self.name} has no argument {name}.{suggestion(name, known)}",
+                    hint=f"Options: {', '.join(known) or 'none'}.",
+                )
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The function's value on arrays; inside a trace, its formula on traced arrays."""
         if any(map(is_traced, (*args, *kwargs.values()))):
             program = self.program
             if self.function is not None:
-                args, kwargs, statics = _split(self.function, args, kwargs)
+                args, kwargs, statics = (_split_written if self.written else _split)(
+                    self.function, args, kwargs
+                )
                 program = self.program_with(**statics)
             return inline(program, args, kwargs)
-        if self.function is None:
+        if self.function is None or self.written:
             raise UnsupportedError(
                 f"{self.name} is a formula without a Python function.",
                 hint='Compile it: .compile("numpy").forward(...).',
             )
-        return self.function(*args, **kwargs)
+        return self.function(*args, **{**self.options, **kwargs})
 
 
 def _split(
@@ -97,6 +137,28 @@ def _split(
         return args, dict(kwargs), {}  # `inline` says what is wrong with it
     statics = {name: value for name, value in given.items() if name in parameters and name not in symbols}
     return (), {name: value for name, value in given.items() if name not in statics}, statics
+
+
+def _split_written(
+    function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any], dict[str, Any]]:
+    """Of a formula written as text every argument of the function is static, and every other an input."""
+    names = inspect.signature(function).parameters
+    statics = {name: value for name, value in kwargs.items() if name in names}
+    return args, {name: value for name, value in kwargs.items() if name not in names}, statics
+
+
+def written(function: Callable[..., str]) -> Forward:
+    """Declares a function to give a forward formula as text, made from static keyword arguments.
+
+    Example:
+        >>> @written
+        ... def differences(*, lag=1):
+        ...     return f"y[n,h] = x[n,h+{lag}] - x[n,h+0]"
+        >>> print(differences.with_options(lag=2).program.definitions[0])
+        y[n,h] = x[n,h + 2] - x[n,h + 0]
+    """
+    return Forward(function, written=True)
 
 
 @overload

@@ -10,11 +10,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from chalkgrad.errors import ChalkgradError, ShapeError, UnsupportedError, suggestion
-from chalkgrad.expr.nodes import Access, Expr, Index, Program, Range, Tensor
+from chalkgrad.expr.nodes import Access, Expr, Index, Program, Range, Size, Tensor
 from chalkgrad.expr.ops import replace_access, substitute
 from chalkgrad.frontend.array_ops import KINDS, lift, recorder_of
 from chalkgrad.frontend.recorder import Recorder
 from chalkgrad.frontend.relabel import relabel
+from chalkgrad.frontend.sizes import size_form, with_ranges
 from chalkgrad.frontend.traced import TracedArray
 
 DEFAULT_OUTPUT = "out"
@@ -38,6 +39,12 @@ def inline(
     recorder = recorder_of(*args, *kwargs.values())
     arrays = _bind(program, recorder, args, kwargs)
     ranges = _ranges(program, recorder, arrays)
+    for of, size in program.sizes:
+        here = size_form(with_ranges(size, ranges))
+        if of in ranges and here is not Size(ranges[of]):
+            recorder.sizes.setdefault(ranges[of], here)  # a size that an argument must have
+        elif of not in ranges:
+            ranges[of] = recorder.range_of(here, of.name)
     # Provisional tensors: the layer and the trace may use one name for different arrays.
     inner = {t: Tensor(f"@{t.name}", _axes(t, ranges), t.dtype, t.role) for t in arrays}
     for definition in program.definitions:

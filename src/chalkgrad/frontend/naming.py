@@ -12,7 +12,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from chalkgrad.errors import UnsupportedError
-from chalkgrad.expr.nodes import Access, Apply, Definition, Expr, Mul, Pow, Program, Reduce, Size, Sum, Tensor
+from chalkgrad.expr.nodes import (
+    Access,
+    Apply,
+    Definition,
+    Expr,
+    Index,
+    Mul,
+    Opaque,
+    Pow,
+    Program,
+    Range,
+    Reduce,
+    Size,
+    Sum,
+    Tensor,
+)
 from chalkgrad.expr.ops import inline, tensors_in, walk
 from chalkgrad.frontend.recorder import Recorder, Temporary
 from chalkgrad.frontend.relabel import one_letter_names, relabel
@@ -61,9 +76,22 @@ def assemble(
         relabel(Definition(t.target, t.indices, bodies[t.target]), tensors[t.target], tensors, {}, avoid)
         for t in kept
     )
-    return Program(
-        recorder.name, tuple(inputs), tuple(parameters), definitions, tuple(tensors[o] for o in outputs)
-    )
+    returned = tuple(tensors[o] for o in outputs)
+    sizes = recorder.sizes_of(_ranges(inputs, definitions))
+    return Program(recorder.name, tuple(inputs), tuple(parameters), definitions, returned, sizes)
+
+
+def _ranges(inputs: Sequence[Tensor], definitions: Sequence[Definition]) -> set[Range]:
+    """Every range of an axis, an index or a size."""
+    found = {r for t in inputs for r in t.axes}
+    for definition in definitions:
+        found.update(definition.target.axes)
+        for node in walk(definition.body):
+            if isinstance(node, Size | Index):
+                found.add(node.range)
+            if isinstance(node, Sum | Reduce | Opaque):
+                found.update(i.range for i in node.indices)
+    return found
 
 
 def _outputs(

@@ -118,6 +118,7 @@ class _Arguments:
 
     def _input(self, name: str, axes: str) -> TracedArray:
         ranges, dtype = parse_axes(axes, f"{self.recorder.name}: {name}")
+        self.recorder.range_names.update(r.name for r in ranges)
         tensor = Tensor(name, ranges, dtype, "input")
         self.inputs.append(tensor)
         indices = tuple(self.recorder.fresh(r) for r in ranges)

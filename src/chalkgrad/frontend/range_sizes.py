@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from chalkgrad.errors import FormulaError
-from chalkgrad.expr.nodes import Const, Definition, Expr, Index, Range, Size
-from chalkgrad.expr.ops import free_indices, walk
+from chalkgrad.expr.nodes import Const, Definition, Expr, Index, Range
+from chalkgrad.expr.ops import free_indices
 from chalkgrad.expr.syntax import RangeSize
 from chalkgrad.frontend.inference import Slot, Variable
 from chalkgrad.frontend.known import Retyping
 from chalkgrad.frontend.reader import Reader
-from chalkgrad.frontend.sizes import NoSizeError, largest_size, size_form, unguarded
+from chalkgrad.frontend.sizes import NoSizeError, in_order, largest_size, size_form, sizes_in, unguarded
 
 HOW = "range {0}: (size(u) - size(r)) // 2 + 1"
 
@@ -75,16 +75,11 @@ class RangeSizes:
         Raises:
             FormulaError: A size that needs itself, or a range whose size nothing says.
         """
-        open_ones = [(ranges[s.placeholder], line, size_form(retype(size))) for s, line, size in self.found]
-        sizes: list[tuple[Range, Expr]] = []
-        waiting = {of for of, _, _ in open_ones}
-        while open_ones:
-            ready = next((o for o in open_ones if not _sizes_in(o[2]) & waiting), None)
-            if ready is None:
-                raise self.reader.error(open_ones[0][1], "This size follows from itself.")
-            sizes.append((ready[0], ready[2]))
-            waiting.discard(ready[0])
-            open_ones.remove(ready)
+        found = [(ranges[s.placeholder], line, size_form(retype(size))) for s, line, size in self.found]
+        try:
+            sizes = in_order([(of, size) for of, _, size in found])
+        except ValueError:
+            raise self.reader.error(found[0][1], "This size follows from itself.") from None
         return (*sizes, *self._inferred(ranges, definitions, {of for of, _ in sizes}))
 
     def _inferred(
@@ -132,11 +127,7 @@ def largest(of: Range, definitions: Sequence[Definition], missing: set[Range]) -
                 if free & guarded or any(i.range in missing - {of} for i in free):
                     return None
                 size = largest_size(of, axis, index)
-                if size is None or of in _sizes_in(size):
+                if size is None or of in sizes_in(size):
                     return None
                 found.add(size)
     return found.pop() if len(found) == 1 else None
-
-
-def _sizes_in(e: Expr) -> set[Range]:
-    return {node.range for node in walk(e) if isinstance(node, Size)}

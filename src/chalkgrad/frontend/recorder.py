@@ -16,8 +16,9 @@ from types import CodeType, FrameType
 from typing import Any
 
 from chalkgrad.errors import ChalkgradError
-from chalkgrad.expr.nodes import Access, Expr, Index, Range, Tensor
+from chalkgrad.expr.nodes import Access, Const, Expr, Index, Range, Size, Tensor
 from chalkgrad.expr.ops import canonical, substitute
+from chalkgrad.frontend.sizes import Sizes, in_order, size_form, sizes_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,8 @@ class Recorder:
         self.code = code
         self.frame: FrameType | None = None
         self.temporaries: dict[Tensor, Temporary] = {}
+        self.sizes: dict[Range, Expr] = {}
+        self.range_names: set[str] = set()
         self._known: dict[tuple[object, ...], Tensor] = {}
         self._count = 0
 
@@ -56,6 +59,43 @@ class Recorder:
         """A new index over the range, named provisionally."""
         self._count += 1
         return Index(f"#{self._count}", of)
+
+    def range_of(self, size: Expr, hint: str = "") -> Range:
+        """The range of this size: one that is known, a fixed one, or a new one that follows from others.
+
+        Raises:
+            NoSizeError: The size holds more than integer arithmetic on sizes.
+            ValueError: The size is a constant below one.
+        """
+        normal = size_form(size)
+        match normal:
+            case Size(of):
+                return of
+            case Const(number):
+                if number < 1:
+                    raise ValueError(f"an axis of size {number}")
+                return Range(str(number), int(number))
+        for of, known in self.sizes.items():
+            if known is normal:
+                return of
+        base = hint or min((r.name for r in sizes_in(normal)), key=len).rstrip("0123456789") or "R"
+        name, number = hint or f"{base}2", 1 if hint else 2
+        while name in self.range_names:
+            number += 1
+            name = f"{base}{number}"
+        found = Range(name)
+        self.range_names.add(name)
+        self.sizes[found] = normal
+        return found
+
+    def sizes_of(self, used: set[Range]) -> Sizes:
+        """The derived sizes among these ranges, with those that they need."""
+        needed, waiting = set(used), list(used)
+        while waiting:
+            more = sizes_in(self.sizes[of]) - needed if (of := waiting.pop()) in self.sizes else set()
+            needed |= more
+            waiting += more
+        return in_order([(of, size) for of, size in self.sizes.items() if of in needed])
 
     def define(
         self, body: Expr, indices: tuple[Index, ...], dtype: str, hint: str = "", kept: bool = False

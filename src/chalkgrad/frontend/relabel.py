@@ -16,6 +16,7 @@ from chalkgrad.expr.nodes import (
     Expr,
     Index,
     Mul,
+    Opaque,
     Range,
     Reduce,
     Size,
@@ -66,13 +67,16 @@ def _relabel(
         case Access(tensor, indices):
             found = tuple(_relabel(i, env, used, tensors, ranges) for i in indices)
             return Access(tensors.get(tensor, tensor), found)
-        case Sum(indices, body) | Reduce(_, indices, body):
+        case Sum(indices, body) | Reduce(_, indices, body) | Opaque(_, indices, body, _):
             inner, names, bound = dict(env), set(used), []
             for index in indices:
                 inner[index] = fresh_index(ranges.get(index.range, index.range), names)
                 names.add(inner[index].name)
                 bound.append(inner[index])
             new = _relabel(body, inner, frozenset(names), tensors, ranges)
+            if isinstance(e, Opaque):
+                at = tuple(_relabel(i, env, used, tensors, ranges) for i in e.at)
+                return Opaque(e.fn, tuple(bound), new, at)
             return Sum(tuple(bound), new) if isinstance(e, Sum) else Reduce(e.op, tuple(bound), new)
     return map_children(e, lambda kid: _relabel(kid, env, used, tensors, ranges))
 

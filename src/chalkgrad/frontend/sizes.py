@@ -8,7 +8,7 @@ inside their axes. Sizes are polynomials in symbols |R| and in whole quotients a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 
 from chalkgrad.expr import arithmetic
@@ -24,15 +24,17 @@ from chalkgrad.expr.nodes import (
     Indicator,
     Mul,
     Pow,
+    Program,
     Range,
     Size,
 )
-from chalkgrad.expr.ops import children, flat_key, free_indices, ordered
+from chalkgrad.expr.ops import children, flat_key, free_indices, map_children, ordered, walk
 
 Monomial = tuple[Expr, ...]
 Polynomial = dict[Monomial, Fraction]
 
-WHOLE = ("floordiv", "mod")
+Sizes = tuple[tuple[Range, Expr], ...]
+"""Derived ranges with their sizes, as `Program.sizes` has them."""
 
 
 class NoSizeError(ValueError):
@@ -187,3 +189,42 @@ def largest_size(of: Range, axis: Range, index: Expr) -> Expr | None:
     others = (f * (1 - Size(i.range)) for i, f in parts.items() if i is not mine[0])
     room = arithmetic.add((Size(axis) - 1, arithmetic.negate(constant), *others))
     return size_form(Add((Apply("floordiv", (room, parts[mine[0]])), ONE)))
+
+
+# --- derived ranges of programs --------------------------------------------------------------------
+
+
+def sizes_in(e: Expr) -> set[Range]:
+    """The ranges whose sizes an expression names."""
+    return {node.range for node in walk(e) if isinstance(node, Size)}
+
+
+def with_ranges(e: Expr, ranges: Mapping[Range, Range]) -> Expr:
+    """A size with other ranges in it."""
+    if isinstance(e, Size):
+        return Size(ranges.get(e.range, e.range))
+    return map_children(e, lambda kid: with_ranges(kid, ranges))
+
+
+def all_ranges(program: Program) -> tuple[Range, ...]:
+    """The ranges of all tensors and derived sizes, each once."""
+    derived = (r for of, e in program.sizes for r in (of, *sorted(sizes_in(e), key=lambda r: r.name)))
+    return tuple(dict.fromkeys((*program.ranges(), *derived)))
+
+
+def in_order(sizes: Sequence[tuple[Range, Expr]]) -> Sizes:
+    """Each size once, after those that it needs.
+
+    Raises:
+        ValueError: A size that needs itself.
+    """
+    waiting = list(dict.fromkeys(sizes))
+    found: list[tuple[Range, Expr]] = []
+    while waiting:
+        unknown = {of for of, _ in waiting}
+        ready = next((pair for pair in waiting if not sizes_in(pair[1]) & unknown), None)
+        if ready is None:
+            raise ValueError(f"the size of {waiting[0][0]} follows from itself")
+        waiting.remove(ready)
+        found.append(ready)
+    return tuple(found)
