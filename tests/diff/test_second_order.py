@@ -20,7 +20,9 @@ def last(layer: cg.Layer) -> str:
 
 
 def test_hessian_of_softmax_loss_is_diag_p_minus_p_p() -> None:
-    assert last(cg.formula(SOFTMAX_LOSS).hessian("f")) == "p[i,j] * 1(i == n) * (1(j == k) - p[i,k]) / size(N)"
+    assert (
+        last(cg.formula(SOFTMAX_LOSS).hessian("f")) == "p[i,j] * 1(i == n) * (1(j == k) - p[i,k]) / size(N)"
+    )
 
 
 def test_hessian_of_logistic_regression() -> None:
@@ -79,7 +81,8 @@ def _run(layer: cg.Layer, values: dict[str, np.ndarray]) -> np.ndarray:
 @pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
 def test_gauss_newton_product_of_a_two_layer_net() -> None:
     net = cg.formula(
-        "a[i,h] = sum(d, x[i,d] * W[d,h])\ng[i,h] = tanh(a[i,h])\nf[i,k] = sum(h, g[i,h] * V[h,k])", name="net"
+        "a[i,h] = sum(d, x[i,d] * W[d,h])\ng[i,h] = tanh(a[i,h])\nf[i,k] = sum(h, g[i,h] * V[h,k])",
+        name="net",
     )
     loss = cg.formula(SOFTMAX_LOSS, name="loss")
     jvp, curvature, vjp = net.tangent("W"), loss.gradient("f").tangent("f"), net.gradient("W")

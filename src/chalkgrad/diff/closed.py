@@ -63,13 +63,16 @@ def close(
     knowledge = Knowledge.of(program, solve)
     entries = {d.target: _simplified(_Entry(d), knowledge) for d in _without_constants(staged, wanted)}
     melted: list[_Entry] = []
-    for tensor in list(entries):
-        if tensor in wanted:
-            continue
-        trial = _eliminate(entries, tensor, knowledge)
-        if _pays(entries, trial, entries[tensor].definition):
-            melted.append(entries[tensor])
-            entries = trial
+    while True:
+        tried = len(entries)
+        for tensor in [t for t in entries if t not in wanted]:
+            trial = _eliminate(entries, tensor, knowledge)
+            if _pays(entries, trial, entries[tensor].definition):
+                melted.append(entries[tensor])
+                entries = trial
+        # What one substitution made simpler may now let another pay.
+        if len(entries) in (tried, len(wanted)):
+            break
     plain = tuple(e.definition for e in entries.values())
     if solve:
         entries = {t: _with_one_denominator(e) for t, e in entries.items()}

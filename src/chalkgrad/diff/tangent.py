@@ -55,7 +55,9 @@ def tangent_program(program: Program, wrt: tuple[Tensor, ...], name: str) -> Pro
         raise DerivationError(f"The tangent would be called '{clash}', which {program.name} already uses.")
     outputs = tuple(dots[t] for t in named.outputs if t in dots)
     if not outputs:
-        raise DerivationError(f"The output of {program.name} does not depend on {', '.join(t.name for t in wrt)}.")
+        raise DerivationError(
+            f"The output of {program.name} does not depend on {', '.join(t.name for t in wrt)}."
+        )
     inputs = (*named.inputs, *(dots[t] for t in wrt))
     whole = replace(named, name=name, inputs=inputs, definitions=tuple(definitions), outputs=outputs)
     return without_dead(whole, frozenset())
@@ -110,5 +112,3 @@ def jacobian_program(program: Program, backward: Backward, wrt: Tensor, name: st
     definitions = (*program.definitions, Definition(target, indices, body))
     whole = replace(program, name=name, definitions=definitions, outputs=(target,))
     return without_dead(whole, frozenset())
-
-
