@@ -17,7 +17,7 @@ from chalkgrad.diagnose.chalk import check_chalk
 from chalkgrad.errors import ChalkgradError
 from chalkgrad.layers import GALLERY
 from chalkgrad.train.atomic import prepare_folder, write_atomically
-from chalkgrad.train.data import Standardiser, load_digits
+from chalkgrad.train.data import load_digits
 from chalkgrad.train.figures import draw_history
 from chalkgrad.train.loop import fit
 from chalkgrad.train.model import Model
@@ -29,6 +29,8 @@ LAYERS = ("affine", "softmax_loss")
 SLIP, CORRECTED = HERE / "cs231n_affine.chalk", HERE / "cs231n_affine_corrected.chalk"
 SIZES = (64, 100, 10)
 GOAL = 0.97
+# One split of 359 held-out rows says little: benchmarks/digits.py prints the mean and spread over twenty.
+SEED = 1
 
 
 class DemoError(Exception):
@@ -81,20 +83,19 @@ def train(folder: Path) -> None:
     """A two-layer network on handwritten digits, with derived and emitted code only."""
     heading(f"Training {'–'.join(map(str, SIZES))} on handwritten digits with the derived code")
     digits = load_digits()
-    split = split_rows(digits.y, validation=0.1, test=0.2, seed=0)
-    scaling = Standardiser.fit(digits.rows(split.train).x)
-    network = Network(SIZES, l2=1e-3, seed=0)
+    split = split_rows(digits.y, validation=0.1, test=0.2, seed=SEED)
+    network = Network(SIZES, l2=1e-3, seed=SEED)
     write(folder / "network.py", network.loss_code.ops.source)
     history = fit(
         network,
-        digits.rows(split.train).standardised(scaling),
-        validation=digits.rows(split.validation).standardised(scaling),
-        optimiser="adam",
-        epochs=60,
+        digits.rows(split.train),
+        validation=digits.rows(split.validation),
+        optimiser="nesterov",
+        epochs=40,
         batch_size=32,
-        learning_rate=3e-3,
-        lr_decay=0.97,
-        seed=0,
+        learning_rate=0.2,
+        lr_decay=0.95,
+        seed=SEED,
         callbacks=(training_progress(),),
         checkpoint_path=folder / "model",
     )
