@@ -35,6 +35,7 @@ from chalkgrad.expr.nodes import (
     Index,
     Indicator,
     Mul,
+    Opaque,
     Partial,
     Pow,
     Reduce,
@@ -103,6 +104,9 @@ PRECEDENCE = [
     (Access(Tensor("p", (N, K)), (i, y_i)), "p[i, y_i]", r"p_{i,\thinspace y_{i}}"),
     (Access(Tensor("x", (N,)), (2 * i + 3,)), "x[2 i + 3]", "x_{2 i + 3}"),
     (Const(float("-inf")), "−∞", r"-\infty"),
+    (Opaque("inv", (d, j), W_dj, (i, k)), "(W⁻¹)_ik", "(W^{-1})_{i k}"),
+    (Opaque("logdet", (d, j), W_dj + x_id, ()), "log(|det (W_dj + x_id)_dj|)",
+     r"\log(\left|\operatorname{det}((W_{dj} + x_{id})_{d j})\right|)"),
     (Mul(()), "1", "1"),
     (Add(()), "0", "0"),
 ]  # fmt: skip

@@ -125,7 +125,9 @@ class _Simplifier:
 
     def _contract(self, poly: Sequence[Monomial]) -> list[Monomial]:
         new, used = contract_all(poly)
-        reason = "; ".join(dict.fromkeys(c.because for c in used)) or "the indicator equates its sides"
+        equates = any(isinstance(n, Indicator) for m in poly for n in walk(to_expr([m])))
+        otherwise = "the indicator equates its sides" if equates else "what is zero drops out"
+        reason = "; ".join(dict.fromkeys(c.because for c in used)) or otherwise
         self._note(to_expr(new), "contract-indicator", reason)
         self.lemmas.extend(one_label(c) for c in used if isinstance(c.value, Access))
         if self.knowledge.solve:

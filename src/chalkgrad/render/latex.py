@@ -76,8 +76,9 @@ def _fragment(block: Block, loss: str) -> Iterator[str]:
         case EquationChain():
             yield f"\\[\n{aligned(block, loss)}\n\\]"
         case Lemma(title, chain):
-            yield rf"\textbf{{Lemma.}} {escape(title)}".rstrip()
-            yield from _fragment(chain, loss)
+            yield rf"\textbf{{Lemma.}} {inline(title, loss)}".rstrip()
+            if chain.lines:
+                yield from _fragment(chain, loss)
         case _:
             yield from _words(block, loss)
 
@@ -89,8 +90,9 @@ def _page(block: Block, loss: str) -> Iterator[str]:
             body = " \\\\\n".join(row.latex for row in rows(block, loss))
             yield f"\\begin{{alignat*}}{{3}}\n{body}\n\\end{{alignat*}}"
         case Lemma(title, chain):
-            yield rf"\textbf{{Lemma.}} {escape(title)}".rstrip()
-            yield from _page(chain, loss)
+            yield rf"\textbf{{Lemma.}} {inline(title, loss)}".rstrip()
+            if chain.lines:
+                yield from _page(chain, loss)
         case _:
             yield from _words(block, loss)
 
@@ -99,8 +101,10 @@ def _words(block: Block, loss: str) -> Iterator[str]:
     match block:
         case Heading(text, 1):
             yield rf"\subsection*{{{escape(text)}}}"
-        case Heading(text, _):
+        case Heading(text, 2):
             yield rf"\textbf{{{escape(text)}}}"
+        case Heading(text, _):
+            yield rf"\textit{{{escape(text)}}}"
         case Paragraph(parts) | Note(parts):
             yield inline(parts, loss)
         case Code(_, source, title):

@@ -75,8 +75,9 @@ def _block(block: Block, content: Document, table: bool) -> Iterator[str]:
         case EquationChain():
             yield f"$$\n{aligned(block, content.loss)}\n$$"
         case Lemma(title, chain):
-            yield f"**Lemma.** {escape(title)}".rstrip()
-            yield from _block(chain, content, table)
+            yield f"**Lemma.** {_inline(title, content.loss)}".rstrip()
+            if chain.lines:
+                yield from _block(chain, content, table)
         case Code(language, source, title):
             if title:
                 yield f"## {escape(title)}"

@@ -131,6 +131,10 @@ class LatexWriter(Writer):
             width += sum(i.width for i in indices) + (0 if plain else len(indices))
         return piece(base, width)
 
+    def subscript(self, base: Piece, indices: Sequence[Piece]) -> Piece:
+        below = " ".join(i.text for i in indices)
+        return join([base, piece(f"_{{{below}}}", sum(i.width for i in indices))], ATOM)
+
     def derivative(self, top: Piece, bottom: Piece) -> Piece:
         text = rf"\frac{{\partial {top.text}}}{{\partial {bottom.text}}}"
         return piece(text, max(top.width, bottom.width) + 1, FRACTION, tall=True)

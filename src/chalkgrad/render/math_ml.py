@@ -5,12 +5,12 @@ A chunk becomes a `<math>` element of its own, so that a long line wraps like te
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from html import escape
 
 from chalkgrad.expr.matrix import Matrix
-from chalkgrad.expr.nodes import Expr
+from chalkgrad.expr.nodes import Expr, Tensor
 from chalkgrad.expr.text import number
 from chalkgrad.render.matrices import write_matrix
 from chalkgrad.render.names import parse_name
@@ -42,9 +42,35 @@ def _name(written: str) -> tuple[str, str, int]:
 
 
 class MathMLWriter(Writer):
-    """Spells mathematics in MathML Core."""
+    """Spells mathematics in MathML Core.
+
+    Args:
+        loss: The name of what is differentiated.
+        marks: A class for each array; its entries carry it and can take the focus.
+        tab: Whether the Tab key stops at them.
+        flat: Small fractions and derivatives with a slash, as in a sentence.
+    """
 
     space = " "
+
+    def __init__(
+        self,
+        loss: str = "L",
+        marks: Mapping[Tensor, str] | None = None,
+        tab: bool = False,
+        flat: bool = False,
+    ) -> None:
+        super().__init__(loss)
+        self.flat = flat
+        self.marks = marks or {}
+        self.focus = 0 if tab else -1
+
+    def tensor(self, of: Tensor, written: Piece) -> Piece:
+        mark = self.marks.get(of)
+        if mark is None:
+            return written
+        text = f'<mrow class="t {mark}" tabindex="{self.focus}">{written.text}</mrow>'
+        return piece(text, written.width, written.strength, written.tall)
 
     def number(self, value: Fraction | float) -> Piece:
         if isinstance(value, float):
@@ -77,6 +103,10 @@ class MathMLWriter(Writer):
             return piece(f"<msub>{base}{below}</msub>", width)
         return piece(f"<msup>{base}{tag}</msup>" if tag else base, width)
 
+    def subscript(self, base: Piece, indices: Sequence[Piece]) -> Piece:
+        below = _row("".join(i.text for i in indices))
+        return piece(f"<msub>{_row(base)}{below}</msub>", base.width + sum(i.width for i in indices))
+
     def derivative(self, top: Piece, bottom: Piece) -> Piece:
         return self.fraction(self._partial(top), self._partial(bottom))
 
@@ -87,6 +117,9 @@ class MathMLWriter(Writer):
         return piece(self.fraction(self._partial(piece("", 0)), self._partial(bottom)).text, bottom.width + 1)
 
     def fraction(self, top: Piece, bottom: Piece) -> Piece:
+        if self.flat and min(top.strength, bottom.strength) >= POWER and not (top.tall or bottom.tall):
+            text = f"<mrow>{top.text}<mo lspace='0' rspace='0'>/</mo>{bottom.text}</mrow>"
+            return piece(text, top.width + bottom.width + 1, FRACTION)
         text = f"<mfrac>{_row(top)}{_row(bottom)}</mfrac>"
         return piece(text, max(top.width, bottom.width) + 1, FRACTION, tall=True)
 
@@ -139,7 +172,15 @@ class MathMLWriter(Writer):
         return piece(f'<mi mathvariant="normal">{escape(fn)}</mi>', len(fn))
 
 
-def math_ml(e: Expr | Matrix, loss: str = "L", *, relation: str = "", display: bool = True) -> str:
+def math_ml(
+    e: Expr | Matrix,
+    loss: str = "L",
+    *,
+    relation: str = "",
+    display: bool = True,
+    marks: Mapping[Tensor, str] | None = None,
+    tab: bool = False,
+) -> str:
     """The expression as `<math>` elements, one for each part that must stay on a line.
 
     Args:
@@ -147,8 +188,9 @@ def math_ml(e: Expr | Matrix, loss: str = "L", *, relation: str = "", display: b
         loss: The name of what is differentiated.
         relation: A sign such as "=" to put in front.
         display: Tall sums and fractions, as on a line of their own.
+        marks, tab: See `MathMLWriter`.
     """
-    w = MathMLWriter(loss)
+    w = MathMLWriter(loss, marks, tab, flat=not display)
     written = write(e, w) if isinstance(e, Expr) else write_matrix(e, w)
     head = f'<mo form="infix">{relation}</mo>' if relation else ""
     style = ' displaystyle="true"' if display else ""

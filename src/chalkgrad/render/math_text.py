@@ -77,6 +77,11 @@ class TextWriter(Writer):
             return _piece(f"{name}_{''.join(i.text for i in indices)}")
         return _piece(f"{name}[{', '.join(i.text for i in indices)}]")
 
+    def subscript(self, base: Piece, indices: Sequence[Piece]) -> Piece:
+        letters = [i.text for i in indices]
+        plain = all(len(letter.rstrip("′")) == 1 for letter in letters)
+        return join([base, _piece(f"_{''.join(letters)}" if plain else f"[{', '.join(letters)}]")], ATOM)
+
     def derivative(self, top: Piece, bottom: Piece) -> Piece:
         return _piece(f"∂{top.text}/∂{bottom.text}", FRACTION)
 
@@ -92,7 +97,8 @@ class TextWriter(Writer):
         return join([top, _piece(bar), bottom], QUOTIENT)
 
     def power(self, base: Piece, exponent: Piece) -> Piece:
-        if exponent.text.isdecimal() and exponent.text.isascii():
+        digits = exponent.text.removeprefix("−")
+        if digits.isdecimal() and digits.isascii():
             return join([base, _piece(exponent.text.translate(SUPERSCRIPTS))], POWER)
         if exponent.strength < ATOM or "_" in exponent.text:
             exponent = self.paren(exponent)

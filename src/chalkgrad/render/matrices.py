@@ -28,7 +28,7 @@ def write_matrix(m: Matrix, w: Writer) -> Piece:
     match m:
         case Named(tensor):
             name = w.entry(tensor.name, (), True)
-            return w.derivative(w.name(w.loss), name) if tensor.role == "adjoint" else name
+            return w.tensor(tensor, w.derivative(w.name(w.loss), name) if tensor.role == "adjoint" else name)
         case Scalar(e):
             return write(e, w)
         case Ones():

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -63,6 +64,20 @@ class Name:
         return self.base + mark + joint + self.tag + "′" * self.primes
 
 
+def split_accent(written: str) -> tuple[str, str]:
+    """A letter typed with its accent, such as x̂, apart from it.
+
+    >>> split_accent("x̂"), split_accent("xhat")
+    (('x', 'hat'), ('xhat', ''))
+    """
+    decomposed = unicodedata.normalize("NFD", written)
+    if len(decomposed) == 2:
+        for accent, (mark, _) in ACCENTS.items():
+            if decomposed[1] == mark:
+                return decomposed[0], accent
+    return written, ""
+
+
 @lru_cache(4096)
 def parse_name(written: str) -> Name:
     """The parts of a name as it was written in a formula or in code."""
@@ -72,7 +87,10 @@ def parse_name(written: str) -> Name:
         return Name(GREEK[stem][0], primes=primes)
     base, *tags = [part for part in stem.split("_") if part] or [stem]
     accent = ""
-    if tags and tags[0] in ACCENTS:
+    bare, mark = split_accent(base)
+    if mark:
+        base, accent = bare, mark
+    if not accent and tags and tags[0] in ACCENTS:
         accent = tags.pop(0)
     fused = re.fullmatch(r"(.+?)(hat|bar|tilde)", base)
     if not accent and fused and stem not in _WORDS and (len(fused[1]) == 1 or fused[1] in GREEK):

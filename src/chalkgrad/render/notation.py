@@ -19,6 +19,7 @@ from chalkgrad.expr.nodes import (
     Index,
     Indicator,
     Mul,
+    Opaque,
     Partial,
     Pow,
     Reduce,
@@ -38,6 +39,7 @@ from chalkgrad.render.pieces import (
     Break,
     Piece,
     join,
+    piece,
 )
 
 COMPARISONS = {"==": "=", "!=": "≠", "<=": "≤", ">=": "≥", "<": "<", ">": ">"}
@@ -64,6 +66,10 @@ class Writer(ABC):
     @abstractmethod
     def entry(self, written: str, indices: Sequence[Piece], plain: bool) -> Piece:
         """One entry of an array; `plain` when every index is a single letter."""
+
+    @abstractmethod
+    def subscript(self, base: Piece, indices: Sequence[Piece]) -> Piece:
+        """An entry of a matrix that is no more than written; the base has parentheses."""
 
     @abstractmethod
     def derivative(self, top: Piece, bottom: Piece) -> Piece:
@@ -121,6 +127,10 @@ class Writer(ABC):
     def apart(self) -> Piece:
         """What keeps a derivative or an indicator apart from the factor before or after it."""
 
+    def tensor(self, of: Tensor, written: Piece) -> Piece:
+        """An array's entry or name, for formats that can say more about it."""
+        return written
+
     space: str = " "
     """What stands between factors and between chunks."""
 
@@ -147,6 +157,8 @@ def write(e: Expr, w: Writer) -> Piece:
             return _big("sum", indices, body, w)
         case Reduce(op, indices, body):
             return _big(op, indices, body, w)
+        case Opaque():
+            return _opaque(e, w)
         case Pow():
             return _power(e, w)
         case Partial(body, wrt):
@@ -171,7 +183,7 @@ def wrapped(e: Expr, at_least: int, w: Writer) -> Piece:
 def _access(tensor: Tensor, indices: tuple[Expr, ...], w: Writer) -> Piece:
     plain = all(isinstance(i, Index) and len(i.name.rstrip("′'")) == 1 for i in indices)
     entry = w.entry(tensor.name, [write(i, w) for i in indices], plain)
-    return w.derivative(w.name(w.loss), entry) if tensor.role == "adjoint" else entry
+    return w.tensor(tensor, w.derivative(w.name(w.loss), entry) if tensor.role == "adjoint" else entry)
 
 
 def _call(e: Apply, w: Writer, bare: bool) -> Piece:
@@ -180,6 +192,20 @@ def _call(e: Apply, w: Writer, bare: bool) -> Piece:
         isinstance(argument, Access) and argument.tensor.role != "adjoint"
     )
     return w.call(e.fn, [write(a, w) for a in e.args], bare and simple)
+
+
+def _opaque(e: Opaque, w: Writer) -> Piece:
+    """(A⁻¹)_ij, det A or log |det A|; a matrix without a name is written by its entry, (…)_de."""
+    match e.body:
+        case Access(tensor, indices) if indices == e.indices and tensor.role != "adjoint":
+            matrix = w.name(tensor.name)
+        case _:
+            matrix = w.subscript(w.paren(write(e.body, w)), [w.name(i.name) for i in e.indices])
+    if e.fn == "inv":
+        inverse = w.power(matrix, join([w.symbol("−"), w.number(Fraction(1))], NEG))
+        return w.subscript(w.paren(inverse), [write(a, w) for a in e.at])
+    determinant = w.call("det", [matrix], True)
+    return determinant if e.fn == "det" else w.call("log", [w.call("abs", [determinant], False)], False)
 
 
 def _big(op: str, indices: tuple[Index, ...], body: Expr, w: Writer) -> Piece:
@@ -246,8 +272,14 @@ def _sides(factors: Iterable[Expr]) -> tuple[list[Expr], list[Expr]]:
     return above, below
 
 
-def _stays_out(e: Expr) -> bool:
+WIDEST_ABOVE = 24
+"""A sum of terms that is wider than this stands beside a fraction, where it can be broken."""
+
+
+def _stays_out(e: Expr, w: Writer) -> bool:
     """Whether a factor reads better beside a fraction than above its bar."""
+    if isinstance(e, Add):
+        return write(e, w).width > WIDEST_ABOVE
     return isinstance(e, Sum | Reduce | Partial) or (isinstance(e, Access) and e.tensor.role == "adjoint")
 
 
@@ -261,8 +293,8 @@ def _product(factors: tuple[Expr, ...], w: Writer) -> Piece:
     above, below = _sides(product.factors)
     if not below:
         return _row(above, w)
-    outside = [f for f in above if _stays_out(f)]
-    inside = [f for f in above if not _stays_out(f)]
+    outside = [f for f in above if _stays_out(f, w)]
+    inside = [f for f in above if f not in outside]
     top = _row(inside, w) if inside else w.number(Fraction(1))
     bottom = _row(below, w)
     if len(below) == 1 and isinstance(below[0], Apply):
@@ -272,6 +304,9 @@ def _product(factors: tuple[Expr, ...], w: Writer) -> Piece:
         return fraction
     if fraction.strength <= QUOTIENT:
         fraction = w.paren(fraction)
+    if len(outside) == 1 and isinstance(outside[0], Add):
+        # A break inside the parentheses reads better than one before them.
+        return join([fraction, piece(w.space), wrapped(outside[0], BIG, w)], MUL)
     return join([fraction, Break(1, w.space), _row(outside, w)], MUL)
 
 

@@ -46,7 +46,7 @@ class Span:
 Row = tuple[Span, ...]
 
 STYLES = {
-    "title": "bold underline", "heading": "bold cyan", "subheading": "bold", "math": "",
+    "title": "bold underline", "heading": "bold cyan", "subheading": "bold", "step": "underline", "math": "",
     "reason": "dim italic", "good": "green", "dim": "dim", "lemma": "bold magenta",
 }  # fmt: skip
 
@@ -105,9 +105,10 @@ def _block(block: Block, content: Document, width: int) -> Iterator[Row]:
         case Heading(text, 1):
             yield ()
             yield (Span(f"── {text} " + "─" * max(0, width - display_width(text) - 4), "heading"),)
-        case Heading(text, _):
+        case Heading(text, level):
             yield ()
-            yield from ((Span(line, "subheading"),) for line in textwrap.wrap(text, width))
+            style = "subheading" if level == 2 else "step"
+            yield from ((Span(line, style),) for line in textwrap.wrap(text, width))
         case Paragraph(parts):
             yield from _prose(parts, content, width, "")
         case Note(parts):
@@ -116,8 +117,11 @@ def _block(block: Block, content: Document, width: int) -> Iterator[Row]:
             yield from _chain(block, content, width)
         case Lemma(title, chain):
             yield ()
-            yield (Span("Lemma. ", "lemma"), Span(title))
-            yield from _chain(chain, content, width)
+            rows = list(_prose(("Lemma. ", *title), content, width, ""))
+            yield (Span("Lemma. ", "lemma"), Span(rows[0][0].text[7:]))
+            yield from rows[1:]
+            if chain.lines:
+                yield from _chain(chain, content, width)
         case Code(_, source, title):
             if title:
                 yield ()
