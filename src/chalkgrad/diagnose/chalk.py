@@ -16,7 +16,7 @@ from chalkgrad.diagnose.corrections import correct_conflict, correct_value, expl
 from chalkgrad.errors import ChalkgradError, FormulaError
 from chalkgrad.expr.grammar import parse
 from chalkgrad.expr.nodes import Program
-from chalkgrad.expr.syntax import Declaration, Entry, Equation, Name, RangeSize, Statement
+from chalkgrad.expr.syntax import Declaration, Entry, Equation, Name, Parameter, RangeSize, Statement
 from chalkgrad.expr.tokens import error
 from chalkgrad.frontend.inference import RangeConflictError
 from chalkgrad.frontend.text_formula import FormulaReader
@@ -144,7 +144,7 @@ def _split(statements: tuple[Statement, ...]) -> tuple[list[Statement], list[Equ
     claims: list[Equation] = []
     defined: set[str] = set()
     for statement in statements:
-        if isinstance(statement, Declaration | RangeSize):
+        if isinstance(statement, Declaration | Parameter | RangeSize):
             forward.append(statement)
             continue
         left = statement.left

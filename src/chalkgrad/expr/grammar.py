@@ -1,7 +1,7 @@
 """The formula grammar: text to a small frozen syntax tree with places, by a parser of our own.
 
     text       ::=  statement { (newline | ';') statement }         # starts a comment
-    statement  ::=  name ':' { name }  |  'range' name ':' sum  |  sum [ '=' sum ]
+    statement  ::=  name ':' { name }  |  ('range' | 'parameter') name ':' sum  |  sum [ '=' sum ]
     sum        ::=  ['-'] product { ('+' | '-') product }
     product    ::=  factor { ('*' | '/' | '//' | '%') factor }
     factor     ::=  '-' factor  |  atom [ ('^' | '**') factor ]

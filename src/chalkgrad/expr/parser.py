@@ -20,6 +20,7 @@ from chalkgrad.expr.syntax import (
     Name,
     Negative,
     Number,
+    Parameter,
     Power,
     RangeSize,
     Statement,
@@ -37,6 +38,7 @@ COMPARISONS = ("==", "!=", "<=", ">=", "<", ">")
 BINDERS = ("sum", "mean", "max", "min", "prod")
 MATRIX_FUNCTIONS = {"inv": 2, "det": 0, "logdet": 0}
 """Functions of a matrix, with how many indices their value has."""
+KEYWORDS: dict[str, type[RangeSize | Parameter]] = {"range": RangeSize, "parameter": Parameter}
 WHOLE = {"//": "floordiv", "%": "mod"}
 
 
@@ -121,8 +123,8 @@ class Parser:
     def statement(self) -> Statement:
         if self.token.kind == "name" and self.is_op(":", ahead=1):
             return self.declaration()
-        if self.token.text == "range" and self.peek().kind == "name" and self.is_op(":", ahead=2):
-            return self.range_size()
+        if self.token.text in KEYWORDS and self.peek().kind == "name" and self.is_op(":", ahead=2):
+            return self.keyword()
         left = self.sum()
         if not self.is_op("="):
             return Equation(left.start, left.end, None, left)
@@ -145,12 +147,12 @@ class Parser:
             raise self.unexpected("Expected range names")
         return Declaration(name.start, (words or [name])[-1].end, name, tuple(words))
 
-    def range_size(self) -> RangeSize:
+    def keyword(self) -> RangeSize | Parameter:
         first = self.advance()
         name = self.name()
         self.advance()
-        size = self.sum()
-        return RangeSize(first.start, size.end, name, size)
+        value = self.sum()
+        return KEYWORDS[first.text](first.start, value.end, name, value)
 
     def finish(self) -> None:
         if self.token.kind != "end":

@@ -129,4 +129,12 @@ class RangeSize(Syntax):
     size: Syntax
 
 
-Statement = Declaration | RangeSize | Equation
+@dataclass(frozen=True, slots=True)
+class Parameter(Syntax):
+    """parameter name: default, such as parameter eps: 1e-5."""
+
+    name: Name
+    default: Syntax
+
+
+Statement = Declaration | RangeSize | Parameter | Equation

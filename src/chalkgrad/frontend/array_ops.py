@@ -19,6 +19,7 @@ from chalkgrad.expr import arithmetic
 from chalkgrad.expr.nodes import MINUS_ONE, Add, Apply, Const, Expr, Index, Indicator, Mul, Size, Sum, as_expr
 from chalkgrad.expr.ops import substitute, tensors_in, walk
 from chalkgrad.frontend import build
+from chalkgrad.frontend.exact import Exact
 from chalkgrad.frontend.recorder import Recorder
 from chalkgrad.frontend.traced import SymbolicSize, TracedArray
 
@@ -51,7 +52,9 @@ def lift(recorder: Recorder, value: Any) -> TracedArray:
     if isinstance(value, Real):
         if math.isnan(value):
             raise recorder.error(UnsupportedError, "nan cannot stand in a formula.")
-        body = Apply("pi", ()) if float(value) == math.pi else as_expr(float(value))
+        body = value.expr if isinstance(value, Exact) else as_expr(float(value))
+        if float(value) == math.pi:
+            body = Apply("pi", ())
         return TracedArray(recorder, body, (), "float")
     if isinstance(value, np.ndarray):
         raise recorder.error(

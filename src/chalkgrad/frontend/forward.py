@@ -6,13 +6,13 @@ This is all that the gallery in `chalkgrad.layers` may use: a layer is its forwa
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, overload
 
-from chalkgrad.errors import UnsupportedError, suggestion
+from chalkgrad.errors import ShapeError, UnsupportedError, suggestion
 from chalkgrad.expr.nodes import Program
 from chalkgrad.frontend.inlining import inline
-from chalkgrad.frontend.numpy_trace import trace
+from chalkgrad.frontend.numpy_trace import DTYPES, annotation, is_optional, trace
 from chalkgrad.frontend.text_formula import read_formula
 from chalkgrad.frontend.traced import is_traced
 
@@ -29,6 +29,7 @@ class Forward:
         doc: Formula, shapes, source.
         written: Whether the function gives the formula as text, from static arguments alone.
         options: Values of the function's keyword arguments instead of its defaults.
+        leading: How many axes "..." stands for where nothing else is said.
     """
 
     def __init__(
@@ -39,12 +40,14 @@ class Forward:
         *,
         written: bool = False,
         options: Mapping[str, Any] | None = None,
+        leading: int = 1,
     ) -> None:
         self.function = function
         self.name: str = name or str(getattr(function, "__name__", "layer"))
         self.doc = inspect.cleandoc(doc or getattr(function, "__doc__", None) or "")
         self.written = written
         self.options = dict(options or {})
+        self.leading = leading
         self._programs: dict[tuple[tuple[str, Any], ...], Program] = {}
 
     @classmethod
@@ -64,9 +67,11 @@ class Forward:
         Raises:
             UnsupportedError: An argument that the function does not have.
         """
+        leading = options.pop("leading", self.leading)
         self._check(options)
+        given = {**self.options, **options}
         return Forward(
-            self.function, self.name, self.doc, written=self.written, options={**self.options, **options}
+            self.function, self.name, self.doc, written=self.written, options=given, leading=leading
         )
 
     @property
@@ -91,17 +96,61 @@ class Forward:
             self._check(statics)
             assert self.function is not None
             given = {**self.options, **statics}
+            leading = given.pop("leading", self.leading)
             if self.written:
                 self._programs[key] = read_formula(str(self.function(**given)), self.name)
             else:
-                self._programs[key] = trace(self.function, self.name, given)
+                self._programs[key] = trace(self.function, self.name, given, leading)
         return self._programs[key]
+
+    @property
+    def has_leading_axes(self) -> bool:
+        """Whether the arguments may have any number of leading axes."""
+        return bool(self._leading_inputs())
+
+    def _leading_inputs(self) -> dict[int, int]:
+        """Which arguments are annotated with "...", and how many axes they have besides."""
+        if self.function is None or self.written:
+            return {}
+        written = [annotation(p) or "" for p in inspect.signature(self.function).parameters.values()]
+        found = {}
+        for place, text in enumerate(written):
+            words = [w for w in text.replace(",", " ").split() if w not in DTYPES]
+            if "..." in words:
+                found[place] = len(words) - 1
+        return found
+
+    def leading_of(self, ranks: Sequence[int | None]) -> int:
+        """How many leading axes arguments of these ranks have; None where a rank is not known.
+
+        Raises:
+            ShapeError: Two arguments that disagree, or an argument with too few axes.
+        """
+        found: int | None = None
+        for place, own in self._leading_inputs().items():
+            rank = ranks[place] if place < len(ranks) else None
+            if rank is None:
+                continue
+            if rank < own or (found is not None and rank - own != found):
+                raise ShapeError(
+                    f"{self.name}: its arguments have {', '.join(map(str, ranks))} axes, which "
+                    "do not agree on how many leading ones there are.",
+                    hint='An argument annotated "... D" has the same leading axes as the others.',
+                )
+            found = rank - own
+        return self.leading if found is None else found
+
+    def for_ranks(self, ranks: Sequence[int | None]) -> Program:
+        """The program for arguments of these ranks."""
+        if not self.has_leading_axes:
+            return self.program
+        return self.program_with(leading=self.leading_of(ranks))
 
     def _check(self, options: Mapping[str, Any]) -> None:
         parameters = inspect.signature(self.function).parameters if self.function is not None else {}
         known = [name for name, p in parameters.items() if p.default is not p.empty]
         for name in options:
-            if name not in known:
+            if name not in known and not (name == "leading" and self.has_leading_axes):
                 raise UnsupportedError(
                     f"{self.name} has no argument {name}.{suggestion(name, known)}",
                     hint=f"Options: {', '.join(known) or 'none'}.",
@@ -115,6 +164,10 @@ class Forward:
                 args, kwargs, statics = (_split_written if self.written else _split)(
                     self.function, args, kwargs
                 )
+                if self.has_leading_axes:
+                    names = inspect.signature(self.function).parameters
+                    values = [*args, *(kwargs.get(n) for n in list(names)[len(args) :])]
+                    statics["leading"] = self.leading_of([getattr(v, "ndim", None) for v in values])
                 program = self.program_with(**statics)
             return inline(program, args, kwargs)
         if self.function is None or self.written:
@@ -136,7 +189,15 @@ def _split(
     if len(args) > len(parameters) or set(named) & set(kwargs):
         return args, dict(kwargs), {}  # `inline` says what is wrong with it
     statics = {name: value for name, value in given.items() if name in parameters and name not in symbols}
-    return (), {name: value for name, value in given.items() if name not in statics}, statics
+    for name, parameter in parameters.items():
+        if is_optional(parameter) and name in statics:
+            # An optional input: that it is there is static, its value is not.
+            if is_traced(statics[name]):
+                statics[name] = True
+            else:
+                del statics[name], given[name]
+    kept = {n: v for n, v in given.items() if n not in statics or is_optional(parameters[n])}
+    return (), kept, statics
 
 
 def _split_written(
@@ -166,11 +227,11 @@ def forward(function: Callable[..., Any], /) -> Forward: ...
 
 
 @overload
-def forward(*, name: str | None = None) -> Callable[[Callable[..., Any]], Forward]: ...
+def forward(*, name: str | None = None, leading: int = 1) -> Callable[[Callable[..., Any]], Forward]: ...
 
 
 def forward(
-    function: Callable[..., Any] | None = None, /, *, name: str | None = None
+    function: Callable[..., Any] | None = None, /, *, name: str | None = None, leading: int = 1
 ) -> Forward | Callable[[Callable[..., Any]], Forward]:
     """Declares a NumPy function to be a forward formula; bare, or with a name of its own.
 
@@ -183,6 +244,6 @@ def forward(
     """
 
     def declare(function: Callable[..., Any]) -> Forward:
-        return Forward(function, name)
+        return Forward(function, name, leading=leading)
 
     return declare if function is None else declare(function)

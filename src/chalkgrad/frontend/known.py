@@ -25,7 +25,7 @@ from chalkgrad.frontend.inference import Slot
 
 @dataclass(eq=False, slots=True)
 class Known:
-    """What is known about one tensor of the text."""
+    """What is known about one tensor of the text; `default` is a parameter's value."""
 
     name: str
     axes: tuple[Slot, ...]
@@ -33,9 +33,12 @@ class Known:
     adjoint: bool = False
     defined: bool = False
     dtype: str = "float"
+    default: float | None = None
 
     @property
     def role(self) -> str:
+        if self.default is not None:
+            return "parameter"
         return "adjoint" if self.adjoint else "value" if self.defined else "input"
 
     @property

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from chalkgrad.errors import ShapeError, UnsupportedError
-from chalkgrad.expr.nodes import Indicator, Mul
+from chalkgrad.expr.nodes import Index, Indicator, Mul, Opaque
+from chalkgrad.expr.ops import substitute
 from chalkgrad.frontend.array_ops import contract, lift, record, recorder_of
 from chalkgrad.frontend.traced import UFUNCS, TracedArray, function
 
@@ -126,3 +127,47 @@ def einsum(subscripts: Any, *operands: Any, **options: Any) -> TracedArray:
             ShapeError, f"The letters after -> in '{subscripts}' are not those of the operands."
         )
     return contract(arrays, labels, out)
+
+
+# --- matrix functions ------------------------------------------------------------------------------
+
+
+def _matrix(a: Any, what: str) -> tuple[TracedArray, tuple[Index, Index]]:
+    """The last two axes of an array of square matrices."""
+    array = lift(recorder_of(a), a)
+    rows, columns = array.axes[-2:] if array.ndim >= 2 else (None, None)
+    if rows is None or columns is None or rows.range is not columns.range:
+        raise array.fail(ShapeError, f"np.linalg.{what} takes square matrices; {array!r} is not one.")
+    return array, (rows, columns)
+
+
+def _opaque(fn: str, array: TracedArray, bound: tuple[Index, Index], entry: bool) -> TracedArray:
+    rows, columns = bound
+    fresh = (array.recorder.fresh(rows.range), array.recorder.fresh(columns.range))
+    body = substitute(array.body, dict(zip(bound, fresh, strict=True)))
+    found = Opaque(fn, fresh, body, bound if entry else ())
+    return record(array.recorder, found, array.axes if entry else array.axes[:-2], "float")
+
+
+@function(np.linalg.inv)
+def inv(a: Any) -> TracedArray:
+    """The inverse of each matrix."""
+    return _opaque("inv", *_matrix(a, "inv"), entry=True)
+
+
+@function(np.linalg.det)
+def det(a: Any) -> TracedArray:
+    """The determinant of each matrix."""
+    return _opaque("det", *_matrix(a, "det"), entry=False)
+
+
+@function(np.linalg.slogdet)
+def slogdet(a: Any) -> tuple[TracedArray, TracedArray]:
+    """The sign of the determinant, and the logarithm of its absolute value."""
+    return UFUNCS["sign"](det(a)), _opaque("logdet", *_matrix(a, "slogdet"), entry=False)
+
+
+@function(np.linalg.solve)
+def solve(a: Any, b: Any) -> TracedArray:
+    """A⁻¹ b, of a vector or of the columns of a matrix."""
+    return matmul(inv(a), b)

@@ -16,6 +16,7 @@ import numpy as np
 
 from chalkgrad.errors import UnsupportedError
 from chalkgrad.expr.nodes import Index, Indicator, Size, as_expr
+from chalkgrad.frontend import exact
 from chalkgrad.frontend.array_ops import Axes, lift, recorder_of
 from chalkgrad.frontend.recorder import Recorder
 from chalkgrad.frontend.traced import SymbolicSize, TracedArray
@@ -110,8 +111,14 @@ class Proxy:
         return self._replaced.get(name) or getattr(self._module, name)
 
 
+EXACT = ("sqrt", "exp", "log")
+"""Functions of a plain number that stay formulas."""
+
+
 def _math_function(name: str) -> Callable[..., Any]:
     plain, traced = getattr(math, name), getattr(np, {"pow": "power", "fabs": "abs"}.get(name, name))
+    if name in EXACT:
+        plain = exact.function(name, plain)
     return lambda *args: (traced if any(isinstance(a, TracedArray) for a in args) else plain)(*args)
 
 
@@ -120,6 +127,7 @@ NUMPY = Proxy(
     {
         "arange": arange, "eye": eye, "identity": eye, "full": full, "ones": filled(np.ones, 1),
         "zeros": filled(np.zeros, 0), "array": as_is(np.array), "asarray": as_is(np.asarray),
+        "pi": exact.PI, "e": exact.E, **{n: exact.function(n, getattr(np, n)) for n in EXACT},
         "asanyarray": as_is(np.asanyarray), "ascontiguousarray": as_is(np.ascontiguousarray),
     },
     {"random": "Random numbers differ from call to call: make the mask or the noise an argument."},
@@ -130,7 +138,8 @@ MATH = Proxy(
     {
         n: _math_function(n)
         for n in ("sqrt", "exp", "log", "log1p", "expm1", "tanh", "sin", "cos", "tan", "pow")
-    },
+    }
+    | {"pi": exact.PI, "e": exact.E},
     {},
 )
 

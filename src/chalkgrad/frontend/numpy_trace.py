@@ -5,7 +5,9 @@
 
 Annotations name the axes: axes with one name have one size. `"N int"` and `"N D bool"` declare integers
 and conditions, `""` a scalar. An argument whose default is a float stays a symbol (`eps=1e-5`); one whose
-default is an int, a bool, a string, a tuple or None is static: the function runs with that value.
+default is an int, a bool, a string, a tuple or None is static: the function runs with that value. An
+annotated argument with the default None is an optional input, None unless it is asked for. `"... D"` stands
+for any leading axes; how many of them a program has is decided when it is traced.
 """
 
 from __future__ import annotations
@@ -25,18 +27,24 @@ from chalkgrad.frontend.traced import Buffer, TracedArray
 
 DTYPES = ("float", "int", "bool")
 STATIC = (int, str, tuple, type(None))
+LEADING = ("N", "T", "S", "U", "V", "B", "R", "Z")
+"""Names for the axes of "...", in order."""
 _FIRST = as_expr(0)
 
 
 def trace(
-    function: Callable[..., Any], name: str | None = None, statics: Mapping[str, Any] | None = None
+    function: Callable[..., Any],
+    name: str | None = None,
+    statics: Mapping[str, Any] | None = None,
+    leading: int = 1,
 ) -> Program:
     """The forward pass that the function computes.
 
     Args:
         function: A Python function on NumPy arrays, its axes in the annotations.
         name: What the layer is called; the function's name if None.
-        statics: Other values for static arguments than their defaults.
+        statics: Other values for static arguments than their defaults; True for an optional input.
+        leading: How many axes "..." stands for.
 
     Raises:
         UnsupportedError: A NumPy function, an argument or a return value that cannot be traced.
@@ -54,7 +62,7 @@ def trace(
         )
     name = name or function.__name__
     recorder = Recorder(name, function.__code__)
-    arguments = _Arguments(recorder, function, dict(statics or {}))
+    arguments = _Arguments(recorder, function, dict(statics or {}), leading)
     returned = for_tracing(function)(*arguments.positional, **arguments.keywords)
     results = _results(name, returned)
     program = assemble(recorder, arguments.inputs, arguments.parameters, results)
@@ -65,8 +73,11 @@ def trace(
 class _Arguments:
     """What a function is called with: symbols for arrays and float defaults, static values as they are."""
 
-    def __init__(self, recorder: Recorder, function: FunctionType, statics: dict[str, Any]) -> None:
+    def __init__(
+        self, recorder: Recorder, function: FunctionType, statics: dict[str, Any], leading: int
+    ) -> None:
         self.recorder = recorder
+        self.leading = leading_names(function, leading)
         self.inputs: list[Tensor] = []
         self.parameters: list[tuple[Tensor, float]] = []
         self.positional: list[Any] = []
@@ -93,6 +104,9 @@ class _Arguments:
         if argument.default is argument.empty:
             return self._input(argument.name, self._axes(argument))
         default = argument.default
+        if is_optional(argument):
+            wanted = statics.pop(argument.name, None)
+            return self._input(argument.name, self._axes(argument)) if wanted else None
         if isinstance(default, float):
             if argument.name in statics:
                 default = statics.pop(argument.name)
@@ -105,18 +119,16 @@ class _Arguments:
         return statics.pop(argument.name, default)
 
     def _axes(self, argument: inspect.Parameter) -> str:
-        written = argument.annotation
-        if not isinstance(written, str):
+        written = annotation(argument)
+        if written is None:
             raise UnsupportedError(
                 f"{self.recorder.name}: the axes of {argument.name} are not declared.",
                 hint=f'Annotate it with one name per axis: {argument.name}: "N D"; a scalar is "".',
             )
-        # Under `from __future__ import annotations` the quotes are part of the annotation.
-        if len(written) >= 2 and written[0] == written[-1] and written[0] in "'\"":
-            written = written[1:-1]
         return written
 
     def _input(self, name: str, axes: str) -> TracedArray:
+        axes = axes.replace("...", self.leading)
         ranges, dtype = parse_axes(axes, f"{self.recorder.name}: {name}")
         self.recorder.range_names.update(r.name for r in ranges)
         tensor = Tensor(name, ranges, dtype, "input")
@@ -131,6 +143,30 @@ class _Arguments:
         tensor = Tensor(name, (), "float", "parameter")
         self.parameters.append((tensor, default))
         return TracedArray(self.recorder, Access(tensor, ()), (), "float", Buffer(name))
+
+
+def annotation(argument: inspect.Parameter) -> str | None:
+    """The axes as written; None where there is no text."""
+    written = argument.annotation
+    if not isinstance(written, str):
+        return None
+    # Under `from __future__ import annotations` the quotes are part of the annotation.
+    if len(written) >= 2 and written[0] == written[-1] and written[0] in "'\"":
+        written = written[1:-1]
+    return written
+
+
+def is_optional(argument: inspect.Parameter) -> bool:
+    """Whether this is an input that may be left out: c: "K" = None."""
+    return argument.default is None and annotation(argument) is not None
+
+
+def leading_names(function: Callable[..., Any], count: int) -> str:
+    """The names of the axes that "..." stands for: N, then N T, N T S, ..., none used otherwise."""
+    written = [annotation(p) or "" for p in inspect.signature(function).parameters.values()]
+    taken = {name for text in written for name in text.replace(",", " ").split()}
+    names = [name for name in LEADING if name not in taken]
+    return " ".join(names[:count])
 
 
 def parse_axes(text: str, where: str) -> tuple[tuple[Range, ...], str]:

@@ -10,8 +10,8 @@ from __future__ import annotations
 from chalkgrad.errors import FormulaError
 from chalkgrad.expr.grammar import parse
 from chalkgrad.expr.letters import range_name
-from chalkgrad.expr.nodes import Definition, Expr, Index, Program, Range, Tensor
-from chalkgrad.expr.syntax import Declaration, Entry, Equation, Name, RangeSize, Statement, Syntax
+from chalkgrad.expr.nodes import Const, Definition, Expr, Index, Program, Range, Tensor
+from chalkgrad.expr.syntax import Declaration, Entry, Equation, Name, Parameter, RangeSize, Statement, Syntax
 from chalkgrad.frontend.inference import Slot, Slots, Variable
 from chalkgrad.frontend.known import Known, Retyping
 from chalkgrad.frontend.range_sizes import RangeSizes
@@ -65,6 +65,8 @@ class FormulaReader:
         for statement in statements:
             if isinstance(statement, Declaration):
                 self._declare(statement)
+            elif isinstance(statement, Parameter):
+                self._parameter(statement)
             elif isinstance(statement, RangeSize):
                 self.range_sizes.lines.append(statement)
             else:
@@ -92,6 +94,15 @@ class FormulaReader:
             slot.root().sized = True
         defined = name.name in self.reader.later
         self.reader.tensors[name.name, False] = Known(name.name, axes, name, defined=defined, dtype=dtype)
+
+    def _parameter(self, line: Parameter) -> None:
+        """parameter eps: 1e-5, a scalar that is not differentiated by."""
+        name, default = line.name, self.reader.read(line.default, {})
+        if (name.name, False) in self.reader.tensors:
+            raise self.reader.error(name, f"{name.name} is declared after it was used or declared.")
+        if not isinstance(default, Const):
+            raise self.reader.error(line.default, "The default of a parameter is a number.")
+        self.reader.tensors[name.name, False] = Known(name.name, (), name, default=float(default.value))
 
     def _range(self, name: str) -> Slot:
         if name not in self.named:
@@ -159,9 +170,11 @@ class FormulaReader:
             )
             for known, variables, body in self.order
         )
-        inputs = tuple(tensors[k.placeholder] for k in self.reader.tensors.values() if not k.defined)
+        known_ones = self.reader.tensors.values()
+        inputs = tuple(tensors[k.placeholder] for k in known_ones if k.role == "input")
+        parameters = tuple((tensors[k.placeholder], k.default) for k in known_ones if k.default is not None)
         sizes = self.range_sizes.resolve(ranges, retype, definitions)
-        return Program(name, inputs, (), definitions, (definitions[-1].target,), sizes)
+        return Program(name, inputs, parameters, definitions, (definitions[-1].target,), sizes)
 
     def _match_unequal(self, one: Variable, other: Variable) -> None:
         """1(s <= t): the two run over one range where only one of them is known by another use."""
