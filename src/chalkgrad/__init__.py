@@ -23,6 +23,9 @@ _PUBLIC = {
     "layer": "chalkgrad.layer_type",
     "formula": "chalkgrad.layer_type",
     "chain": "chalkgrad.layer_type",
+    "check": "chalkgrad.diagnose.check",
+    "Diagnosis": "chalkgrad.diagnose.report",
+    "Fault": "chalkgrad.diagnose.report",
     "ChalkgradError": "chalkgrad.errors",
 }
 """Where each public name lives: loaded when first used, so that importing stays fast."""

@@ -1,0 +1,330 @@
+"""`check`: is this backward right, and if not, what is wrong with it?"""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any, Protocol
+
+import numpy as np
+
+from chalkgrad.derivation import Derived
+from chalkgrad.diagnose.calling import Caller
+from chalkgrad.diagnose.capture import as_array, call
+from chalkgrad.diagnose.forms import Prepared
+from chalkgrad.diagnose.judge import Judge, shown
+from chalkgrad.diagnose.points import Point, several, square_sizes
+from chalkgrad.diagnose.report import Diagnosis, Fault
+from chalkgrad.diagnose.trial import Bounds, Trial, best, run, wrong_arguments
+from chalkgrad.diff import derive
+from chalkgrad.errors import ChalkgradError, VerificationError
+from chalkgrad.expr.nodes import Program, Tensor
+
+POINTS = 3
+SLOW = 1.0
+"""Seconds after which one call is called slow."""
+
+SHAPE_WORDS = ("shape", "broadcast", "dimension", "matmul", "align", "size", "mismatch", "axis", "index")
+
+
+class HasProgram(Protocol):
+    """What `check` needs of a layer."""
+
+    @property
+    def program(self) -> Program: ...
+
+
+def check(
+    backward: Any,
+    layer: HasProgram,
+    *,
+    forward: Callable[..., Any] | None = None,
+    name: str | None = None,
+    seed: int = 0,
+    timeout: float | None = None,
+) -> Diagnosis:
+    """Compare a hand-written backward with the derivation of a layer, and say what is wrong with it.
+
+    The backward may be `backward(dout, cache)`, where the cache is the tuple of the inputs or what
+    the user's `forward` saved; `backward(dout, x, W, b)` by position or name; a
+    `torch.autograd.Function`; or a `jax.custom_vjp` function. It may return a tuple, list or
+    dictionary of gradients, or one array. It is called several times.
+
+    Args:
+        backward: What to check.
+        layer: The layer whose backward it should be.
+        forward: The user's own forward, which returns (out, cache); it is checked too.
+        name: What the report calls the backward; its own name if omitted.
+        seed: Chooses the test points.
+        timeout: Seconds that one call may take.
+
+    Raises:
+        ChalkgradError: `backward` cannot be called at all, or the layer has no test point.
+
+    Example:
+        >>> import chalkgrad as cg
+        >>> affine = cg.formula("f[i,k] = sum(d, x[i,d] * W[d,k]) + b[k]")
+        >>> report = cg.check(lambda dout, x, W, b: (dout @ W.T, x.T @ dout, dout), affine)
+        >>> report.ok, report.faults[0].argument, report.faults[0].cause
+        (False, 'b', 'missing_sum')
+    """
+    return Check(backward, layer, forward, name, seed, timeout).run()
+
+
+@lru_cache(128)
+def derived_for_check(program: Program) -> Derived:
+    """The derivation with the upstream gradient as an argument, even that of a scalar loss."""
+    return derive(program, given=True)
+
+
+class Check:
+    """One check on its way."""
+
+    def __init__(
+        self, backward: Any, layer: HasProgram, forward: Callable[..., Any] | None, name: str | None,
+        seed: int, timeout: float | None,
+    ) -> None:  # fmt: skip
+        if not callable(backward):
+            raise ChalkgradError(
+                f"check needs a function, but got an object of type {type(backward).__name__}.",
+                hint="cg.check(my_backward, layer)",
+            )
+        if not isinstance(getattr(layer, "program", None), Program):
+            raise ChalkgradError(
+                f"check needs a layer to compare with, but got an object of type {type(layer).__name__}.",
+                hint="Make one with cg.layer or cg.formula, or take one of cg.layers.",
+            )
+        self.began = time.perf_counter()
+        self.derived = derived_for_check(layer.program)
+        self.name = str(name or getattr(backward, "__name__", type(backward).__name__))
+        self.layer = str(getattr(layer, "name", layer.program.name))
+        self.seed = seed
+        self.timeout = timeout
+        self.caller = Caller(backward, self.derived, forward, statics_of(layer))
+        self.bounds = Bounds(self.derived)
+        self.notes: list[str] = []
+
+    def run(self) -> Diagnosis:
+        """All of it."""
+        points, unit = self.points(), self.points(unit=True)
+        trial = best(self.caller, points, unit, self.bounds, self.timeout)
+        if trial is None:
+            raise ChalkgradError(
+                f"{self.name} takes arguments that fit no known form of a backward.",
+                hint="Write backward(dout, cache) or backward(dout, "
+                + ", ".join(self.caller.names) + ").",
+            )  # fmt: skip
+        if trial.error:
+            return self.after_error(trial)
+        return self.judged(trial)
+
+    def points(self, unit: bool = False, count: int = POINTS, **options: Any) -> list[Point]:
+        """Test points; parameters that the user's code takes get other values than their defaults."""
+        taken = self.caller.accepted()
+        nudged = {t: _nudged(v) for t, v in self.derived.program.parameters if t.name in taken}
+        try:
+            return several(self.derived, count, self.seed, parameters=nudged, unit=unit, **options)
+        except VerificationError:
+            return several(self.derived, count, self.seed, unit=unit, **options)
+
+    # --- errors ------------------------------------------------------------------------------------
+
+    def after_error(self, trial: Trial) -> Diagnosis:
+        """A backward that raises: with all sizes equal it may run, and then its numbers tell."""
+        error = trial.error
+        shapes = any(word in error.lower() for word in SHAPE_WORDS)
+        if shapes:
+            for form in self.caller.forms():
+                points = [
+                    p
+                    for n, size in enumerate((3, 4, 5))
+                    for p in self.squares(size, n, unit=not form.upstream)
+                ]
+                square = run(self.caller, form, points, self.timeout)
+                if points and not square.error and not any(r.problem for r in square.results):
+                    return self.squared(square, error)
+        line = next((c.line for c in trial.calls if c.error), 0)
+        where = f" in line {line}" if line else ""
+        text = f"it raises {error}{where}" if not error.startswith(("it ", "the ")) else f"{error}"
+        sizes = (
+            ", ".join(f"{r.name} = {n}" for r, n in trial.points[0].env.sizes.items()) if trial.points else ""
+        )
+        at = f" The sizes were {sizes}." if sizes else ""
+        fault = Fault(None, "shape" if shapes else "unknown", f"{text}.{at}", self.all_lines(), "")
+        return self.done([fault], trial)
+
+    def squares(self, size: int, seed: int, unit: bool) -> list[Point]:
+        """A point with all sizes equal, if there is one."""
+        sizes = square_sizes(self.derived.program, size)
+        try:
+            return several(self.derived, 1, self.seed + seed, sizes=sizes, unit=unit)
+        except ChalkgradError:
+            return []
+
+    def squared(self, trial: Trial, error: str) -> Diagnosis:
+        """The diagnosis of code that runs on square arrays only."""
+        wrong = wrong_arguments(self.derived, trial, self.bounds)
+        head = f"it raises {error} unless all sizes are equal"
+        if not wrong:
+            return self.done([Fault(None, "shape", f"{head}; with equal sizes it is right.", "")], trial)
+        faults = Judge(self.derived, trial, wrong).faults()
+        told = [
+            Fault(f.argument, f.cause, f"{head}; with equal sizes: {f.evidence}", f.expected) for f in faults
+        ]
+        return self.done(told, trial)
+
+    # --- values ------------------------------------------------------------------------------------
+
+    def judged(self, trial: Trial) -> Diagnosis:
+        """The diagnosis of code that runs."""
+        faults = [*self.forward_faults(trial), *self.whole_faults(trial)]
+        problem = next((r.problem for r in trial.results if r.problem), "")
+        if problem:
+            return self.done([*faults, Fault(None, "shape", f"{problem}.", self.all_lines())], trial)
+        wrong = wrong_arguments(self.derived, trial, self.bounds)
+        unsteady = any(f.cause == "nondeterministic" for f in faults)
+        spoilt = any(f.argument is None and "forward" in f.evidence for f in faults)
+        if spoilt and wrong:
+            self.notes.append("the gradients were not judged: they differ too, and may follow the forward")
+        if wrong and not unsteady and not spoilt:
+            found = Judge(self.derived, trial, wrong).faults()
+            if any(f.cause == "mutates_input" for f in found):
+                faults = [f for f in faults if f.cause != "mutates_input"]
+            faults += found
+        self.remark(trial)
+        return self.done(faults, trial)
+
+    def forward_faults(self, trial: Trial) -> list[Fault]:
+        """What is wrong with the values of the user's own forward."""
+        for prepared in trial.prepared:
+            fault = self.forward_fault(prepared)
+            if fault is not None:
+                return [fault]
+        return []
+
+    def forward_fault(self, prepared: Prepared) -> Fault | None:
+        if prepared.out is None:
+            return None
+        outs = prepared.out if isinstance(prepared.out, tuple) else (prepared.out,)
+        for tensor, out in zip(self.caller.outputs, outs, strict=False):
+            got, want = as_array(out), np.asarray(prepared.point.env.array(tensor))
+            line = f"{tensor.name} of {self.layer}"
+            if got is None:
+                return Fault(None, "unknown", f"your forward returns no array for {line}.")
+            if got.shape != want.shape:
+                text = f"your forward returns the shape {got.shape} for {line} instead of {want.shape}."
+                return Fault(None, "shape", text)
+            scale = float(np.abs(want).max(initial=0.0)) or 1.0
+            single = got.dtype.kind == "f" and got.dtype.itemsize < 8
+            if not np.abs(got - want).max(initial=0.0) <= (1e-4 if single else 1e-7) * scale:
+                return Fault(None, *_forward_cause(got, want, line))
+        return None
+
+    def whole_faults(self, trial: Trial) -> list[Fault]:
+        """Mutation and non-determinism."""
+        faults: list[Fault] = []
+        made, prepared = trial.calls[0], trial.prepared[0]
+        again = call(trial.form.invoke, prepared.arguments, self.timeout)
+        one, two = trial.results[0], self.caller.result(again.value, trial.form)
+        unequal = [
+            n for n, g in one.gradients.items() if n in two.gradients and not _repeats(g, two.gradients[n])
+        ]
+        if unequal or one.gradients.keys() != two.gradients.keys():
+            names = ", ".join(f"d{n}" for n in unequal)
+            text = f"two calls with equal arguments give different values of {names or 'the gradients'}."
+            faults.append(
+                Fault(None, "nondeterministic", text, "", "Draw random numbers in the forward only.")
+            )
+        names = [n for n in made.mutated if n]
+        forward = prepared.forward.mutated if prepared.forward is not None else ()
+        if forward:
+            faults.append(Fault(None, "mutates_input", "your forward changes its inputs in place.", "",
+                                "Work on a copy."))  # fmt: skip
+        for n in changed:
+            text = f"after the call {n} holds other values than before."
+            fix = f"Work on a copy: {n} = {n}.copy(), or write a = a * b instead of a *= b."
+            faults.append(Fault(n if n in self.caller.names else None, "mutates_input", text, "", fix))
+        return faults
+
+    def remark(self, trial: Trial) -> None:
+        """Remarks that accuse nobody."""
+        printed = next((c.printed for c in trial.calls if c.printed.strip()), "")
+        if printed:
+            first = printed.strip().splitlines()[0][:60]
+            self.notes.append(f"it prints while it works: {first!r}")
+        slow = max((c.seconds for c in trial.calls), default=0.0)
+        if slow > SLOW:
+            self.notes.append(f"one call on arrays of a few entries takes {slow:.1f} s")
+        excused = next((r.excused for r in trial.results if r.excused), ())
+        if excused:
+            self.notes.append(f"no gradient for {', '.join(excused)} is returned, which is data here")
+
+    # --- the end -----------------------------------------------------------------------------------
+
+    def all_lines(self) -> str:
+        """The derivation's lines for all inputs."""
+        from chalkgrad.diagnose.judge import shown
+
+        return "\n".join(
+            shown(d) for d in self.derived.chosen.definitions if d.target in self.derived.chosen.wanted
+        )
+
+    def done(self, faults: Sequence[Fault], trial: Trial) -> Diagnosis:
+        """The diagnosis with what was measured."""
+        error = None
+        if not faults:
+            error = self.relative_error(trial)
+        return Diagnosis(
+            not faults, tuple(faults), tuple(self.notes), self.name, self.layer, error, len(trial.calls),
+            time.perf_counter() - self.began,
+        )  # fmt: skip
+
+    def relative_error(self, trial: Trial) -> float:
+        """The largest difference relative to the magnitude of the summands."""
+        worst = 0.0
+        for prepared, result in zip(trial.prepared, trial.results, strict=True):
+            for t in self.derived.wrt:
+                if t.name in result.gradients:
+                    worst = max(worst, _relative(t, prepared.point, result.gradients[t.name]))
+        return worst
+
+
+def _relative(t: Tensor, point: Point, returned: np.ndarray) -> float:
+    scale = float(point.magnitude[t].max(initial=0.0)) or 1.0
+    return float(np.abs(returned - point.true[t]).max(initial=0.0)) / scale
+
+
+def _repeats(a: np.ndarray, b: np.ndarray) -> bool:
+    return a.shape == b.shape and bool(np.allclose(a, b, rtol=1e-12, atol=1e-14, equal_nan=True))
+
+
+def _nudged(default: float) -> float:
+    """A value that hides nothing: not 0, not 1, not a half of anything, not too small to matter."""
+    if default == 0.0:
+        return 0.3
+    return 0.05 if 0 < default < 0.01 else default * 0.7
+
+
+def _forward_cause(got: np.ndarray, want: np.ndarray, line: str) -> tuple[str, str]:
+    """The cause and the words for a wrong forward value."""
+    square = float((want * want).sum())
+    ratio = float((want * got).sum()) / square if square else 0.0
+    worst = np.unravel_index(int(np.abs(got - want).argmax()), want.shape)
+    at = f"[{', '.join(map(str, map(int, worst)))}]" if worst else ""
+    text = f"your forward differs: {line}{at} is {got[worst]:.6g} and should be {want[worst]:.6g}."
+    if ratio and np.allclose(got, ratio * want, rtol=1e-7, atol=0):
+        return ("sign" if abs(ratio + 1) < 1e-9 else "constant_factor"), text
+    return "unknown", text
+
+
+def statics_of(layer: Any) -> dict[str, Any]:
+    """Static arguments of a traced layer (stride, padding) with their defaults."""
+    function = getattr(getattr(layer, "forward", None), "function", None)
+    if function is None:
+        return {}
+    parameters = inspect.signature(function).parameters.values()
+    return {
+        p.name: p.default for p in parameters if p.default is not p.empty and not isinstance(p.default, float)
+    }

@@ -1,0 +1,156 @@
+"""The forward's graph: paths in words, statistics, activations, and factors that may be mistaken."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from chalkgrad.derivation import Derived
+from chalkgrad.expr.nodes import (
+    Access,
+    Apply,
+    Const,
+    Definition,
+    Expr,
+    Index,
+    Indicator,
+    Pow,
+    Program,
+    Size,
+    Sum,
+    Tensor,
+)
+from chalkgrad.expr.ops import free_indices, tensors_in, walk
+from chalkgrad.expr.text import tensor_name
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """What hypotheses need to know about a forward pass.
+
+    Attributes:
+        program: The forward pass.
+        values: Inputs and forward values that are arrays of floats.
+        factors: Forward values, masks and conditions as factors, with indices of their own.
+        statistics: Means over an axis of the data.
+    """
+
+    program: Program
+    values: tuple[Tensor, ...]
+    factors: tuple[Expr, ...]
+    statistics: tuple[Tensor, ...]
+
+    @staticmethod
+    def of(derived: Derived) -> Graph:
+        program = derived.program
+        values = tuple(t for t in program.tensors() if t.dtype == "float" and t.axes)
+        factors: list[Expr] = []
+        for t in program.tensors():
+            if t.dtype != "int":
+                factors.append(Access(t, _letters(t, program)))
+        conditions = {
+            node: None
+            for back in (derived.staged, derived.closed)
+            for d in back.definitions
+            for node in walk(d.body)
+            if isinstance(node, Indicator) and free_indices(node)
+        }
+        factors += conditions
+        return Graph(program, values, tuple(factors), tuple(_statistics(derived)))
+
+    def activates(self, one: Tensor, other: Tensor) -> bool:
+        """Whether one of two tensors is a nonlinear elementwise function of the other."""
+        return self._nonlinear(one, other) or self._nonlinear(other, one)
+
+    def _nonlinear(self, before: Tensor, after: Tensor, depth: int = 6) -> bool:
+        """Whether a nonlinear function of the table lies between `before` and `after`, of equal axes."""
+        own = self.program.definition(after.name)
+        if own is None or own.target is not after or before.axes != after.axes or depth == 0:
+            return False
+        functions = [n.fn for n in walk(own.body) if isinstance(n, Apply) and n.fn not in ("sqrt", "sign")]
+        if before in tensors_in(own.body):
+            return bool(functions)
+        middle = [t for t in tensors_in(own.body) if t.role == "value" and t.axes == after.axes]
+        for t in middle:
+            if self._nonlinear(before, t, depth - 1):
+                return True
+            if functions and t is not before and self._reads(t, before):
+                return True
+        return False
+
+    def _reads(self, tensor: Tensor, other: Tensor) -> bool:
+        own = self.program.definition(tensor.name)
+        return own is not None and other in tensors_in(own.body)
+
+    def describe(self, d: Definition, term: Expr, is_path: bool) -> tuple[str, str]:
+        """The cause and the words if a term of an adjoint's formula is left out."""
+        consumers = [t for t in tensors_in(term) if t.role == "adjoint"]
+        others = {t for t in tensors_in(d.body) if t.role == "adjoint"}
+        if is_path and len(consumers) == 1 and (len(others) > 1 or _defines(self.program, consumers[0])):
+            through = next((t for t in self.program.tensors() if t.adjoint is consumers[0]), None)
+            start = next((t for t in self.program.tensors() if t.adjoint is d.target), None)
+            if through is not None and start is not None and len(others) > 1:
+                return "missing_path", f"the path {self.path(start, through)} is missing"
+        return "missing_term", f"the term {term} of {tensor_name(d.target)} is missing"
+
+    def path(self, start: Tensor, through: Tensor) -> str:
+        """The path from an input by `start` and `through` to the output, in words."""
+        before = self._to_input(start)
+        after = self._to_output(through)
+        return " → ".join(t.name for t in (*before, start, through, *after))
+
+    def _to_input(self, tensor: Tensor) -> list[Tensor]:
+        own = self.program.definition(tensor.name)
+        found: list[Tensor] = []
+        while own is not None and own.target is tensor:
+            read = [t for t in tensors_in(own.body) if t.dtype == "float" and t.role in ("input", "value")]
+            if not read:
+                break
+            order = list(self.program.tensors())
+            tensor = min(read, key=order.index)
+            found.insert(0, tensor)
+            own = self.program.definition(tensor.name)
+        return found
+
+    def _to_output(self, tensor: Tensor) -> list[Tensor]:
+        found: list[Tensor] = []
+        while tensor not in self.program.outputs:
+            consumers = [d.target for d in self.program.definitions if tensor in tensors_in(d.body)]
+            if not consumers:
+                break
+            tensor = consumers[-1]
+            found.append(tensor)
+        return found
+
+
+def _letters(tensor: Tensor, program: Program) -> tuple[Index, ...]:
+    own = program.definition(tensor.name)
+    if own is not None and own.target is tensor:
+        return own.indices
+    return tuple(Index(f"@{place}", axis) for place, axis in enumerate(tensor.axes))
+
+
+def _defines(program: Program, adjoint: Tensor) -> bool:
+    return any(d.target.adjoint is adjoint for d in program.definitions)
+
+
+def _statistics(derived: Derived) -> list[Tensor]:
+    """Values that are a mean over an axis which the layer's output keeps."""
+    axes = {r for t in derived.program.outputs for r in t.axes}
+    found = []
+    for d in derived.program.definitions:
+        if d.target.dtype == "float" and d.target not in derived.program.outputs:
+            averaged = {r for r in _averaged(d.body) if r in axes and r not in d.target.axes}
+            if averaged:
+                found.append(d.target)
+    return found
+
+
+def _averaged(body: Expr) -> set[object]:
+    """The ranges over which the formula takes a mean."""
+    sums = {i.range for n in walk(body) if isinstance(n, Sum) for i in n.indices}
+    sizes = {
+        n.base.range
+        for n in walk(body)
+        if isinstance(n, Pow) and isinstance(n.base, Size) and isinstance(n.exponent, Const)
+    }
+    return {r for r in sums if r in sizes}

@@ -1,0 +1,213 @@
+"""From what was returned to faults: the simplest hypotheses that explain the numbers, as sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from chalkgrad.derivation import Derived
+from chalkgrad.diagnose.pairs import diagonals, pairs
+from chalkgrad.diagnose.points import Point, with_inputs
+from chalkgrad.diagnose.report import Fault
+from chalkgrad.diagnose.search import Explanation, Reason, Search
+from chalkgrad.diagnose.trial import Trial
+from chalkgrad.diagnose.views import collapsed, views
+from chalkgrad.expr.nodes import Definition, Tensor
+from chalkgrad.render.math_text import math_text
+from chalkgrad.verify.environment import Array
+
+GOOD = 2.45
+"""An explanation that costs no more ends the search before pairs are tried."""
+
+
+class Judge:
+    """Explains the wrong gradients of one trial.
+
+    Args:
+        derived: The derivation.
+        trial: The calls, all of which returned something.
+        wrong: Names of the inputs whose gradients are wrong.
+    """
+
+    def __init__(self, derived: Derived, trial: Trial, wrong: Sequence[str]) -> None:
+        self.derived = derived
+        self.trial = trial
+        self.wrong = tuple(wrong)
+        self.points = trial.points
+        single = any(
+            g.dtype.kind == "f" and g.dtype.itemsize < 8 for r in trial.results for g in r.gradients.values()
+        )
+        self.search = Search(derived, self.points, 1e-4 if single else 1e-8)
+        self.inputs = {t.name: t for t in derived.wrt}
+
+    def faults(self) -> list[Fault]:
+        """One or two faults for each wrong gradient."""
+        found: list[Fault] = []
+        for name in self.wrong:
+            found += self._faults(self.inputs[name])
+        return found
+
+    def _faults(self, wanted: Tensor) -> list[Fault]:
+        line = self.search.line(wanted)
+        missing = next((r.missing[wanted.name] for r in self.trial.results if wanted.name in r.missing), None)
+        if missing is not None:
+            text = f"no gradient for {wanted.name} was returned: {missing} stands in its place"
+            return [Fault(wanted.name, "shape", f"{text}.", shown(line))]
+        observed = self.trial.observed(wanted.name)
+        assert observed is not None
+        observed = [np.asarray(o, float) for o in observed]
+        if not all(np.isfinite(o).all() for o in observed):
+            return [Fault(wanted.name, "unknown", f"d{wanted.name} has entries that are no finite numbers.",
+                          shown(line))]  # fmt: skip
+        explanation = self._explained(wanted, observed)
+        if explanation is None:
+            text = f"no usual mistake gives these numbers; {self._where(wanted, observed)}"
+            return [Fault(wanted.name, "unknown", text, shown(line))]
+        worst = self._worst(wanted, observed[0])
+        return [
+            Fault(wanted.name, r.code, _sentence(r.text, worst), shown(r.expected))
+            for r in explanation.reasons
+        ]
+
+    def _explained(self, wanted: Tensor, observed: Sequence[Array]) -> Explanation | None:
+        found = list(self._by_shape(wanted, observed))
+        if not found:
+            found = list(self._by_value(wanted, observed))
+        return min(found, key=lambda e: e.cost, default=None)
+
+    def _by_value(self, wanted: Tensor, observed: Sequence[Array]) -> Iterator[Explanation]:
+        found = [
+            *self._stale(wanted, observed),
+            *self.search.elsewhere(wanted, observed),
+            *self.search.singles(wanted, observed),
+        ]
+        found = [self._weighed(e, wanted) for e in found]
+        if min((e.cost for e in found), default=9.0) > 1.0:
+            found += diagonals(self.search, wanted, observed)
+        if min((e.cost for e in found), default=9.0) > GOOD:
+            found += pairs(self.search, wanted, observed)
+        yield from found
+
+    def _weighed(self, explanation: Explanation, wanted: Tensor) -> Explanation:
+        """Costlier if the same mistake would have spoiled a gradient that is right."""
+        if not explanation.edits:
+            return explanation
+        spoiled = self.search.edited(explanation.edits[0], 0)
+        others = [t for t in self.derived.wrt if t is not wanted and t.name not in self.wrong]
+        clash = any(
+            t.adjoint in spoiled and not self.search.equal(spoiled[t.adjoint].array, self.points[0].true[t])
+            for t in others
+        )
+        cost = explanation.cost + (0.3 if clash else 0.0)
+        return Explanation(cost, explanation.reasons, explanation.edits)
+
+    # --- shapes ------------------------------------------------------------------------------------
+
+    def _by_shape(self, wanted: Tensor, observed: Sequence[Array]) -> Iterator[Explanation]:
+        line = self.search.line(wanted)
+        readings = list(views(wanted, observed, self.points))
+        if not readings:
+            return
+        yield from self.search.elsewhere(wanted, observed)
+        for view in readings:
+            own = Reason(view.code, view.text, line)
+            if view.arrays is None:
+                sure = view.code == "extra_sum" and collapsed(
+                    wanted, observed, self.points, self.points[0].env.sizes
+                )
+                yield Explanation(1.2 if sure else view.cost + 3.0, (own,))
+                continue
+            if self.search.holds(lambda at: self.points[at].true[wanted], view.arrays):
+                yield Explanation(view.cost, (own,))
+                continue
+            below = list(self.search.singles(wanted, view.arrays))
+            if below:
+                simplest = min(below, key=lambda e: e.cost)
+                reasons = (own, *(r for r in simplest.reasons if r.code != own.code))
+                yield Explanation(view.cost + simplest.cost + 0.6, reasons)
+            else:
+                yield Explanation(view.cost + 3.5, (own,))
+
+    # --- stale values ------------------------------------------------------------------------------
+
+    def _stale(self, wanted: Tensor, observed: Sequence[Array]) -> Iterator[Explanation]:
+        """What the formulas give with the arguments as the call left them."""
+        if not any(c.mutated for c in self.trial.calls):
+            return
+        values = []
+        for at, made in enumerate(self.trial.calls):
+            point = self._left_by(at, made.contents)
+            if point is None:
+                return
+            values.append(point.true[wanted])
+        if self.search.holds(lambda at: values[at], observed):
+            names = ", ".join(n for n in self.trial.calls[0].mutated if n)
+            text = f"{names} is changed in place, and the changed values are used for d{wanted.name}"
+            yield Explanation(0.9, (Reason("mutates_input", text, self.search.line(wanted)),))
+
+    def _left_by(self, at: int, contents: object) -> Point | None:
+        point = self.points[at]
+        assert isinstance(contents, dict)
+        arrays: dict[Tensor, Array] = {}
+        ups: dict[Tensor, Array] = {}
+        for name, value in contents.items():
+            for t in self.derived.program.inputs:
+                if t.name == name and isinstance(value, np.ndarray) and value.shape == np.shape(
+                    point.env.array(t)
+                ):  # fmt: skip
+                    arrays[t] = value
+            for o in self.derived.program.outputs:
+                if f"d{o.name}" == name and isinstance(value, np.ndarray):
+                    ups[o.adjoint] = value
+        cached = contents.get("cache")
+        if isinstance(cached, tuple) and len(cached) == len(self.derived.program.inputs):
+            pairs_ = zip(self.derived.program.inputs, cached, strict=True)
+            arrays.update(
+                {
+                    t: v
+                    for t, v in pairs_
+                    if isinstance(v, np.ndarray) and v.shape == np.shape(point.env.array(t))
+                }
+            )
+        moved = Point(point.env.having(ups), point.true, point.magnitude, point.parameters)
+        try:
+            return with_inputs(self.derived, moved, arrays, {})
+        except ArithmeticError:
+            return None
+
+    # --- words -------------------------------------------------------------------------------------
+
+    def _worst(self, wanted: Tensor, returned: Array) -> str:
+        true = self.points[0].true[wanted]
+        if returned.shape != true.shape or not true.size:
+            return ""
+        place = np.unravel_index(int(np.abs(returned - true).argmax()), true.shape)
+        at = f"[{', '.join(str(int(p)) for p in place)}]" if place else ""
+        return f"d{wanted.name}{at} is {returned[place]:.4g} and should be {true[place]:.4g}"
+
+    def _where(self, wanted: Tensor, observed: Sequence[Array]) -> str:
+        """Where the difference lies, for a difference that nothing explains."""
+        returned, true = observed[0], self.points[0].true[wanted]
+        if returned.shape != true.shape:
+            return f"the shape is {returned.shape} instead of {true.shape}."
+        wrong = np.abs(returned - true) > 1e-8 * max(float(np.abs(true).max(initial=0.0)), 1e-12)
+        share = f"{int(wrong.sum())} of {wrong.size} entries differ"
+        axes = []
+        for axis, r in enumerate(wanted.axes):
+            other = tuple(n for n in range(wrong.ndim) if n != axis)
+            hit = wrong.any(axis=other)
+            if not hit.all():
+                axes.append(f"only at {r.name} index {', '.join(str(int(n)) for n in np.flatnonzero(hit))}")
+        where = f" ({'; '.join(axes)})" if axes else ""
+        return f"{share}{where}; {self._worst(wanted, returned)}."
+
+
+def _sentence(text: str, worst: str) -> str:
+    text = text.rstrip(".")
+    return f"{text}; {worst}." if worst else f"{text}."
+
+
+def shown(line: Definition) -> str:
+    """A line of the derivation for people: ∂L/∂W_dj = Σ_i x_id · ∂L/∂f_ij."""
+    return f"{math_text(line.access)} = {math_text(line.body)}"

@@ -1,0 +1,152 @@
+"""Test points: sizes, inputs, the upstream gradient, and what the derivation gives there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from chalkgrad.derivation import Derived
+from chalkgrad.diagnose.labelled import Evaluation, check_agrees
+from chalkgrad.errors import VerificationError
+from chalkgrad.expr.nodes import Access, Expr, Index, Program, Range, Tensor
+from chalkgrad.expr.ops import walk
+from chalkgrad.verify.environment import Array, Environment
+from chalkgrad.verify.reference import evaluate_closely, run_on
+from chalkgrad.verify.sample import sample
+from chalkgrad.verify.sizes import draw_sizes
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One test point.
+
+    Attributes:
+        env: Sizes, inputs, parameters, forward values, the upstream gradient, and the adjoints.
+        true: The gradient of each float input.
+        magnitude: The same with all summands taken as positive: rounding is in proportion to it.
+        parameters: Values of the keyword scalars.
+    """
+
+    env: Environment
+    true: Mapping[Tensor, Array]
+    magnitude: Mapping[Tensor, Array]
+    parameters: Mapping[Tensor, float]
+
+    def upstream(self, output: Tensor) -> Array:
+        """The gradient given from above."""
+        return np.asarray(self.env.array(output.adjoint))
+
+
+def draw(
+    derived: Derived,
+    seed: int,
+    *,
+    parameters: Mapping[Tensor, float] | None = None,
+    sizes: Mapping[Range, int] | None = None,
+    unit: bool = False,
+) -> Point:
+    """A random smooth point.
+
+    Args:
+        derived: The derivation that judges.
+        seed: Equal seeds give equal points.
+        parameters: Values of keyword scalars; the defaults if omitted.
+        sizes: Sizes to use instead of small distinct ones.
+        unit: Whether the upstream gradient of a scalar is 1 rather than another number.
+
+    Raises:
+        VerificationError: No smooth point was found.
+    """
+    program = derived.program
+    chosen = {t: float((parameters or {}).get(t, default)) for t, default in program.parameters}
+    env = sample(program, seed, parameters=chosen, sizes=sizes or _roomy(program, seed))
+    rng = np.random.default_rng((seed, 17))
+    ups: dict[Tensor, Array] = {}
+    for output in program.outputs:
+        if output.dtype == "float":
+            shape = np.shape(env.array(output))
+            # A gradient near 0 would hide what happens to it.
+            size = rng.uniform(0.5, 1.5, size=shape) * rng.choice((-1.0, 1.0), size=shape)
+            ups[output.adjoint] = np.asarray(size if shape or not unit else 1.0)
+    return judged(derived, env.having(ups), chosen)
+
+
+def _roomy(program: Program, seed: int) -> dict[Range, int]:
+    """Distinct sizes from 3 up: over two observations a normalised value is ±1 and hides what it is.
+
+    None where an axis is read at a computed place, whose size depends on others.
+    """
+    for definition in program.definitions:
+        for node in walk(definition.body):
+            if isinstance(node, Access) and any(_computed(i) for i in node.indices):
+                return {}
+    sizes = draw_sizes(program, np.random.default_rng(seed))
+    return {r: n + 1 for r, n in sizes.items() if r.size is None}
+
+
+def _computed(index: Expr) -> bool:
+    return not isinstance(index, Index | Access)
+
+
+def judged(derived: Derived, env: Environment, parameters: Mapping[Tensor, float]) -> Point:
+    """The point with the adjoints that the derivation gives, by the reference evaluator."""
+    magnitude: dict[Tensor, Array] = {}
+    quick = Evaluation(env)
+    for d in derived.staged.definitions:
+        if d.target in env.arrays:  # the adjoint of a scalar output is an argument here
+            continue
+        found = evaluate_closely(d.body, d.indices, env)
+        check_agrees(quick.defined(d.indices, d.body).array, found.value, str(d.access))
+        env = env.having({d.target: found.value})
+        quick = Evaluation(env)
+        magnitude[d.target] = np.maximum(np.abs(found.value), found.magnitude)
+    true = {t: np.asarray(env.array(t.adjoint)) for t in derived.wrt}
+    return Point(env, true, {t: magnitude[t.adjoint] for t in derived.wrt}, parameters)
+
+
+def with_inputs(derived: Derived, point: Point, inputs: Mapping[Tensor, Array],
+                parameters: Mapping[Tensor, float]) -> Point:  # fmt: skip
+    """The same point with some inputs or parameters replaced, everything evaluated anew."""
+    program = derived.program
+    values = {t: np.asarray(float(v)) for t, v in parameters.items()}
+    kept = {t: a for t, a in point.env.arrays.items() if t in program.inputs or t.role == "parameter"}
+    base = replace(point.env, arrays={**kept, **values, **inputs})
+    env = run_on(program.definitions, base)
+    ups = {o.adjoint: point.upstream(o) for o in program.outputs if o.adjoint in point.env.arrays}
+    return judged(derived, env.having(ups), {**point.parameters, **parameters})
+
+
+def square_sizes(program: Program, size: int = 3) -> dict[Range, int]:
+    """All sizes equal, so that a missing transpose runs and can be told from its numbers."""
+    return {r: size for r in program.ranges() if r.size is None}
+
+
+def several(derived: Derived, count: int, seed: int, **options: object) -> list[Point]:
+    """Points of which the sizes differ from each other, as far as the formula allows.
+
+    Raises:
+        VerificationError: There is no smooth point at all.
+    """
+    found: list[Point] = []
+    seen: list[tuple[tuple[Range, int], ...]] = []
+    problem: VerificationError | None = None
+    for attempt in range(4 * count):
+        try:
+            point = draw(derived, seed + attempt, **options)  # type: ignore[arg-type]
+        except VerificationError as error:
+            problem = error
+            continue
+        sizes = tuple((r, point.env.sizes[r]) for r in derived.program.ranges() if r in point.env.sizes)
+        clash = any(a == b for old in seen for a, b in zip(old, sizes, strict=True))
+        if clash and attempt < 3 * count:
+            continue
+        seen.append(sizes)
+        found.append(point)
+        if len(found) == count:
+            return found
+    if not found:
+        assert problem is not None
+        raise problem
+    return found

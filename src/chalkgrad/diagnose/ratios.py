@@ -1,0 +1,111 @@
+"""Ratios between what was returned and what is right, put into words: -1, 2, N, 1/(N K)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+from itertools import combinations
+
+import numpy as np
+
+from chalkgrad.expr.nodes import Range
+
+CLOSE = 1e-6
+"""How near a ratio must come to what it is said to be."""
+
+CONSTANTS = tuple(map(Fraction, "1 2 1/2 3 1/3 4 1/4 3/2 2/3 8 1/8 5 1/5 10 1/10".split()))
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """A ratio that is the same expression of the sizes at every point.
+
+    Attributes:
+        text: In words, such as "-1/N".
+        sign: 1 or -1.
+        constant: The constant's size; None for a decimal that is no small fraction.
+        over, under: Ranges whose sizes multiply and divide.
+        plain: Whether it is a sign, a small fraction or sizes rather than an odd number.
+    """
+
+    text: str
+    sign: int
+    constant: float
+    over: tuple[Range, ...]
+    under: tuple[Range, ...]
+    plain: bool
+
+    @property
+    def zero(self) -> bool:
+        return self.constant == 0.0
+
+
+@lru_cache(64)
+def _monomials(ranges: tuple[Range, ...]) -> tuple[tuple[tuple[Range, ...], tuple[Range, ...]], ...]:
+    """Products of at most two sizes above and below the line, simplest first."""
+    some: list[tuple[Range, ...]] = [
+        (),
+        *((r,) for r in ranges),
+        *combinations(ranges, 2),
+        *((r, r) for r in ranges),
+    ]
+    found = [(a, b) for a in some for b in some if not set(a) & set(b)]
+    return tuple(sorted(found, key=lambda f: len(f[0]) + len(f[1])))
+
+
+def name_ratio(values: Sequence[float], sizes: Sequence[Mapping[Range, int]]) -> Ratio | None:
+    """The simplest expression that equals the ratio at every point; None if there is none.
+
+    A ratio that is one odd number at all points is named by its digits.
+    """
+    got = np.asarray(values, float)
+    if not np.isfinite(got).all():
+        return None
+    if np.all(np.abs(got) < CLOSE):
+        return Ratio("0", 1, 0.0, (), (), True)
+    if np.any(got > 0) and np.any(got < 0):
+        return None
+    sign = 1 if got[0] > 0 else -1
+    for text, constant, over, under, expected in _candidates(sizes):
+        if np.allclose(np.abs(got), expected, rtol=CLOSE, atol=0):
+            return Ratio(("-" if sign < 0 else "") + text, sign, constant, over, under, True)
+    if np.allclose(got, got[0], rtol=CLOSE, atol=0):
+        return Ratio(f"{got[0]:.6g}", sign, abs(float(got[0])), (), (), False)
+    return None
+
+
+def _candidates(
+    sizes: Sequence[Mapping[Range, int]],
+) -> Iterator[tuple[str, float, tuple[Range, ...], tuple[Range, ...], np.ndarray]]:
+    ranges = tuple(r for r in sizes[0] if all(r in s for s in sizes))
+    varying = tuple(r for r in ranges if len({s[r] for s in sizes}) > 1)
+    ones = np.ones(len(sizes))
+    for constant in CONSTANTS:
+        yield str(constant), float(constant), (), (), float(constant) * ones
+    for constant in CONSTANTS:
+        for over, under in _monomials(varying):
+            if over or under:
+                value = float(constant) * np.array([_product(over, s) / _product(under, s) for s in sizes])
+                yield _spelled(constant, over, under), float(constant), over, under, value
+    for r in varying:
+        n = np.array([float(s[r]) for s in sizes])
+        yield f"{r.name}/({r.name} - 1)", 1.0, (), (), n / (n - 1)
+        yield f"({r.name} - 1)/{r.name}", 1.0, (), (), (n - 1) / n
+        yield f"({r.name} - 1)", 1.0, (), (), n - 1
+        yield f"sqrt({r.name})", 1.0, (), (), np.sqrt(n)
+        yield f"1/sqrt({r.name})", 1.0, (), (), 1 / np.sqrt(n)
+
+
+def _product(ranges: tuple[Range, ...], sizes: Mapping[Range, int]) -> float:
+    return float(np.prod([sizes[r] for r in ranges])) if ranges else 1.0
+
+
+def _spelled(constant: Fraction, over: tuple[Range, ...], under: tuple[Range, ...]) -> str:
+    above = [r.name for r in over] + ([str(constant.numerator)] if constant.numerator != 1 else [])
+    below = [r.name for r in under] + ([str(constant.denominator)] if constant.denominator != 1 else [])
+    top = " ".join(above) or "1"
+    if not below:
+        return top
+    return f"{top}/{below[0]}" if len(below) == 1 else f"{top}/({' '.join(below)})"

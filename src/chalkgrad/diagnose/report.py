@@ -1,0 +1,176 @@
+"""What a check found: faults with a cause, the evidence, the line that holds, and what to do."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+from xml.etree import ElementTree as ET
+
+WIDTH = 80
+
+CAUSES: dict[str, str] = {
+    "shape": "the shape is wrong",
+    "missing_sum": "a sum is missing",
+    "extra_sum": "summed over an axis that stays",
+    "mean_for_sum": "a mean where a sum belongs",
+    "sum_for_mean": "a sum where a mean belongs",
+    "transpose": "a transpose is missing or too many",
+    "sign": "the sign is wrong",
+    "constant_factor": "a constant factor is wrong",
+    "missing_factor": "a factor is missing",
+    "extra_factor": "there is a factor too many",
+    "missing_path": "a path of the graph is missing",
+    "missing_term": "a term is missing",
+    "missing_mask": "the mask is missing",
+    "diagonal_only": "only the diagonal of the Jacobian is used",
+    "statistics_constant": "statistics of the data are treated as constants",
+    "preactivation": "an activation and its argument are mixed up",
+    "wrong_operand": "a wrong operand is used",
+    "wrong_argument": "this is the gradient of something else",
+    "mutates_input": "the caller's arrays are changed",
+    "nondeterministic": "two equal calls give different answers",
+    "precision": "digits are lost",
+    "unknown": "the values differ, and no usual mistake explains it",
+}
+"""The closed set of cause codes, each with its heading."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that is wrong.
+
+    Attributes:
+        argument: The input whose gradient is wrong, or None where the whole call is concerned.
+        cause: A code of `CAUSES`.
+        evidence: What shows it, in words and numbers.
+        expected: The line of the derivation that holds.
+        fix: What to do, in the user's own names where the source can be read.
+        yours: The user's own line, where it could be found.
+    """
+
+    argument: str | None
+    cause: str
+    evidence: str
+    expected: str = ""
+    fix: str = ""
+    yours: str = ""
+
+    def __str__(self) -> str:
+        where = f"d{self.argument}: " if self.argument else ""
+        return f"{where}{CAUSES[self.cause]} ({self.cause}). {self.evidence}"
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """The result of checking a backward; `str()` of it is the report.
+
+    Attributes:
+        ok: Whether the backward is right.
+        faults: What is wrong, by argument; empty if it is right.
+        notes: Remarks that accuse nobody: another subgradient at a kink, printing, slowness.
+        name: What was checked.
+        layer: The layer that it was checked against.
+        error: The largest relative error over all gradients and points; None if nothing was compared.
+        points: How many random points were tried.
+        seconds: How long the check took.
+        example: The smallest counterexample found, in words.
+    """
+
+    ok: bool
+    faults: tuple[Fault, ...]
+    notes: tuple[str, ...] = ()
+    name: str = ""
+    layer: str = ""
+    error: float | None = None
+    points: int = 0
+    seconds: float = 0.0
+    example: str = ""
+
+    def __str__(self) -> str:
+        return "\n".join(_lines(self))
+
+    def __bool__(self) -> bool:
+        return self.ok
+
+    def to_dict(self) -> dict[str, Any]:
+        """The diagnosis as plain data."""
+        return asdict(self) | {"faults": [asdict(f) for f in self.faults], "notes": list(self.notes)}
+
+    def to_json(self, indent: int | None = 2) -> str:
+        """The diagnosis as JSON text."""
+        return json.dumps(self.to_dict(), indent=indent, ensure_ascii=False)
+
+
+def junit(diagnoses: Iterable[Diagnosis], suite: str = "chalkgrad") -> str:
+    """The diagnoses as JUnit XML, one test case each, for graders and CI."""
+    found = list(diagnoses)
+    root = ET.Element(
+        "testsuite",
+        name=suite,
+        tests=str(len(found)),
+        failures=str(sum(not d.ok for d in found)),
+        time=f"{sum(d.seconds for d in found):.3f}",
+    )
+    for d in found:
+        case = ET.SubElement(root, "testcase", name=d.name, classname=d.layer, time=f"{d.seconds:.3f}")
+        if not d.ok:
+            causes = ", ".join(dict.fromkeys(f.cause for f in d.faults))
+            failure = ET.SubElement(case, "failure", message=causes, type=d.faults[0].cause)
+            failure.text = str(d)
+    ET.indent(root)
+    return '<?xml version="1.0" encoding="utf-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
+
+
+# --- the report -------------------------------------------------------------------------------------
+
+
+def _lines(d: Diagnosis) -> list[str]:
+    against = f" against the layer {d.layer}" if d.layer else ""
+    lines = [f"{d.name or 'backward'}{against}: {'right' if d.ok else 'wrong'}"]
+    if d.ok:
+        error = f"worst relative error {d.error:.0e}" if d.error is not None else "nothing to compare"
+        lines.append(f"  ✓ every gradient agrees at {d.points} random points; {error}")
+    groups: dict[tuple[str, str, str], list[Fault]] = {}
+    for fault in d.faults:
+        groups.setdefault((fault.cause, fault.expected, fault.fix), []).append(fault)
+    for same in groups.values():
+        lines += ["", *_fault_lines(same)]
+    if d.example:
+        lines += ["", *_wrapped("smallest case: ", d.example, first="  ")]
+    for note in d.notes:
+        lines += ["", *_wrapped("note: ", note, first="  ")]
+    return lines
+
+
+def _fault_lines(same: list[Fault]) -> list[str]:
+    fault = same[0]
+    names = ", ".join(f"d{f.argument}" for f in same if f.argument)
+    head = f"  ✗ {names + ': ' if names else ''}{CAUSES[fault.cause]}  [{fault.cause}]"
+    lines = [head]
+    lines += _wrapped("", fault.evidence)
+    if fault.yours:
+        lines += _wrapped("yours:     ", fault.yours)
+    if fault.fix:
+        lines += _wrapped("should be: " if fault.yours else "to do:     ", fault.fix)
+    if fault.expected:
+        lines += _wrapped("because:   ", fault.expected)
+    return lines
+
+
+def _wrapped(label: str, text: str, first: str = "      ") -> list[str]:
+    """Paragraphs of at most 80 columns, continued under the label's text."""
+    head = first + label
+    out: list[str] = []
+    for line in text.splitlines():
+        out += textwrap.wrap(
+            line,
+            WIDTH,
+            initial_indent=head if not out else " " * len(head),
+            subsequent_indent=" " * len(head),
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+    return out

@@ -1,0 +1,279 @@
+"""Which hypothesis explains the numbers: tried at one point, confirmed at the others."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from chalkgrad.derivation import Backward, Derived
+from chalkgrad.diagnose.hypotheses import Addend, Edit, hypotheses
+from chalkgrad.diagnose.labelled import Evaluation, Value
+from chalkgrad.diagnose.points import Point
+from chalkgrad.diagnose.ratios import Ratio, name_ratio
+from chalkgrad.expr.nodes import Const, Definition, Expr, Pow, Size, Sum, Tensor
+from chalkgrad.expr.ops import walk
+from chalkgrad.expr.text import tensor_name
+from chalkgrad.verify.environment import Array
+
+PAIR = 0.6
+"""What a second cause costs beside the costs of both."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One cause with its words and the line that holds."""
+
+    code: str
+    text: str
+    expected: Definition
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """One or two causes that give the numbers that were returned."""
+
+    cost: float
+    reasons: tuple[Reason, ...]
+    edits: tuple[Edit, ...] = ()
+
+
+Predictor = Callable[[int], Array | None]
+"""What a hypothesis says that an argument's gradient is at a point."""
+
+
+@dataclass(slots=True)
+class Search:
+    """Hypotheses about one derivation, evaluated at the points of one check.
+
+    Args:
+        derived: The derivation.
+        points: Where the user's code was called.
+        tolerance: Relative difference that counts as equal.
+        budget: Seconds for the search for pairs.
+    """
+
+    derived: Derived
+    points: Sequence[Point]
+    tolerance: float = 1e-8
+    budget: float = 1.0
+    addends: list[Addend] = field(init=False)
+    edits: list[Edit] = field(init=False)
+    bases: list[Evaluation] = field(init=False)
+    _known: dict[tuple[int, int], dict[Tensor, Value]] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.addends, self.edits = hypotheses(self.derived)
+        self.bases = [Evaluation(p.env) for p in self.points]
+
+    # --- predictions -------------------------------------------------------------------------------
+
+    def form(self, name: str) -> Backward:
+        """The staged or the closed derivation."""
+        return self.derived.staged if name == "staged" else self.derived.closed
+
+    def predict(self, form: str, bodies: Mapping[Tensor, Expr], at: int) -> dict[Tensor, Value]:
+        """The adjoints that the changed formulas give, those alone that change."""
+        evaluation = Evaluation(self.points[at].env, base=self.bases[at])
+        with np.errstate(all="ignore"):
+            evaluation.run(self.form(form).definitions, bodies)
+        return evaluation.changed
+
+    def edited(self, edit: Edit, at: int) -> dict[Tensor, Value]:
+        """The adjoints under an edit, remembered."""
+        key = (id(edit), at)
+        if key not in self._known:
+            self._known[key] = self.predict(edit.form, dict(edit.bodies), at)
+        return self._known[key]
+
+    def without(self, addend: Addend, at: int) -> dict[Tensor, Value]:
+        """The adjoints with an addend left out, remembered."""
+        key = (id(addend), at)
+        if key not in self._known:
+            self._known[key] = self.predict(addend.form, {addend.target: addend.without}, at)
+        return self._known[key]
+
+    def edit_predictor(self, edit: Edit, wanted: Tensor) -> Predictor:
+        """The edit's prediction for one input."""
+        return lambda at: _array(self.edited(edit, at).get(wanted.adjoint))
+
+    def delta(self, addend: Addend, wanted: Tensor, at: int) -> Array | None:
+        """What an addend contributes to one input's gradient."""
+        rest = _array(self.without(addend, at).get(wanted.adjoint))
+        return None if rest is None else self.points[at].true[wanted] - rest
+
+    # --- comparison --------------------------------------------------------------------------------
+
+    def equal(self, a: Array, b: Array) -> bool:
+        """Whether two arrays agree but for rounding."""
+        if a.shape != b.shape or not np.isfinite(a).all():
+            return False
+        scale = max(float(np.abs(a).max(initial=0.0)), float(np.abs(b).max(initial=0.0)))
+        return bool(np.abs(a - b).max(initial=0.0) <= self.tolerance * scale)
+
+    def holds(self, predictor: Predictor, observed: Sequence[Array]) -> bool:
+        """Whether the prediction is what was returned, at every point."""
+        for at, returned in enumerate(observed):
+            predicted = predictor(at)
+            if predicted is None or not self.equal(predicted, returned):
+                return False
+        return True
+
+    def ratio(self, predictor: Predictor, observed: Sequence[Array]) -> Ratio | None:
+        """The ratio of what was returned to a prediction, if it is one at each point and has a name."""
+        found = []
+        for at, returned in enumerate(observed):
+            predicted = predictor(at)
+            if predicted is None or predicted.shape != returned.shape:
+                return None
+            square = float((predicted * predicted).sum())
+            if not square > 0 or not np.isfinite(square):
+                return None
+            value = float((predicted * returned).sum()) / square
+            if not self.equal(value * predicted, returned):
+                return None
+            found.append(value)
+        return name_ratio(found, [p.env.sizes for p in self.points])
+
+    # --- explanations ------------------------------------------------------------------------------
+
+    def singles(self, wanted: Tensor, observed: Sequence[Array]) -> Iterator[Explanation]:
+        """Every single cause that explains one input's gradient."""
+        yield from self._ratios(wanted, observed)
+        yield from self._addends(wanted, observed)
+        for edit in self.edits:
+            if self.holds(self.edit_predictor(edit, wanted), observed):
+                own = edit.target is wanted.adjoint
+                cost = edit.cost + (0.0 if own else 0.15)
+                yield Explanation(cost, (Reason(edit.code, edit.text, edit.expected),), (edit,))
+
+    def _ratios(self, wanted: Tensor, observed: Sequence[Array]) -> Iterator[Explanation]:
+        ratio = self.ratio(lambda at: self.points[at].true[wanted], observed)
+        if ratio is not None:
+            line = self.line(wanted)
+            whole = line.body
+            reasons = self.reasons(ratio, whole, line, f"d{wanted.name}")
+            if reasons:
+                yield Explanation(_ratio_cost(ratio, reasons), reasons)
+
+    def _addends(self, wanted: Tensor, observed: Sequence[Array]) -> Iterator[Explanation]:
+        for addend in self.addends:
+            scales = []
+            for at, returned in enumerate(observed):
+                part = self.delta(addend, wanted, at)
+                if part is None:
+                    break
+                scale = self._scale(part, self.points[at].true[wanted], returned)
+                if scale is None:
+                    break
+                scales.append(scale)
+            if len(scales) < len(observed):
+                continue
+            ratio = name_ratio(scales, [p.env.sizes for p in self.points])
+            if ratio is None or (addend.whole and addend.target is wanted.adjoint):
+                continue
+            yield from self._scaled(addend, ratio, addend.target is wanted.adjoint)
+
+    def _scaled(self, addend: Addend, ratio: Ratio, own: bool) -> Iterator[Explanation]:
+        extra = 0.0 if own else 0.15
+        if ratio.zero:
+            reason = Reason(addend.code, f"{addend.text}.", addend.expected)
+            yield Explanation(addend.cost + extra, (reason,))
+            return
+        name = tensor_name(addend.target) if addend.whole else f"the term {addend.term}"
+        reasons = self.reasons(ratio, addend.term, addend.expected, name)
+        if reasons:
+            yield Explanation(_ratio_cost(ratio, reasons) + 0.2 + extra, reasons)
+
+    def _scale(self, part: Array, true: Array, returned: Array) -> float | None:
+        """c such that true + (c - 1) part is what was returned."""
+        if part.shape != returned.shape:
+            return None
+        square = float((part * part).sum())
+        if not square > (self.tolerance * float(np.abs(true).max(initial=0.0))) ** 2:
+            return None
+        gap = returned - true
+        extra = float((part * gap).sum()) / square
+        scale = max(float(np.abs(true).max(initial=0.0)), float(np.abs(returned).max(initial=0.0)))
+        close = np.abs(gap - extra * part).max(initial=0.0) <= self.tolerance * scale
+        return 1 + extra if close else None
+
+    def line(self, wanted: Tensor) -> Definition:
+        """The derivation's line for an input."""
+        return next(d for d in self.derived.chosen.definitions if d.target is wanted.adjoint)
+
+    def reasons(self, ratio: Ratio, term: Expr, line: Definition, name: str) -> tuple[Reason, ...]:
+        """The causes that a ratio consists of: a sign, sums for means, a constant."""
+        found: list[Reason] = []
+        if ratio.sign < 0:
+            found.append(Reason("sign", f"{name} has the opposite sign", line))
+        size_text = f"{name} is {ratio.text.lstrip('-')} times what it should be"
+        bodies = [term, *self._behind(term)]
+        for r in dict.fromkeys(ratio.over):
+            mean = any(_divides(b, r) for b in bodies)
+            code = "sum_for_mean" if mean else "constant_factor"
+            why = f"; the 1/{r.name} of the mean is missing" if mean else ""
+            found.append(Reason(code, f"{size_text}{why}", line))
+        for r in dict.fromkeys(ratio.under):
+            summed = any(_sums(b, r) for b in bodies)
+            code = "mean_for_sum" if summed and not any(_divides(b, r) for b in bodies) else "constant_factor"
+            why = f"; a mean over {r.name} stands where a sum belongs" if code == "mean_for_sum" else ""
+            found.append(Reason(code, f"{size_text}{why}", line))
+        odd = not (ratio.over or ratio.under) and not (ratio.constant == 1.0 and ratio.text in ("1", "-1"))
+        if ratio.constant != 1.0 or odd:
+            found.append(Reason("constant_factor", size_text, line))
+        codes: dict[str, Reason] = {}
+        for reason in found:
+            codes.setdefault(reason.code, reason)
+        return tuple(codes.values())
+
+    def _behind(self, term: Expr) -> list[Expr]:
+        """Formulas of the scalar adjoints that a term reads, where a mean's 1/N may stand."""
+        tensors = {n for e in walk(term) for n in ([e.tensor] if hasattr(e, "tensor") else [])}
+        return [d.body for d in self.derived.staged.definitions if d.target in tensors]
+
+    def elsewhere(self, wanted: Tensor, observed: Sequence[Array]) -> Iterator[Explanation]:
+        """The gradient of another input, or of an intermediate value."""
+        for other in self.derived.wrt:
+            if other is not wanted and self.holds(lambda at, o=other: self.points[at].true[o], observed):  # type: ignore[misc]
+                text = f"what is returned for d{wanted.name} is d{other.name}"
+                yield Explanation(1.35, (Reason("wrong_argument", text, self.line(wanted)),))
+        for d in self.derived.staged.definitions:
+            if d.target in {t.adjoint for t in self.derived.wrt}:
+                continue
+            values = lambda at, t=d.target: np.asarray(self.points[at].env.array(t))  # noqa: E731
+            if self.holds(values, observed):
+                text = f"what is returned for d{wanted.name} is the gradient of {d.target.name}"
+                yield Explanation(2.75, (Reason("wrong_argument", text, self.line(wanted)),))
+
+    def now(self) -> float:
+        """The clock by which budgets are kept."""
+        return time.perf_counter()
+
+
+def _array(value: Value | None) -> Array | None:
+    return None if value is None or value.extra else value.array
+
+
+def _ratio_cost(ratio: Ratio, reasons: Sequence[Reason]) -> float:
+    code = reasons[0].code
+    base = {"sign": 1.0, "sum_for_mean": 1.25, "mean_for_sum": 1.25}.get(code, 1.75 if ratio.plain else 2.45)
+    return base + PAIR * (len(reasons) - 1) + (0.5 if len(reasons) > 1 else 0.0)
+
+
+def _divides(e: Expr, of: object) -> bool:
+    """Whether the formula divides by the range's size."""
+    return any(
+        isinstance(n, Pow) and isinstance(n.base, Size) and n.base.range is of
+        and isinstance(n.exponent, Const) and n.exponent.value < 0
+        for n in walk(e)
+    )  # fmt: skip
+
+
+def _sums(e: Expr, of: object) -> bool:
+    return any(isinstance(n, Sum) and any(i.range is of for i in n.indices) for n in walk(e))
+
+
+__all__ = ["Explanation", "Predictor", "Reason", "Search"]

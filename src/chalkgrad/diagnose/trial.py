@@ -1,0 +1,144 @@
+"""The user's backward at all test points: which form fits, and what it returned."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from chalkgrad.derivation import Derived
+from chalkgrad.diagnose.calling import Caller
+from chalkgrad.diagnose.capture import Call, call
+from chalkgrad.diagnose.forms import Form, Prepared, Result
+from chalkgrad.diagnose.points import Point
+from chalkgrad.diagnose.precision import rounding
+from chalkgrad.expr.nodes import Tensor
+from chalkgrad.verify.environment import Array
+
+
+@dataclass(slots=True)
+class Trial:
+    """One form of calling, tried at one or more points.
+
+    Attributes:
+        form: How the function was called.
+        prepared: The arguments at each point.
+        calls: What happened at each point.
+        results: The gradients found at each point.
+    """
+
+    form: Form
+    prepared: list[Prepared] = field(default_factory=list)
+    calls: list[Call] = field(default_factory=list)
+    results: list[Result] = field(default_factory=list)
+    failed: str = ""
+
+    @property
+    def points(self) -> list[Point]:
+        """Where the function was called."""
+        return [p.point for p in self.prepared]
+
+    @property
+    def error(self) -> str:
+        """The first error that the backward raised, or that came before it."""
+        return self.failed or next((c.error for c in self.calls if c.error), "")
+
+    def observed(self, name: str) -> list[Array] | None:
+        """One input's gradients at all points, None where one is missing."""
+        found = [r.gradients.get(name) for r in self.results]
+        return None if any(f is None for f in found) else [f for f in found if f is not None]
+
+
+def run(caller: Caller, form: Form, points: Sequence[Point], timeout: float | None) -> Trial:
+    """Call the function at each point; stop at the first error."""
+    trial = Trial(form)
+    for point in points:
+        try:
+            prepared = form.prepare(point)
+        except Exception as problem:  # noqa: BLE001 (the user's forward rule may raise anything)
+            trial.failed = f"{type(problem).__name__}: {' '.join(str(problem).split())}"
+            return trial
+        trial.prepared.append(prepared)
+        if prepared.forward is not None and prepared.forward.error:
+            trial.failed = f"the forward raises {prepared.forward.error}"
+            return trial
+        made = call(form.invoke, prepared.arguments, timeout)
+        trial.calls.append(made)
+        if made.error:
+            return trial
+        trial.results.append(caller.result(made.value, form))
+    return trial
+
+
+def wrong_arguments(derived: Derived, trial: Trial, bounds: Bounds) -> list[str]:
+    """Inputs whose gradients are missing or differ, in the order of the inputs."""
+    found = []
+    for t in derived.wrt:
+        if any(t.name in r.excused for r in trial.results):
+            continue
+        if error_of(t, trial, bounds) > 1:
+            found.append(t.name)
+    return found
+
+
+class Bounds:
+    """Tolerances by point and precision, computed once."""
+
+    def __init__(self, derived: Derived) -> None:
+        self.derived = derived
+        self._known: dict[tuple[int, float], dict[Tensor, Array]] = {}
+        self._kept: list[Point] = []
+
+    def of(self, point: Point, tensor: Tensor, dtype: np.dtype[Any]) -> Array:
+        """What each entry of a gradient may differ by, in this precision."""
+        single = dtype.kind == "f" and dtype.itemsize < 8
+        eps = float(np.finfo(dtype).eps) if single else float(np.finfo(float).eps)
+        key = (id(point), eps)
+        if key not in self._known:
+            self._kept.append(point)  # or its id might be given to another point
+            self._known[key] = rounding(self.derived, point, eps)
+        scale = point.magnitude[tensor]
+        floor = 1e-9 * scale + 1e-11 * float(np.abs(scale).max(initial=0.0))
+        return np.maximum(np.maximum(floor, 1e-300), self._known[key][tensor])
+
+
+def error_of(tensor: Tensor, trial: Trial, bounds: Bounds) -> float:
+    """The largest difference of a gradient in units of what is allowed; infinite where it is missing."""
+    worst = 0.0
+    for prepared, result in zip(trial.prepared, trial.results, strict=False):
+        returned = result.gradients.get(tensor.name)
+        true = prepared.point.true[tensor]
+        if returned is None or returned.shape != true.shape:
+            return np.inf
+        with np.errstate(all="ignore"):
+            apart = np.abs(returned - true) / bounds.of(prepared.point, tensor, returned.dtype)
+        worst = max(worst, float(np.where(np.isfinite(apart), apart, np.inf).max(initial=0.0)))
+    return worst if trial.results else np.inf
+
+
+def best(
+    caller: Caller, points: Sequence[Point], unit_points: Sequence[Point], bounds: Bounds,
+    timeout: float | None,
+) -> Trial | None:  # fmt: skip
+    """The form of calling that fits best: right beats wrong, running beats raising, earlier beats later."""
+    ranked: list[tuple[tuple[float, ...], Trial]] = []
+    for place, form in enumerate(caller.forms()):
+        some = points if form.upstream else unit_points
+        first = run(caller, form, some[:1], timeout)
+        if not first.error:
+            wrong = wrong_arguments(caller.derived, first, bounds)
+            if not wrong:
+                return run(caller, form, some, timeout)
+            problem = any(r.problem for r in first.results)
+            ranked.append(((float(problem), float(len(wrong)), float(place)), first))
+        else:
+            ranked.append(((2.0, 0.0, float(place)), first))
+    if not ranked:
+        return None
+    _, chosen = min(ranked, key=lambda r: r[0])
+    if chosen.error:
+        return chosen
+    some = points if chosen.form.upstream else unit_points
+    return run(caller, chosen.form, some, timeout)

@@ -1,0 +1,132 @@
+"""Shapes before values: what a gradient of the wrong shape would be, had it the right one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import permutations
+
+from chalkgrad.diagnose.points import Point
+from chalkgrad.expr.nodes import Range, Tensor
+from chalkgrad.verify.environment import Array
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A reading of arrays of a wrong shape.
+
+    Attributes:
+        code: The cause that the shape shows by itself.
+        text: The evidence, in words.
+        arrays: What was returned, brought into the right shape; None where nothing can be compared.
+        cost: How unlikely the reading is.
+    """
+
+    code: str
+    text: str
+    arrays: tuple[Array, ...] | None
+    cost: float
+
+
+def views(wanted: Tensor, observed: Sequence[Array], points: Sequence[Point]) -> Iterator[View]:
+    """Readings of what was returned for an input, likeliest first; nothing if the shapes are right."""
+    true = [p.true[wanted] for p in points]
+    if all(r.shape == t.shape for r, t in zip(observed, true, strict=True)):
+        return
+    name = f"d{wanted.name}"
+    first, expected = observed[0], true[0]
+    got, want = _shape(first.shape), _shape(expected.shape)
+    axes = f"({', '.join(r.name for r in wanted.axes)})"
+    head = f"{name} has the shape {got}, but {wanted.name} has {want} = {axes}"
+    yield from _permuted(observed, true, head)
+    yield from _with_more(wanted, observed, points, head)
+    yield from _with_less(wanted, observed, points, head)
+    if all(r.size == t.size for r, t in zip(observed, true, strict=True)):
+        flat = tuple(r.reshape(t.shape) for r, t in zip(observed, true, strict=True))
+        ones = [n for n in first.shape if n != 1] == [n for n in expected.shape if n != 1]
+        why = "; an axis of length 1 is left over (keepdims?)" if ones else ""
+        yield View("shape", f"{head}{why}", flat, 1.2 if ones else 2.0)
+    yield View("shape", head, None, 5.0)
+
+
+def _permuted(observed: Sequence[Array], true: Sequence[Array], head: str) -> Iterator[View]:
+    count = true[0].ndim
+    if count < 2 or any(r.ndim != count for r in observed):
+        return
+    for order in permutations(range(count)):
+        turned = tuple(r.transpose(order) for r in observed)
+        if all(r.shape == t.shape for r, t in zip(turned, true, strict=True)):
+            yield View("transpose", f"{head}: it is transposed", turned, 1.0)
+
+
+def _with_more(
+    wanted: Tensor, observed: Sequence[Array], points: Sequence[Point], head: str
+) -> Iterator[View]:
+    """Axes that should have been summed away."""
+    ranges = _named(observed, points)
+    if ranges is None:
+        return
+    extra = [r for r in ranges if r not in wanted.axes]
+    if len(extra) != len(set(extra)) or len(ranges) - len(extra) != len(wanted.axes) or not extra:
+        return
+    axes = tuple(place for place, r in enumerate(ranges) if r in extra)
+    summed = tuple(r.sum(axis=axes) for r in observed)
+    names = " and ".join(r.name for r in extra)
+    if tuple(r for r in ranges if r not in extra) != wanted.axes:
+        return
+    yield View("missing_sum", f"{head}: it is not summed over {names}", summed, 1.0)
+
+
+def _with_less(
+    wanted: Tensor, observed: Sequence[Array], points: Sequence[Point], head: str
+) -> Iterator[View]:
+    """Axes that were summed away although they stay."""
+    ranges = _named(observed, points)
+    if ranges is None or observed[0].ndim >= len(wanted.axes):
+        return
+    gone = [r for r in wanted.axes if r not in ranges]
+    if len(gone) + len(ranges) != len(wanted.axes):
+        return
+    names = " and ".join(r.name for r in gone)
+    yield View("extra_sum", f"{head}: it is summed over {names}, which must stay", None, 1.1)
+
+
+def _named(observed: Sequence[Array], points: Sequence[Point]) -> tuple[Range, ...] | None:
+    """The range of each axis, read off the sizes at all points; None where that is ambiguous."""
+    count = observed[0].ndim
+    if any(r.ndim != count for r in observed):
+        return None
+    names: list[Range] = []
+    for place in range(count):
+        fits = [
+            r
+            for r in points[0].env.sizes
+            if all(a.shape[place] == p.env.sizes.get(r) for a, p in zip(observed, points, strict=True))
+        ]
+        if len(fits) != 1:
+            return None
+        names.append(fits[0])
+    return tuple(names)
+
+
+def _shape(shape: Sequence[int]) -> str:
+    return f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"
+
+
+def collapsed(
+    wanted: Tensor, observed: Sequence[Array], points: Sequence[Point], sizes: Mapping[Range, int]
+) -> bool:
+    """Whether what was returned is the true gradient summed over the axes that it lacks."""
+    ranges = _named(observed, points)
+    if ranges is None or not sizes:
+        return False
+    axes = tuple(place for place, r in enumerate(wanted.axes) if r not in ranges)
+    kept = tuple(r for r in wanted.axes if r in ranges)
+    if kept != ranges:
+        return False
+    for returned, point in zip(observed, points, strict=True):
+        total = point.true[wanted].sum(axis=axes)
+        scale = max(float(abs(total).max(initial=0.0)), 1e-12)
+        if abs(total - returned).max(initial=0.0) > 1e-8 * scale:
+            return False
+    return True
