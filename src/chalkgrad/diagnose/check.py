@@ -237,7 +237,7 @@ class Check:
             faults.append(
                 Fault(None, "nondeterministic", text, "", "Draw random numbers in the forward only.")
             )
-        names = [n for n in made.mutated if n]
+        changed = [n for n in made.mutated if n]
         forward = prepared.forward.mutated if prepared.forward is not None else ()
         if forward:
             faults.append(Fault(None, "mutates_input", "your forward changes its inputs in place.", "",
@@ -265,8 +265,6 @@ class Check:
 
     def all_lines(self) -> str:
         """The derivation's lines for all inputs."""
-        from chalkgrad.diagnose.judge import shown
-
         return "\n".join(
             shown(d) for d in self.derived.chosen.definitions if d.target in self.derived.chosen.wanted
         )

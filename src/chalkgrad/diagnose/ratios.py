@@ -15,7 +15,8 @@ from chalkgrad.expr.nodes import Range
 CLOSE = 1e-6
 """How near a ratio must come to what it is said to be."""
 
-CONSTANTS = tuple(map(Fraction, "1 2 1/2 3 1/3 4 1/4 3/2 2/3 8 1/8 5 1/5 10 1/10".split()))
+_WHOLE = tuple(Fraction(n) for n in (2, 3, 4, 5, 8, 10))
+CONSTANTS = (Fraction(1), *(c for n in _WHOLE for c in (n, 1 / n)), Fraction(3, 2), Fraction(2, 3))
 
 
 @dataclass(frozen=True, slots=True)
