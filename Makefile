@@ -13,13 +13,16 @@ PY     := $(VENV)/bin/python
 PIP    := $(PY) -m pip install -qq --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench clean
+.PHONY: help demo gallery test lint bench clean
 
 help: ## list these commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
 
 demo: $(VENV)/.demo ## derive, verify, check a derivation, train on digits; writes demo/
 	@$(PY) examples/demo.py
+
+gallery: $(VENV)/.demo ## every built-in layer as a web page; writes gallery/
+	@$(PY) -m chalkgrad gallery
 
 test: $(VENV)/.test ## every test, with PyTorch and JAX as oracles, and branch coverage
 	@rm -f .coverage .coverage.*
@@ -37,7 +40,7 @@ bench: $(VENV)/.demo ## the figures that the README quotes, measured here
 	@$(PY) benchmarks/derive.py
 
 clean: ## remove the environment, caches and the demo's output
-	rm -rf $(VENV) demo dist build .coverage .coverage.* .hypothesis
+	rm -rf $(VENV) demo gallery dist build .coverage .coverage.* .hypothesis
 	rm -rf .pytest_cache .ruff_cache .mypy_cache .import_linter_cache
 	find src tests examples benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -19,6 +19,8 @@ from chalkgrad.expr.nodes import Program
 from chalkgrad.frontend.compose import chain as chain_programs
 from chalkgrad.frontend.forward import Forward, inline, is_traced
 from chalkgrad.frontend.text_formula import read_formula
+from chalkgrad.render.blocks import Code
+from chalkgrad.render.html import to_html
 from chalkgrad.render.latex import to_latex
 from chalkgrad.render.markdown import to_markdown
 from chalkgrad.render.notebook import mime_bundle
@@ -86,6 +88,15 @@ class Derivation:
     def to_markdown(self, *, brief: bool = False) -> str:
         """Markdown with the formulas in `$$` blocks."""
         return to_markdown(self.record, brief=brief, verification=self.verification)
+
+    def to_html(self, *, brief: bool = False, verified: bool = True) -> str:
+        """One self-contained web page: the derivation with its picture, and the code for every target.
+
+        A notebook shows the derivation by its Markdown or LaTeX, which it sets in its own style.
+        """
+        verification = self.verification if verified else None
+        code = code_blocks(Layer(Forward.of(self.record.program)))
+        return to_html(self.record, brief=brief, verification=verification, code=code)
 
     def __str__(self) -> str:
         return self.to_text()
@@ -273,6 +284,20 @@ def _emitted(program: Program) -> tuple[Program, Any]:
 def _compiled(program: Program, name: str) -> Ops:
     safe, backward = _emitted(program)
     return compile_numpy(safe, backward, name)
+
+
+TITLES = {"numpy": "NumPy", "torch": "PyTorch", "jax": "JAX"}
+
+
+def code_blocks(layer: Layer) -> tuple[Code, ...]:
+    """The layer's code for every backend that can express it."""
+    blocks = []
+    for target in TARGETS:
+        try:
+            blocks.append(Code("python", layer.source(target), TITLES.get(target, target)))
+        except UnsupportedError:
+            continue  # a page of the derivation stands without it; asking for the code says why
+    return tuple(blocks)
 
 
 def layer(function: Callable[..., Any] | None = None, *, name: str | None = None) -> Any:

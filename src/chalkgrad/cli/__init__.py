@@ -12,7 +12,7 @@ from chalkgrad.cli.group import TeachingGroup
 
 @click.group(
     cls=TeachingGroup,
-    verbs=("derive", "emit", "check", "layers", "train"),
+    verbs=("derive", "emit", "check", "layers", "gallery", "train"),
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
 )
 @click.version_option(package_name="chalkgrad", prog_name="chalkgrad")

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from chalkgrad.cli import targets
 from chalkgrad.cli.files import check_output, deliver
 from chalkgrad.cli.terminal import has_colour, width
-from chalkgrad.derivation import Derived
-from chalkgrad.render.html import to_html
 from chalkgrad.render.latex import to_latex
 from chalkgrad.render.markdown import to_markdown
 from chalkgrad.render.terminal import to_text
 from chalkgrad.verify.steps import Verification
+
+if TYPE_CHECKING:
+    from chalkgrad.layer_type import Derivation
 
 SUFFIXES = (".txt", ".md", ".tex", ".html")
 
@@ -53,18 +55,21 @@ def command(
     names = tuple(name.strip() for entry in wrt for name in entry.split(",") if name.strip())
     derivation = layer.derive(*names, form=form)
     verification = None if no_verify else derivation.verify()
-    deliver(output, _rendered(derivation.record, verification, output, brief))
+    deliver(output, _rendered(derivation, verification, output, brief))
 
 
-def _rendered(derived: Derived, verification: Verification | None, output: Path | None, brief: bool) -> str:
+def _rendered(
+    derivation: Derivation, verification: Verification | None, output: Path | None, brief: bool
+) -> str:
     """The derivation in the format that the file's ending says; the terminal's without a file."""
+    derived = derivation.record
     match output.suffix.lower() if output else "":
         case ".md":
             return to_markdown(derived, brief=brief, verification=verification)
         case ".tex":
             return to_latex(derived, document=True, brief=brief, verification=verification)
         case ".html":
-            return to_html(derived, brief=brief, verification=verification)
+            return derivation.to_html(brief=brief, verified=verification is not None)
         case ".txt":
             return to_text(derived, brief=brief, verification=verification)
     return to_text(derived, width=width(), brief=brief, color=has_colour(), verification=verification)

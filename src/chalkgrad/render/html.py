@@ -57,6 +57,7 @@ def to_html(
     code: Sequence[Code] = (),
     about: str = "",
     links: Sequence[tuple[str, str]] = (),
+    source: str = "",
 ) -> str:
     """The derivation as a page that stands by itself.
 
@@ -67,11 +68,15 @@ def to_html(
         code: Emitted source, shown with copy buttons.
         about: A sentence on the layer, under the title.
         links: (address, words) of neighbouring pages.
+        source: The address of the text that the formula comes from.
     """
     content = document(derived, verification=verification, brief=brief, code=code)
     symbols = Symbols.of(derived, content.loss)
     extra = {"Forward pass": symbols.table() + graph_figure(derived, content.loss)}
-    return document_html(content, symbols=symbols, extra=extra, about=about, links=links)
+    told = escape(about)
+    if source:
+        told += f' <a class="source" href="{escape(source)}" rel="noreferrer">Source</a>'
+    return document_html(content, symbols=symbols, extra=extra, about=told, links=links)
 
 
 def document_html(
@@ -87,12 +92,13 @@ def document_html(
     Args:
         symbols: What is known about the arrays, for their shapes.
         extra: HTML to append to a section, by its title.
+        about: HTML under the title.
     """
     symbols = symbols or Symbols()
     body = _Body(content, symbols, extra or {}).sections()
     around = "".join(f'<a href="{escape(to)}">{escape(words)}</a>' for to, words in links)
     head = f'<nav class="site">{around}</nav>' if links else ""
-    about = f'<p class="about">{escape(about)}</p>' if about else ""
+    about = f'<p class="about">{about}</p>' if about else ""
     main = (
         f"<main>\n{head}<header><h1>{escape(content.title)}</h1>{THEME_BUTTON}</header>\n{about}{body}</main>"
     )
