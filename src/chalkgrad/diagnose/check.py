@@ -105,11 +105,11 @@ class Check:
         self.caller = Caller(backward, self.derived, forward, statics_of(layer))
         self.bounds = Bounds(self.derived)
         self.notes: list[str] = []
+        self.drawn: dict[bool, list[Point]] = {}
 
     def run(self) -> Diagnosis:
         """All of it."""
-        points, unit = self.points(), self.points(unit=True)
-        trial = best(self.caller, points, unit, self.bounds, self.timeout)
+        trial = best(self.caller, self.points, self.bounds, self.timeout)
         if trial is None:
             raise ChalkgradError(
                 f"{self.name} takes arguments that fit no known form of a backward.",
@@ -120,14 +120,19 @@ class Check:
             return self.after_error(trial)
         return self.judged(trial)
 
-    def points(self, unit: bool = False, count: int = POINTS, **options: Any) -> list[Point]:
+    def points(self, unit: bool = False) -> list[Point]:
         """Test points; parameters that the user's code takes get other values than their defaults."""
+        if unit not in self.drawn:
+            self.drawn[unit] = self.draw(unit)
+        return self.drawn[unit]
+
+    def draw(self, unit: bool) -> list[Point]:
         taken = self.caller.accepted()
         nudged = {t: _nudged(v) for t, v in self.derived.program.parameters if t.name in taken}
         try:
-            return several(self.derived, count, self.seed, parameters=nudged, unit=unit, **options)
+            return several(self.derived, POINTS, self.seed, parameters=nudged, unit=unit)
         except VerificationError:
-            return several(self.derived, count, self.seed, unit=unit, **options)
+            return several(self.derived, POINTS, self.seed, unit=unit)
 
     # --- errors ------------------------------------------------------------------------------------
 

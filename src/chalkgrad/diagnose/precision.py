@@ -35,13 +35,15 @@ def rounding(derived: Derived, point: Point, eps: float, seed: int = 0) -> dict[
                 moved.having(d.target, Value(_noisy(value.array, eps, rng)))
             for t in derived.wrt:
                 apart = np.abs(moved.array(t.adjoint) - point.true[t])
-                spread[t] = np.maximum(spread[t], apart)
+                spread[t] = np.fmax(spread[t], np.where(np.isfinite(apart), apart, 0.0))
     found = {}
     for t in derived.wrt:
         scale = float(np.abs(point.magnitude[t]).max(initial=0.0))
         base = eps * (point.magnitude[t] + 0.1 * scale)
         # One observation's deviation is luck; the largest of all is the scale.
-        found[t] = GRANTED * (0.5 * spread[t] + 0.5 * float(spread[t].max(initial=0.0)) + base)
+        bound = GRANTED * (0.5 * spread[t] + 0.5 * float(spread[t].max(initial=0.0)) + base)
+        # Noise that breaks a tie (the maximum no longer equals its entry) is no rounding error.
+        found[t] = np.minimum(bound, np.sqrt(eps) * scale)
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -65,7 +66,7 @@ class Search:
     _known: dict[tuple[int, int], dict[Tensor, Value]] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.addends, self.edits = hypotheses(self.derived)
+        self.addends, self.edits = _hypotheses(self.derived)
         self.bases = [Evaluation(p.env) for p in self.points]
 
     # --- predictions -------------------------------------------------------------------------------
@@ -251,6 +252,18 @@ class Search:
     def now(self) -> float:
         """The clock by which budgets are kept."""
         return time.perf_counter()
+
+
+_KEPT: OrderedDict[int, tuple[Derived, list[Addend], list[Edit]]] = OrderedDict()
+
+
+def _hypotheses(derived: Derived) -> tuple[list[Addend], list[Edit]]:
+    """The hypotheses about a derivation, made once; hashing a whole record would take longer."""
+    if id(derived) not in _KEPT:
+        _KEPT[id(derived)] = (derived, *hypotheses(derived))
+        if len(_KEPT) > 64:
+            _KEPT.popitem(last=False)
+    return _KEPT[id(derived)][1:]
 
 
 def _array(value: Value | None) -> Array | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -119,13 +119,15 @@ def error_of(tensor: Tensor, trial: Trial, bounds: Bounds) -> float:
 
 
 def best(
-    caller: Caller, points: Sequence[Point], unit_points: Sequence[Point], bounds: Bounds,
-    timeout: float | None,
-) -> Trial | None:  # fmt: skip
-    """The form of calling that fits best: right beats wrong, running beats raising, earlier beats later."""
+    caller: Caller, points: Callable[[bool], Sequence[Point]], bounds: Bounds, timeout: float | None
+) -> Trial | None:
+    """The form of calling that fits best: right beats wrong, running beats raising, earlier beats later.
+
+    `points(unit)` gives the test points, with an upstream gradient of 1 for a loss that takes none.
+    """
     ranked: list[tuple[tuple[float, ...], Trial]] = []
     for place, form in enumerate(caller.forms()):
-        some = points if form.upstream else unit_points
+        some = points(not form.upstream)
         first = run(caller, form, some[:1], timeout)
         if not first.error:
             wrong = wrong_arguments(caller.derived, first, bounds)
@@ -140,5 +142,4 @@ def best(
     _, chosen = min(ranked, key=lambda r: r[0])
     if chosen.error:
         return chosen
-    some = points if chosen.form.upstream else unit_points
-    return run(caller, chosen.form, some, timeout)
+    return run(caller, chosen.form, points(not chosen.form.upstream), timeout)
