@@ -164,7 +164,7 @@ CALLS = [
     (lambda x, W, b: AFFINE(x, W, b, bias=b), "no such argument"),
     (lambda x, W, b: AFFINE(x, W, b, W=W), "twice"),
     (lambda x, W, b: AFFINE(x, W.T, b), "axis D would be D in one argument and K in W"),
-    (lambda x, W, b: AFFINE(b, W, b), "with 2 axes"),
+    (lambda x, W, b: AFFINE(b, W, b), "axis D would be K"),
     (lambda x, W, b: AFFINE(x[:, None, 0], W, b), "axis of length one"),
     (lambda x, W, b: LOSS(x @ W, b), "type int"),
     (lambda x, W, b: LOSS(x @ W, b, reduction="median"), "median"),

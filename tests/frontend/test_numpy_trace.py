@@ -228,9 +228,39 @@ def test_expressions(case: tuple[str, ...]) -> None:
     assert_same(lambda_of(*case))
 
 
-@pytest.mark.parametrize("name", FORWARDS)
+POSITIVE = ("batch_norm_eval", "gaussian_nll", "kl_divergence")
+"""Layers that take the logarithm or the root of an input."""
+
+
+@pytest.mark.parametrize("name", [name for name, f in FORWARDS.items() if not f.written])
 def test_the_gallery_computes_its_functions(name: str) -> None:
-    assert_same(FORWARDS[name].function, positive=name == "batch_norm_eval")
+    forward = FORWARDS[name]
+    assert_same(forward.function, positive=name in POSITIVE, leading=forward.leading)
+
+
+@pytest.mark.parametrize("leading", [0, 1, 2, 3])
+@pytest.mark.parametrize("name", ["affine", "gelu_tanh", "swiglu", "attention", "dropout"])
+def test_leading_axes(name: str, leading: int) -> None:
+    program = assert_same(FORWARDS[name].function, leading=leading)
+    own = FORWARDS[name].program
+    extra = leading - FORWARDS[name].leading
+    assert len(program.outputs[0].axes) == len(own.outputs[0].axes) + extra
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"class_weight": True},
+        {"sample_weight": True, "reduction": "sum"},
+        {"class_weight": True, "sample_weight": True, "reduction": "weighted_mean"},
+        {"label_smoothing": 0.1, "reduction": "none"},
+    ],
+    ids=str,
+)
+def test_optional_inputs(options: dict[str, object]) -> None:
+    program = assert_same(FORWARDS["softmax_loss"].function, **options)
+    wanted = [name for name, value in options.items() if value is True]
+    assert {t.name for t in program.inputs} == {"f", "y", *wanted}
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum"])

@@ -11,7 +11,22 @@ from chalkgrad.frontend.numpy_trace import trace
 from chalkgrad.verify.reference import run
 
 # Small, distinct and greater than one, so that a transpose or a wrong axis changes the shape.
-SIZES = {"N": 5, "D": 3, "K": 4, "H": 2, "T": 6, "S": 7, "E": 2, "V": 8}
+SIZES = {
+    "N": 5,
+    "D": 3,
+    "K": 4,
+    "H": 2,
+    "T": 6,
+    "S": 7,
+    "E": 2,
+    "V": 8,
+    "M": 6,
+    "C": 3,
+    "W": 4,
+    "G": 2,
+    "P": 5,
+    "U": 2,
+}
 
 
 def arguments(program: Program, seed: int = 0) -> dict[str, np.ndarray]:
@@ -29,14 +44,16 @@ def arguments(program: Program, seed: int = 0) -> dict[str, np.ndarray]:
     return found
 
 
-def assert_same(function: Callable[..., Any], *, positive: bool = False, **statics: Any) -> Program:
+def assert_same(
+    function: Callable[..., Any], *, positive: bool = False, leading: int = 1, **statics: Any
+) -> Program:
     """The program and the function agree on random arrays, shapes included."""
-    program = trace(function, statics=statics)
+    program = trace(function, statics=statics, leading=leading)
     given_arrays = arguments(program)
     if positive:
         given_arrays = {k: np.abs(v) if v.dtype == float else v for k, v in given_arrays.items()}
     computed = run(program, {t: given_arrays[t.name] for t in program.inputs})
-    expected = function(**given_arrays, **statics)
+    expected = function(**{**statics, **given_arrays})
     expected = expected if isinstance(expected, tuple) else (expected,)
     assert len(expected) == len(program.outputs)
     for output, value in zip(program.outputs, expected, strict=True):

@@ -8,10 +8,10 @@ from chalkgrad.frontend.forward import forward
 
 
 @forward
-def affine(x: "N D", W: "D K", b: "K"):
+def affine(x: "... D", W: "D K", b: "K"):
     """f = x W + b, the scores of a fully-connected layer.
 
-    x: (N, D) observations. W: (D, K). b: (K,). Returns f: (N, K).
+    x: (N, D) observations, or more leading axes. W: (D, K). b: (K,). Returns f: (N, K).
     Source: https://cs231n.github.io/linear-classify/
     """
     f = x @ W + b
@@ -47,7 +47,7 @@ def embedding(W: "V D", t: "N int"):
 
 
 @forward
-def dropout(x: "N D", mask: "N D bool", *, p=0.5):
+def dropout(x: "... D", mask: "... D bool", *, p=0.5):
     """a = x ∘ mask / (1 − p), inverted dropout; the caller draws the mask (true where kept).
 
     Source: https://cs231n.github.io/neural-networks-2/#reg

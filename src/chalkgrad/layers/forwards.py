@@ -3,9 +3,35 @@
 from __future__ import annotations
 
 from chalkgrad.frontend.forward import Forward
-from chalkgrad.layers import activations, affine_layers, attention, losses, norms, regularisers
+from chalkgrad.layers import (
+    activations,
+    affine_layers,
+    attention,
+    convolutions,
+    distances,
+    likelihoods,
+    losses,
+    matrices,
+    networks,
+    norms,
+    recurrent,
+    regularisers,
+)
 
-MODULES = (affine_layers, activations, losses, regularisers, norms, attention)
+MODULES = (
+    affine_layers,
+    activations,
+    losses,
+    distances,
+    likelihoods,
+    regularisers,
+    norms,
+    convolutions,
+    attention,
+    recurrent,
+    networks,
+    matrices,
+)
 
 FORWARDS: dict[str, Forward] = {
     found.name: found for module in MODULES for found in vars(module).values() if isinstance(found, Forward)

@@ -13,7 +13,7 @@ function with kinks continues the branch that its real part is on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
@@ -44,10 +44,21 @@ from chalkgrad.expr.nodes import (
 )
 from chalkgrad.expr.ops import walk
 from chalkgrad.primitives import PRIMITIVES
+from chalkgrad.verify.branches import BRANCHES, COMPARE, number
 from chalkgrad.verify.differences import complex_step, richardson
 from chalkgrad.verify.environment import Array, Environment, Scope, infer_sizes
 
-__all__ = ["Environment", "Evaluated", "evaluate", "evaluate_closely", "holomorphic", "run", "run_on"]
+__all__ = [
+    "BRANCHES",
+    "COMPARE",
+    "Environment",
+    "Evaluated",
+    "evaluate",
+    "evaluate_closely",
+    "holomorphic",
+    "run",
+    "run_on",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,26 +171,6 @@ def _arguments(
 
 # --- evaluation ------------------------------------------------------------------------------------
 
-COMPARE: dict[str, Callable[[Any, Any], Any]] = {
-    "==": np.equal, "!=": np.not_equal, "<": np.less, "<=": np.less_equal, ">": np.greater,
-    ">=": np.greater_equal,
-}  # fmt: skip
-
-BRANCHES: dict[str, Callable[..., Any]] = {
-    "relu": lambda x: np.where(x.real > 0, x, 0.0),
-    "abs": lambda x: np.sign(x.real) * x,
-    "sign": lambda x: np.sign(x.real),
-    "maximum": lambda a, b: _larger(a, b, a.real - b.real),
-    "minimum": lambda a, b: _larger(a, b, b.real - a.real),
-}
-"""Functions with kinks for complex arguments: the branch that the real part is on, and at a kink
-the convention of the primitives table."""
-
-
-def _larger(a: Array, b: Array, lead: Array) -> Array:
-    """a where it leads, b where it does not, half of each at a tie."""
-    return np.where(lead > 0, a, np.where(lead < 0, b, (a + b) / 2))
-
 
 class Evaluator:
     """One named case per node. The sampler subclasses it to look at the arguments of functions."""
@@ -191,8 +182,8 @@ class Evaluator:
 
     def value(self, e: Expr, scope: Scope) -> Array:
         match e:
-            case Const(number):
-                return np.full((1,) * scope.ndim, float(number))
+            case Const(written):
+                return np.full((1,) * scope.ndim, float(written))
             case Size(of):
                 return np.full((1,) * scope.ndim, float(self.env.size(of)))
             case Index():
@@ -227,7 +218,7 @@ class Evaluator:
         if len(e.indices) != array.ndim:
             raise VerificationError(f"{e} has {len(e.indices)} indices, but {e.tensor} has {array.ndim} axes")
         if not e.indices:
-            return np.asarray(array).reshape((1,) * scope.ndim) * 1.0
+            return number(array).reshape((1,) * scope.ndim)
         at = np.broadcast_arrays(*(self.position(i, scope) for i in e.indices))
         inside = np.ones(at[0].shape, bool)
         for positions, size in zip(at, array.shape, strict=True):
@@ -239,7 +230,7 @@ class Evaluator:
                 hint="Multiply by an indicator of the bounds where that is meant.",
             )
         safe = tuple(np.where(inside, p, 0) for p in at)
-        return np.where(inside, array[safe] * 1.0, 0.0)
+        return np.where(inside, number(array[safe]), 0.0)
 
     def position(self, e: Expr, scope: Scope) -> NDArray[np.int64]:
         """An index expression as integers."""

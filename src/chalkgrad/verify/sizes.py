@@ -3,6 +3,7 @@ every derived range exists and every affine index falls inside its axis."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -27,8 +28,8 @@ from chalkgrad.expr.ops import children, free_indices, tensors_in, walk
 from chalkgrad.verify.environment import Environment, whole_size
 from chalkgrad.verify.reference import evaluate
 
-DISTINCT = 5
-"""With more free sizes than this they repeat, since the product of nine distinct ones is large."""
+LARGEST = 64
+"""So many entries at most has an array while sizes are distinct; larger ones take sizes 2 and 3 only."""
 
 WIDENINGS = 60
 """Steps before a set of sizes is given up."""
@@ -50,8 +51,11 @@ def draw_sizes(
     derived = {r for r, _ in program.sizes}
     free = [r for r in _ranges(program) if r.size is None and r not in derived]
     count = max(len(free), 4)
-    choices = np.arange(2, 2 + count) if len(free) <= DISTINCT else 2 + np.arange(count) % 2
-    sizes = {r: int(n) for r, n in zip(free, rng.permutation(choices), strict=False)}
+    drawn = rng.permutation(np.arange(2, 2 + count))
+    sizes = {r: int(n) for r, n in zip(free, drawn, strict=False)}
+    distinct = max((_entries(t, sizes) for t in program.tensors()), default=1) <= LARGEST
+    if not distinct:
+        sizes = {r: 2 + n % 2 for r, n in sizes.items()}
     _widen_labels(program, sizes)
     given = given or {}
     sizes.update({r: n for r, n in given.items() if r not in derived})
@@ -71,12 +75,17 @@ def draw_sizes(
         elif axis in given:
             break
         else:
-            taken = {n for r, n in sizes.items() if r is not axis} if len(free) <= DISTINCT else set()
+            taken = {n for r, n in sizes.items() if r is not axis} if distinct else set()
             sizes[axis] = next(n for n in range(needed, needed + len(taken) + 1) if n not in taken)
     raise VerificationError(
         f"no sizes were found at which all axes of {program.name} fit together",
         hint="Does every affine index stay inside its axis for the declared sizes?",
     )
+
+
+def _entries(tensor: Tensor, sizes: Mapping[Range, int]) -> int:
+    """How many entries the tensor has; a derived axis counts as two."""
+    return math.prod(r.size if r.size is not None else sizes.get(r, 2) for r in tensor.axes)
 
 
 def _ranges(program: Program) -> Iterator[Range]:

@@ -212,7 +212,8 @@ class Judge:
             )
         scale = np.maximum(scale, max(FLOOR * float(scale.max(initial=0.0)), granted))
         # Equal infinities differ by nan, and are equal.
-        gap = np.where(a.value == b.value, 0.0, np.abs(a.value - b.value))
+        with np.errstate(invalid="ignore"):
+            gap = np.where(a.value == b.value, 0.0, np.abs(a.value - b.value))
         relative = np.divide(gap, scale, out=np.zeros_like(gap), where=gap > 0)
         relative = np.where(np.isfinite(gap), relative, np.inf)
         error = float(relative.max(initial=0.0))
