@@ -99,18 +99,18 @@ def _safe(d: Definition, before: Expr, after: Expr, rule: str, because: str) -> 
 
 
 def _see_through(definitions: list[Definition], e: Expr) -> Expr:
-    """log(s) with s = sigmoid(a) written out, and sums of exponentials likewise."""
-    if isinstance(e, Apply) and e.fn == "log":
-        for d in definitions:
-            if d.target in tensors_in(e) and isinstance(d.body, Apply) and d.body.fn in ("sigmoid", "exp"):
-                e = inline(e, d.access, d.body)
-        return e
-    if isinstance(e, Pow):
-        for d in definitions:
-            if d.target in tensors_in(e) and isinstance(d.body, Apply) and d.body.fn == "exp":
-                e = inline(e, d.access, d.body)
-        return e
-    return map_children(e, lambda kid: _see_through(definitions, kid))
+    """The body with exponentials, sigmoids and quotients of them written out: log(s) as log(σ(a))."""
+    for d in reversed(definitions):
+        if d.target in tensors_in(e) and _is_exponential(d.body):
+            e = inline(e, d.access, d.body)
+    return e
+
+
+def _is_exponential(body: Expr) -> bool:
+    """exp(a), σ(a), or a power of a sum, such as 1/(1 + exp a)."""
+    if isinstance(body, Apply):
+        return body.fn in ("sigmoid", "exp")
+    return isinstance(body, Pow) and isinstance(body.base, Add)
 
 
 def _normalisers(program: Program) -> list[Normaliser]:
