@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 
 from chalkgrad.expr.cost import elements
 from chalkgrad.expr.nodes import ZERO, Access, Add, Apply, Const, Expr, Index, Indicator, Mul, Size
@@ -50,7 +51,7 @@ def solve_indices(m: Monomial) -> tuple[Monomial | None, list[Solution]]:
         candidates = [s for a, p in current.powers if p > 0 for s in _solutions(a, current)]
         if not candidates:
             break
-        best = max(candidates, key=lambda s: _preference(s, current))
+        best = max(candidates, key=partial(_preference, m=current))
         used.append(best)
         current = _apply(current, best)
     return current, used

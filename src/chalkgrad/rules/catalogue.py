@@ -120,7 +120,8 @@ SAFETY = (
     ),
     Rule(
         "shift-by-maximum", "exp f_k / Σ_j exp f_j", "exp(f_k − m) / Σ_j exp(f_j − m)",
-        "m does not depend on k", "the factor exp(−m) cancels", "derive p[i,k] = exp(f[i,k]) / sum(j, exp(f[i,j]))",
+        "m does not depend on k", "the factor exp(−m) cancels",
+        "derive p[i,k] = exp(f[i,k]) / sum(j, exp(f[i,j]))",
     ),
 )  # fmt: skip
 """Shifts that make the forward safe for large numbers."""

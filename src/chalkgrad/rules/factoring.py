@@ -34,7 +34,7 @@ def common_denominator(e: Expr) -> Expr:
     terms = [_term(t) for t in inner.terms]
     atoms = dict.fromkeys(a for _, powers in terms for a in powers if isinstance(a, Size))
     lowest = {a: min(p.get(a, Fraction(0)) for _, p in terms) for a in atoms}
-    below = {a: power for a, power in lowest.items() if power < 0}
+    below: Powers = {a: power for a, power in lowest.items() if power < 0}
     if not below:
         return inner
     return _write(Fraction(1), below, _sum([_write(*_divide(t, Fraction(1), below)) for t in terms]))
