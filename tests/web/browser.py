@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import fcntl
 import json
 import os
 import select
 import shutil
-import subprocess
+import signal
 import tempfile
 import time
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-TIMEOUT = 60.0
+TIMEOUT = 30.0
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
@@ -31,13 +32,20 @@ FLAGS = (
 class Page:
     """One tab: what it logged, what it asked the network for, and means to look at it."""
 
-    def __init__(self, browser: Browser, session: str) -> None:
+    def __init__(self, browser: Browser, session: str, target: str) -> None:
         self.browser = browser
         self.session = session
+        self.target = target
         self.complaints: list[str] = []
         self.requests: list[str] = []
+        browser.watch(self, True)
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
+
+    def close(self) -> None:
+        """End the tab."""
+        self.browser.watch(self, False)
+        self.browser.call("Target.closeTarget", {"targetId": self.target})
 
     def call(self, method: str, **params: Any) -> Any:
         """One command of the DevTools protocol."""
@@ -96,7 +104,7 @@ class Page:
 
     def point(self, selector: str, *, click: bool = False) -> None:
         """Move the pointer to the middle of an element, and click there."""
-        self.run(f"document.querySelector({selector!r}).scrollIntoView({{block: 'center'}})")
+        self.run(f"document.querySelector({selector!r}).scrollIntoView({{block: 'center', behavior: 'instant'}})")
         x, y = self.run(
             f"(r => [r.x + r.width / 2, r.y + r.height / 2])"
             f"(document.querySelector({selector!r}).getBoundingClientRect())"
@@ -126,14 +134,18 @@ class Browser:
         assert CHROMIUM is not None
         commands, self._out = os.pipe()
         self._in, answers = os.pipe()
-        # The shell puts the two ends where the browser looks for them.
-        shell = f'exec "$@" 3<&{commands} 4>&{answers}'
-        self._process = subprocess.Popen(
-            ["/bin/sh", "-c", shell, "sh", CHROMIUM, *FLAGS, f"--user-data-dir={profile}", "about:blank"],
-            pass_fds=(commands, answers), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        os.close(commands)
-        os.close(answers)
+        # Moved out of the way first: either may have the number that the other is to get.
+        ends = [fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 10) for end in (commands, answers)]
+        actions: list[tuple[Any, ...]] = [
+            (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
+            (os.POSIX_SPAWN_DUP2, ends[0], 3),
+            (os.POSIX_SPAWN_DUP2, ends[1], 4),
+        ]
+        line = [CHROMIUM, *FLAGS, f"--user-data-dir={profile}", "about:blank"]
+        self._process = os.posix_spawn(CHROMIUM, line, os.environ, file_actions=actions)
+        for end in (commands, answers, *ends):
+            os.close(end)
         self._buffer = b""
         self._number = 0
         self._pages: dict[str, Page] = {}
@@ -142,9 +154,14 @@ class Browser:
         """A new tab."""
         target = self.call("Target.createTarget", {"url": "about:blank"})["targetId"]
         session = self.call("Target.attachToTarget", {"targetId": target, "flatten": True})["sessionId"]
-        page = Page(self, session)
-        self._pages[session] = page
-        return page
+        return Page(self, session, target)
+
+    def watch(self, page: Page, on: bool) -> None:
+        """Whether a tab hears what happens in it."""
+        if on:
+            self._pages[page.session] = page
+        else:
+            del self._pages[page.session]
 
     def call(self, method: str, params: dict[str, Any], page: Page | None = None) -> Any:
         """Send a command and read until its answer; events on the way go to their pages."""
@@ -179,11 +196,11 @@ class Browser:
             self.call("Browser.close", {})
         os.close(self._out)
         os.close(self._in)
-        try:
-            self._process.wait(10)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        until = time.monotonic() + 10
+        while os.waitpid(self._process, os.WNOHANG)[0] == 0:
+            if time.monotonic() > until:
+                os.kill(self._process, signal.SIGKILL)
+            time.sleep(0.02)
 
 
 @contextlib.contextmanager

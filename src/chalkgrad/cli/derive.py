@@ -9,7 +9,7 @@ import click
 
 from chalkgrad.cli import targets
 from chalkgrad.cli.files import check_output, deliver
-from chalkgrad.cli.terminal import has_colour, width
+from chalkgrad.cli.terminal import has_colour, shows_mathematics, width
 from chalkgrad.render.latex import to_latex
 from chalkgrad.render.markdown import to_markdown
 from chalkgrad.render.terminal import to_text
@@ -72,4 +72,11 @@ def _rendered(
             return derivation.to_html(brief=brief, verified=verification is not None)
         case ".txt":
             return to_text(derived, brief=brief, verification=verification)
-    return to_text(derived, width=width(), brief=brief, color=has_colour(), verification=verification)
+    return to_text(
+        derived,
+        width=width(),
+        brief=brief,
+        color=has_colour(),
+        verification=verification,
+        ascii_only=not shows_mathematics(),
+    )

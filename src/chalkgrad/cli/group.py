@@ -17,6 +17,7 @@ from typing import Any
 import click
 
 from chalkgrad.errors import ChalkgradError, VerificationError, suggestion
+from chalkgrad.render.ascii_text import HANDLER
 
 WRONG = 1
 UNUSABLE = 2
@@ -62,9 +63,9 @@ class TeachingGroup(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the verb; turn whatever goes wrong into words and a status."""
         for stream in (sys.stdout, sys.stderr):
-            # A terminal that cannot show ∂ shows '?' instead of ending the command.
+            # A terminal that cannot show ∂ shows d instead of ending the command.
             if hasattr(stream, "reconfigure"):
-                stream.reconfigure(errors="replace")
+                stream.reconfigure(errors=HANDLER)
         debug = bool(ctx.params.get("debug"))
         try:
             result = super().invoke(ctx)

@@ -19,6 +19,9 @@ LONG = 100
 WORTH = 14
 """What is narrower than this stays as it is."""
 
+MOST = 3
+"""More names than this are harder to keep in mind than a long line."""
+
 LETTERS = "ABCQRUVZHM"
 
 
@@ -43,7 +46,7 @@ def abbreviate(lines: Sequence[Expr], taken: set[str]) -> tuple[list[Expr], list
     lines = list(lines)
     made: list[Abbreviation] = []
     letters = [letter for letter in LETTERS if letter not in taken]
-    while letters and any(_width(line) > LONG for line in lines):
+    while letters and len(made) < MOST and any(_width(line) > LONG for line in lines):
         shared = _shared([line for line in lines if _width(line) > LONG])
         if shared is None:
             break

@@ -113,12 +113,14 @@ class Document:
         blocks: What to print.
         loss: The name of what is differentiated.
         verified: Whether errors are shown.
+        ascii: Whether nothing but ASCII may be printed (for terminals).
     """
 
     title: str
     blocks: tuple[Block, ...]
     loss: str = "L"
     verified: bool = False
+    ascii: bool = False
 
 
 def error_text(error: float) -> str:

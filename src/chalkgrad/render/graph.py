@@ -20,7 +20,7 @@ BOX = 92.0
 """The least width of a box."""
 
 HEIGHT = 46.0
-CHARACTER = 8.2
+CHARACTER = 7.6
 GAP = 26.0
 PORT = 24.0
 """The room that the head of an arrow takes on the side of a box."""
@@ -125,7 +125,7 @@ def _boxes(program: Program) -> dict[Tensor, Box]:
     for tensor, place in layer.items():
         # An input stands just before its first use, not far up where its arrow would be long.
         put = place if tensor in made else first[tensor] - 1
-        written = max(len(tensor.name) + 6, len(shape_text(tensor)) + 2) * CHARACTER
+        written = max(2 * len(tensor.name) + 7, len(shape_text(tensor)) + 3) * CHARACTER
         boxes[tensor] = Box(tensor, put, max(BOX, written), HEIGHT)
     return boxes
 

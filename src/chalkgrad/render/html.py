@@ -73,7 +73,7 @@ def to_html(
     content = document(derived, verification=verification, brief=brief, code=code)
     symbols = Symbols.of(derived, content.loss)
     extra = {"Forward pass": symbols.table() + graph_figure(derived, content.loss)}
-    told = escape(about)
+    told = prose(about)
     if source:
         told += f' <a class="source" href="{escape(source)}" rel="noreferrer">Source</a>'
     return document_html(content, symbols=symbols, extra=extra, about=told, links=links)
@@ -174,7 +174,7 @@ class _Body:
             yield f'<section id="{_slug(text)}"><h2>{escape(text)}</h2>'
         else:
             kind = "finding" if level == 2 else "step"
-            yield f'<div class="{kind}"><h{level + 1}>{_words(text)}</h{level + 1}>'
+            yield f'<div class="{kind}"><h{level + 1}>{prose(text)}</h{level + 1}>'
 
     def _close(self, level: int) -> Iterator[str]:
         while self.open_levels and self.open_levels[-1] >= level:
@@ -191,7 +191,7 @@ class _Body:
     def _inline(self, parts: tuple[Inline, ...]) -> str:
         marks = self.symbols.marks
         written = (
-            _words(p) if isinstance(p, str) else math_ml(p, self.content.loss, display=False, marks=marks)
+            prose(p) if isinstance(p, str) else math_ml(p, self.content.loss, display=False, marks=marks)
             for p in parts
         )
         return "".join(written).strip()
@@ -221,6 +221,6 @@ def _slug(text: str) -> str:
     return re.sub(r"\W+", "-", text.lower()).strip("-")
 
 
-def _words(text: str) -> str:
+def prose(text: str) -> str:
     """Text with index notation such as p_ik set with subscripts."""
     return SUBSCRIPTED.sub(r"<i>\1</i><sub>\2</sub>", escape(text))

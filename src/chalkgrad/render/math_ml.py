@@ -31,10 +31,12 @@ def _row(p: Piece | str) -> str:
 def _name(written: str) -> tuple[str, str, int]:
     """A name without its tag, the tag, and the width of both."""
     name = parse_name(written)
-    base = f"<mi>{escape(name.base)}{'′' * name.primes}</mi>"
+    base = f"<mi>{escape(name.base)}</mi>"
     if name.accent:
         sign = f'<mo stretchy="false">{ACCENT_SIGNS[name.accent]}</mo>'
         base = f'<mover accent="true">{base}{sign}</mover>'
+    if name.primes:
+        base = f'<mrow>{base}<mo lspace="0" rspace="0">{"′" * name.primes}</mo></mrow>'
     tag = f"<mrow><mo stretchy='false'>(</mo><mn>{name.tag}</mn><mo stretchy='false'>)</mo></mrow>"
     if not name.tag.isdigit():
         tag = f"<mtext>{escape(name.tag)}</mtext>" if name.tag else ""

@@ -149,6 +149,9 @@ def write(e: Expr, w: Writer) -> Piece:
             return w.name(name)
         case Access(tensor, indices):
             return _access(tensor, indices, w)
+        case Indicator("==" | "!=" as op, Const() as left, right):
+            # 1(i = 0), as one says it.
+            return w.indicator(COMPARISONS[op], write(right, w), write(left, w))
         case Indicator(op, left, right):
             return w.indicator(COMPARISONS[op], write(left, w), write(right, w))
         case Apply():

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from chalkgrad.derivation import Derived
+from chalkgrad.render.ascii_text import spell
 from chalkgrad.render.document import (
     Block,
     Code,
@@ -16,13 +17,15 @@ from chalkgrad.render.document import (
     Inline,
     Lemma,
     Line,
+    Math,
     Note,
     Paragraph,
     Verification,
     document,
     error_text,
 )
-from chalkgrad.render.math_text import display_width, math_piece, math_text, wrap
+from chalkgrad.render.math_text import display_width, math_piece, wrap
+from chalkgrad.render.pieces import Piece
 
 INDENT = 2
 GAP = 3
@@ -58,6 +61,7 @@ def to_text(
     brief: bool = False,
     color: bool = False,
     verification: Verification | None = None,
+    ascii_only: bool = False,
 ) -> str:
     """The derivation as text.
 
@@ -67,21 +71,26 @@ def to_text(
         brief: Only the milestones and the results.
         color: With terminal colours (needs rich).
         verification: Errors to show beside the lines.
+        ascii_only: Spell out what is not ASCII, for a terminal that cannot show it.
 
     Returns:
         Lines joined by newlines, without one at the end.
     """
-    return document_text(document(derived, verification=verification, brief=brief), width=width, color=color)
+    content = document(derived, verification=verification, brief=brief)
+    return document_text(replace(content, ascii=ascii_only), width=width, color=color)
 
 
 def document_text(content: Document, *, width: int = 80, color: bool = False) -> str:
     """A document as text; see `to_text`."""
     width = max(width, NARROWEST)
-    rows: list[Row] = [(Span(content.title, "title"),)]
+    rows: list[Row] = [(Span(_said(content.title, content), "title"),)]
     for before, block in zip((None, *content.blocks), content.blocks, strict=False):
         if isinstance(block, EquationChain) and isinstance(before, EquationChain) and len(before.lines) > 1:
             rows.append(())
         rows += _block(block, content, width)
+    if content.ascii:
+        # What is drawn rather than written: rules, arrows, ticks.
+        rows = [tuple(Span(spell(span.text), span.style) for span in row) for row in rows]
     if color:
         return "\n".join(_coloured(row) for row in rows)
     return "\n".join("".join(span.text for span in row).rstrip() for row in rows)
@@ -100,6 +109,22 @@ def _coloured(row: Row) -> str:
     ).rstrip()
 
 
+def _said(text: str, content: Document) -> str:
+    return spell(text) if content.ascii else text
+
+
+def _math(e: Math, content: Document) -> Piece:
+    """The expression, spelled before it is laid out where it has to be."""
+    written = math_piece(e, content.loss)
+    if not content.ascii:
+        return written
+    chunks = []
+    for chunk in written.chunks:
+        text = spell(chunk.text)
+        chunks.append(replace(chunk, text=text, width=len(text), glue=spell(chunk.glue)))
+    return replace(written, chunks=tuple(chunks))
+
+
 def _block(block: Block, content: Document, width: int) -> Iterator[Row]:
     match block:
         case Heading(text, 1):
@@ -108,7 +133,7 @@ def _block(block: Block, content: Document, width: int) -> Iterator[Row]:
         case Heading(text, level):
             yield ()
             style = "subheading" if level == 2 else "step"
-            yield from ((Span(line, style),) for line in textwrap.wrap(text, width))
+            yield from ((Span(line, style),) for line in textwrap.wrap(_said(text, content), width))
         case Paragraph(parts):
             yield from _prose(parts, content, width, "")
         case Note(parts):
@@ -132,7 +157,8 @@ def _block(block: Block, content: Document, width: int) -> Iterator[Row]:
 def _prose(parts: tuple[Inline, ...], content: Document, width: int, indent: str) -> Iterator[Row]:
     # A formula must not be broken at its spaces: they become hard ones until the text is wrapped.
     text = "".join(
-        p if isinstance(p, str) else math_text(p, content.loss).replace(" ", "\u00a0") for p in parts
+        _said(p, content) if isinstance(p, str) else _math(p, content).text.replace(" ", "\u00a0")
+        for p in parts
     ).strip()
     for line in textwrap.wrap(text, width, initial_indent=indent, subsequent_indent=indent):
         yield (Span(line.replace("\u00a0", " ")),)
@@ -153,14 +179,14 @@ class _Set:
 
 
 def _chain(chain: EquationChain, content: Document, width: int) -> Iterator[Row]:
-    lhs = math_text(chain.lhs, content.loss)
+    lhs = _math(chain.lhs, content).text
     if not chain.lines:
         yield (Span(" " * INDENT + lhs, "math"),)
         return
     left = display_width(lhs)
     error_column = ERROR_COLUMN if content.verified else 0
     if left > LONGEST_LHS or width - INDENT - left - 3 - error_column < NARROWEST_LINE:
-        for row in wrap(math_piece(chain.lhs, content.loss), width - INDENT):
+        for row in wrap(_math(chain.lhs, content), width - INDENT):
             yield (Span(" " * INDENT + row, "math"),)
         lhs, left = "", 2
     start = INDENT + left + 3
@@ -174,12 +200,12 @@ def _chain(chain: EquationChain, content: Document, width: int) -> Iterator[Row]
 
 
 def _typeset(line: Line, content: Document, room: int) -> _Set:
-    written = math_piece(line.value, content.loss)
+    written = _math(line.value, content)
     first, *rest = wrap(written, room)
     if rest:
         first, *rest = wrap(written, room - CONTINUED)
     error = "" if line.error is None else f"✓ {error_text(line.error)}"
-    return _Set((first, *(" " * CONTINUED + row for row in rest)), line.reason, error)
+    return _Set((first, *(" " * CONTINUED + row for row in rest)), _said(line.reason, content), error)
 
 
 def _reason_column(lines: list[_Set], room: int) -> int | None:

@@ -21,12 +21,16 @@ from chalkgrad.layers import GALLERY
 from chalkgrad.layers.forwards import MODULES
 from chalkgrad.render.blocks import Math
 from chalkgrad.render.document import loss_name
+from chalkgrad.render.graph import graph
 from chalkgrad.render.graph_svg import graph_svg
-from chalkgrad.render.html import THEME_BUTTON, page, to_html
+from chalkgrad.render.html import THEME_BUTTON, page, prose, to_html
 from chalkgrad.render.math_ml import math_ml
 
 MOST_LINES = 7
 """A card shows this many lines of a forward pass or of its gradients, and says that there are more."""
+
+SMALL = 520
+"""A picture up to this many pixels wide stands beside the formulas, a wider one below them."""
 
 INTRODUCTION = (
     "Every layer here is a forward formula of a few lines; its backward pass was derived from it, line by "
@@ -124,7 +128,7 @@ def index_page(sections: Iterable[Group], cards: dict[str, str]) -> str:
     ]
     for group in sections:
         body.append(f'<section id="{_slug(group.title)}"><h2>{escape(group.title)}</h2>')
-        body.append(f"<p>{escape(group.about)}</p>")
+        body.append(f"<p>{prose(group.about)}</p>")
         body += [cards[name] for name in group.names]
         body.append("</section>")
     return page(
@@ -141,9 +145,11 @@ def _card(name: str, layer: Layer) -> str:
     about = first_sentence(layer.forward.doc)
     picture = graph_svg(record.program, record.wrt, loss, across=True)
     address = escape(name) + ".html"
+    small = " small" if graph(record.program, record.wrt, across=True).width <= SMALL else ""
     return (
-        f'<article class="card" id="{escape(name)}"><h3><a href="{address}">{escape(_words(name))}</a></h3>'
-        f'<p class="about">{escape(about)}</p><div class="sides">'
+        f'<article class="card{small}" id="{escape(name)}">'
+        f'<h3><a href="{address}">{escape(_words(name))}</a></h3>'
+        f'<p class="about">{prose(about)}</p><div class="sides">'
         f"<div><h4>Forward</h4>{_lines(forward, loss)}</div>"
         f"<div><h4>Gradients</h4>{_lines(gradients, loss)}</div></div>"
         f'<a class="picture" href="{address}" tabindex="-1" aria-hidden="true">{picture}</a></article>'
