@@ -112,7 +112,7 @@ def _choose(staged: Backward, closed: Backward, form: str) -> tuple[Backward, st
     if [d.body for d in staged.definitions] == [d.body for d in closed.definitions]:
         return closed, "staged and closed form are the same here"
     if abs(closed.cost - staged.cost) <= EVEN * staged.cost:
-        return closed, "the closed form costs as much as the staged one and has fewer lines"
+        return closed, "it costs as much as the staged one and has fewer lines"
     less, more = sorted((closed, staged), key=lambda b: b.cost)
     because = (
         f"it takes {less.cost:,.0f} operations and memory accesses, the {more.form} form "
