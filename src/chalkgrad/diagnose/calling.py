@@ -13,6 +13,7 @@ from chalkgrad.diagnose.forms import Form, Prepared, Result
 from chalkgrad.diagnose.frameworks import framework_of, jax_form, torch_form
 from chalkgrad.diagnose.names import (
     CACHES,
+    STATISTICS,
     TARGETS,
     is_settings,
     keyed,
@@ -313,7 +314,8 @@ class Caller:
         for name in self.floats:
             if name not in found and name not in missing:
                 missing[name] = f"nothing among {what}"
-        excused = tuple(n for n in missing if n in TARGETS and found)
+        data = TARGETS if self.scalar else STATISTICS if set(self.names) >= STATISTICS else frozenset()
+        excused = tuple(n for n in missing if n in data and found)
         return Result(found, {n: m for n, m in missing.items() if n not in excused}, excused)
 
 

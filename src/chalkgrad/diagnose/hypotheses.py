@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import combinations
 
 from chalkgrad.derivation import Backward, Derived
 from chalkgrad.diagnose.graph import Graph
@@ -139,11 +140,21 @@ def _addends(backward: Backward, d: Definition, graph: Graph) -> Iterator[Addend
         code, text = graph.describe(d, term, depth == 0 and backward.form == "staged")
         elementary = not any(t.role == "adjoint" for t in tensors_in(term)) and not _has_sum(term)
         cost = 1.6 if code == "missing_path" else 1.4 if elementary else 1.7
+        if _complement(term, d.body):  # y (1 - y) without its second factor rather than without -y
+            cost = 1.8
         yield Addend(backward.form, d.target, without, term, d, code, text, cost + 0.01 * depth)
 
 
 def _has_sum(e: Expr) -> bool:
     return any(isinstance(n, Sum) for n in walk(e))
+
+
+def _complement(term: Expr, e: Expr) -> bool:
+    """Whether the term stands beside a 1 alone, as in 1 - y, in a product."""
+    return any(
+        isinstance(n, Add) and len(n.terms) == 2 and ONE in n.terms and term in n.terms and n is not e
+        for n in walk(e)
+    )
 
 
 def _linear_terms(e: Expr, depth: int = 0) -> Iterator[tuple[Expr, Expr, int]]:
@@ -229,17 +240,16 @@ class _Spoiler:
                 return "sum_for_mean", f"the factor 1/{of.name} of the mean is left out of {self.name}", 1.3
             case Access(tensor, _) if tensor.role == "adjoint":
                 return "missing_factor", f"the gradient from above, {f}, is not multiplied in", 1.4
-            case Apply("sign", _):
-                return "missing_mask", f"{f} is left out of {self.name}", 1.5
         return "missing_factor", f"the factor {f} is left out of {self.name}", 1.5 if not _has_sum(f) else 2.6
 
     def doubled(self, factors: tuple[Expr, ...]) -> Iterator[Change]:
         for f in factors:
-            if isinstance(f, Const | Indicator) or _has_sum(f):
+            if isinstance(f, Const | Indicator):
                 continue
             if isinstance(f, Access) and f.tensor.dtype == "bool":
                 continue
-            cost = 2.1 if not (isinstance(f, Access) and f.tensor.role == "adjoint") else 2.8
+            adjoint = isinstance(f, Access) and f.tensor.role == "adjoint"
+            cost = 2.8 if adjoint else 2.6 if _has_sum(f) else 2.1
             text = f"the factor {f} stands twice in {self.name}"
             yield Change("extra_factor", text, cost, Mul((*factors, f)))
             if isinstance(f, Access) and f.tensor.role != "adjoint":
@@ -256,7 +266,7 @@ class _Spoiler:
             code = "missing_factor" if less else "extra_factor"
             text = f"the power of {base} in {self.name} is {new} instead of {exponent}"
             node = ONE if new == 0 else base if new == 1 else Pow(base, Const(new))
-            yield Change(code, text, 2.2 if abs(step) == 1 else 2.4, node)
+            yield Change(code, text, 2.35 if abs(step) == 1 else 2.45, node)
         text = f"{base} has the power {-exponent} instead of {exponent} in {self.name}"
         yield Change("wrong_operand", text, 2.6, Pow(base, Const(-exponent)))
 
@@ -270,6 +280,13 @@ class _Spoiler:
             yield Change("sign", f"the term {term} has the wrong sign in {self.name}", 1.8, Add(flipped))
 
     def sums(self, indices: tuple[Index, ...], body: Expr) -> Iterator[Change]:
+        if len(indices) > 1:
+            names = ", ".join(i.name for i in indices)
+            text = f"{self.name} takes the mean over {names} instead of the sum"
+            sizes = tuple(Pow(Size(i.range), MINUS_ONE) for i in indices)
+            yield Change("mean_for_sum", text, 1.5, Mul((*sizes, Sum(indices, body))))
+            text = f"the sum over {names} is left out of {self.name}"
+            yield Change("missing_sum", text, 1.6, body)
         for place, index in enumerate(indices):
             rest = (*indices[:place], *indices[place + 1 :])
             of = index.range.name
@@ -285,14 +302,19 @@ class _Spoiler:
 
     def operands(self, e: Access) -> Iterator[Change]:
         axes = e.tensor.axes
-        if len(axes) == 2 and all(isinstance(i, Index) for i in e.indices):
-            turned = Access(e.tensor, (e.indices[1], e.indices[0]))
-            yield Change("transpose", f"{tensor_name(e.tensor)} is transposed in {self.name}", 1.5, turned)
-        others = self.adjoints if e.tensor.role == "adjoint" else self.graph.values
-        for other in others:
-            if other is e.tensor or other.axes != axes or other.dtype == "int":
+        plain = [place for place, i in enumerate(e.indices) if isinstance(i, Index)]
+        for one, two in combinations(plain, 2):
+            turned = list(e.indices)
+            turned[one], turned[two] = turned[two], turned[one]
+            node = Access(e.tensor, tuple(turned))
+            yield Change("transpose", f"{tensor_name(e.tensor)} is transposed in {self.name}", 1.5, node)
+        adjoint = e.tensor.role == "adjoint"
+        for other in (*self.graph.values, *self.adjoints):
+            if other is e.tensor or other.axes != axes or other.dtype == "int" or not axes:
                 continue
-            code, cost = "wrong_operand", 2.9
+            code, cost = "wrong_operand", 2.15 if not adjoint else 2.9
+            if (other.role == "adjoint") is not adjoint:
+                cost = 3.1
             if self.graph.activates(e.tensor, other):
                 code, cost = "preactivation", 1.9
             text = f"{self.name} uses {tensor_name(other)} where {tensor_name(e.tensor)} belongs"

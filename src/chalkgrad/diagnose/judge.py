@@ -12,6 +12,7 @@ from chalkgrad.diagnose.points import Point, with_inputs
 from chalkgrad.diagnose.report import Fault
 from chalkgrad.diagnose.search import Explanation, Reason, Search
 from chalkgrad.diagnose.trial import Trial
+from chalkgrad.diagnose.variants import variants, varied
 from chalkgrad.diagnose.views import collapsed, views
 from chalkgrad.expr.nodes import Definition, Tensor
 from chalkgrad.render.math_text import math_text
@@ -19,6 +20,10 @@ from chalkgrad.verify.environment import Array
 
 GOOD = 2.45
 """An explanation that costs no more ends the search before pairs are tried."""
+
+
+ROUNDED = 1.5e-3
+"""The largest relative difference that rounding to half precision makes, with some room."""
 
 
 class Judge:
@@ -61,6 +66,11 @@ class Judge:
             return [Fault(wanted.name, "unknown", f"d{wanted.name} has entries that are no finite numbers.",
                           shown(line))]  # fmt: skip
         explanation = self._explained(wanted, observed)
+        lost = self._lost_digits(wanted, observed)
+        if lost and (explanation is None or explanation.cost > 1.5):
+            return [
+                Fault(wanted.name, "precision", lost, shown(line), "Compute in the precision of the inputs.")
+            ]
         if explanation is None:
             text = f"no usual mistake gives these numbers; {self._where(wanted, observed)}"
             return [Fault(wanted.name, "unknown", text, shown(line))]
@@ -79,6 +89,7 @@ class Judge:
     def _by_value(self, wanted: Tensor, observed: Sequence[Array]) -> Iterator[Explanation]:
         found = [
             *self._stale(wanted, observed),
+            *self._variants(wanted, observed),
             *self.search.elsewhere(wanted, observed),
             *self.search.singles(wanted, observed),
         ]
@@ -176,6 +187,14 @@ class Judge:
         except ArithmeticError:
             return None
 
+    def _variants(self, wanted: Tensor, observed: Sequence[Array]) -> Iterator[Explanation]:
+        """What the formulas give with a parameter forgotten or misplaced in the forward values."""
+        for code, text, forward in variants(self.derived.program):
+            points = [varied(self.derived, forward, p) for p in self.points]
+            values = [None if p is None else p.true[wanted] for p in points]
+            if self.search.holds(lambda n, v=values: v[n], observed):  # type: ignore[misc]
+                yield Explanation(1.3, (Reason(code, text, self.search.line(wanted)),))
+
     # --- words -------------------------------------------------------------------------------------
 
     def _worst(self, wanted: Tensor, returned: Array) -> str:
@@ -185,6 +204,22 @@ class Judge:
         place = np.unravel_index(int(np.abs(returned - true).argmax()), true.shape)
         at = f"[{', '.join(str(int(p)) for p in place)}]" if place else ""
         return f"d{wanted.name}{at} is {returned[place]:.4g} and should be {true[place]:.4g}"
+
+    def _lost_digits(self, wanted: Tensor, observed: Sequence[Array]) -> str:
+        """Words for differences that are no larger than roundings to half precision; else empty."""
+        share = 0.0
+        for returned, point in zip(observed, self.points, strict=True):
+            if returned.shape != point.true[wanted].shape:
+                return ""
+            scale = np.maximum(
+                np.abs(point.true[wanted]), 1e-3 * float(point.magnitude[wanted].max(initial=0.0))
+            )
+            gap = np.abs(returned - point.true[wanted])
+            share = max(share, float((gap / np.maximum(scale, 1e-300)).max(initial=0.0)))
+        if share > ROUNDED:
+            return ""
+        digits = int(-np.log10(share))
+        return f"d{wanted.name} agrees with the derivation to {digits} digits only, although all is float64."
 
     def _where(self, wanted: Tensor, observed: Sequence[Array]) -> str:
         """Where the difference lies, for a difference that nothing explains."""

@@ -32,8 +32,11 @@ CACHES = frozenset(
 )
 """Names that say that an argument holds what the forward saved."""
 
-TARGETS = frozenset({"t", "target", "targets", "μ", "v", "running_mean", "running_var"})
-"""Inputs that are data or stored statistics rather than something trained."""
+TARGETS = frozenset({"t", "target", "targets", "y_true"})
+"""Inputs of a loss that are data rather than something trained."""
+
+STATISTICS = frozenset({"μ", "v"})
+"""Inputs of a normalisation that are stored statistics, where both are there."""
 
 PREFIXES = ("", "d", "grad_", "d_", "∂", "g_")
 

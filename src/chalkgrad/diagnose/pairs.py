@@ -106,9 +106,10 @@ def _fit(
 
 def _edit_and_addend(search: Search, wanted: Tensor, observed: Sequence[Array]) -> Iterator[Explanation]:
     """An edit in one formula and a part of another left out, turned around or scaled."""
-    stop = search.now() + search.budget
     for edit in sorted(search.edits, key=lambda e: e.cost):
-        if len(edit.bodies) > 1 or search.now() > stop:
+        if search.out_of_time():
+            return
+        if len(edit.bodies) > 1:
             continue
         for addend in search.addends:
             if addend.form != edit.form or (addend.whole and addend.target is wanted.adjoint):
@@ -162,11 +163,10 @@ def _scale_under(
 
 def _nested(search: Search, wanted: Tensor, observed: Sequence[Array]) -> Iterator[Explanation]:
     """Two likely edits in different formulas."""
-    stop = search.now() + search.budget
     likely = [e for e in search.edits if e.cost <= LIKELY and len(e.bodies) == 1]
     likely = [e for e in likely if search.edited(e, 0).get(wanted.adjoint) is not None]
     for one, two in sorted(combinations(likely, 2), key=lambda p: p[0].cost + p[1].cost):
-        if search.now() > stop:
+        if search.out_of_time():
             return
         if one.form != two.form or one.target is two.target:
             continue

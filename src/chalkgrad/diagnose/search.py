@@ -59,11 +59,12 @@ class Search:
     derived: Derived
     points: Sequence[Point]
     tolerance: float = 1e-8
-    budget: float = 1.0
+    budget: float = 1.2
     addends: list[Addend] = field(init=False)
     edits: list[Edit] = field(init=False)
     bases: list[Evaluation] = field(init=False)
     _known: dict[tuple[int, int], dict[Tensor, Value]] = field(init=False, default_factory=dict)
+    _stop: float | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self.addends, self.edits = _hypotheses(self.derived)
@@ -207,6 +208,8 @@ class Search:
 
     def reasons(self, ratio: Ratio, term: Expr, line: Definition, name: str) -> tuple[Reason, ...]:
         """The causes that a ratio consists of: a sign, sums for means, a constant."""
+        if ratio.zero:
+            return (Reason("missing_path", f"{name} is 0 everywhere", line),)
         found: list[Reason] = []
         if ratio.sign < 0:
             found.append(Reason("sign", f"{name} has the opposite sign", line))
@@ -249,9 +252,11 @@ class Search:
                 text = f"what is returned for d{wanted.name} is the gradient of {d.target.name}"
                 yield Explanation(2.75, (Reason("wrong_argument", text, self.line(wanted)),))
 
-    def now(self) -> float:
-        """The clock by which budgets are kept."""
-        return time.perf_counter()
+    def out_of_time(self) -> bool:
+        """Whether the time for pairs, of all arguments together, is used up."""
+        if self._stop is None:
+            self._stop = time.perf_counter() + self.budget
+        return time.perf_counter() > self._stop
 
 
 _KEPT: OrderedDict[int, tuple[Derived, list[Addend], list[Edit]]] = OrderedDict()
