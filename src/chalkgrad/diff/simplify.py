@@ -39,6 +39,10 @@ class Lemma:
         return Stage("lemma", "A lemma", self.lhs, self.steps)
 
 
+Simplified = tuple[Expr, list[Step], list[Lemma]]
+"""The closed form, the lines that lead to it, the lemmas they use."""
+
+
 @dataclass(slots=True)
 class Knowledge:
     """What may be used about the forward values: their definitions as relations, and proved lemmas."""
@@ -49,6 +53,8 @@ class Knowledge:
     solve: bool = True
     """Whether index equations (u = s·h + p) are solved. Code keeps them: it scatters instead."""
     lemmas: dict[Expr, Lemma | None] = field(default_factory=dict)
+    simplified: dict[Expr, Simplified] = field(default_factory=dict)
+    """What `simplify` found: the same substitution is tried again after others were made."""
 
     @staticmethod
     def of(program: Program, solve: bool = True) -> Knowledge:
@@ -57,8 +63,14 @@ class Knowledge:
         return Knowledge(definitions, relations(definitions), sum_relations(definitions), solve)
 
 
-def simplify(e: Expr, knowledge: Knowledge) -> tuple[Expr, list[Step], list[Lemma]]:
+def simplify(e: Expr, knowledge: Knowledge) -> Simplified:
     """The cheaper of the multiplied-out and the gently tidied form, its steps and the lemmas used."""
+    if e not in knowledge.simplified:
+        knowledge.simplified[e] = _simplify(e, knowledge)
+    return knowledge.simplified[e]
+
+
+def _simplify(e: Expr, knowledge: Knowledge) -> Simplified:
     candidates = []
     for distribute in (False, True):
         result, steps, lemmas = _Simplifier(knowledge, distribute).run(e)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from fractions import Fraction
+from functools import lru_cache
 
 from chalkgrad.expr.nodes import (
     Access,
@@ -27,7 +28,7 @@ from chalkgrad.expr.nodes import (
     Sum,
     Tensor,
 )
-from chalkgrad.expr.ops import canonical, children, free_indices, substitute, tensors_in, walk
+from chalkgrad.expr.ops import CACHE, canonical, children, free_indices, substitute, tensors_in, walk
 
 COST_SIZE = 64.0
 """Every symbolic size counts as this many."""
@@ -72,6 +73,7 @@ def expression_flops(e: Expr) -> float:
     return _cost(e, set())
 
 
+@lru_cache(CACHE)
 def _shape_key(e: Expr) -> Expr:
     """The expression with its free indices named by place, so that e[i,j] and e[i,k] are one array."""
     order: list[Index] = []
@@ -128,7 +130,8 @@ def _cost(e: Expr, seen: set[Expr]) -> float:
         case Sum(_, body) | Reduce(_, _, body):
             return inner + elements(free_indices(body))
         case Opaque(_, indices, _, _):
-            return inner + elements(indices) ** 1.5
+            side: float = elements(indices) ** 0.5
+            return inner + side**3
         case Partial():
             return inner + elements(free_indices(e))
     raise TypeError(f"no cost for the node {type(e).__name__}")

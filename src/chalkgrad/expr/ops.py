@@ -30,6 +30,7 @@ from chalkgrad.expr.nodes import (
 CACHE = 200_000
 
 
+@lru_cache(CACHE)
 def children(e: Expr) -> tuple[Expr, ...]:
     """The direct subexpressions, bound indices excluded."""
     match e:
@@ -289,9 +290,9 @@ def canonical(e: Expr) -> Expr:
 def _canonical(e: Expr, depth: int) -> Expr:
     if isinstance(e, Opaque):
         # A matrix's rows and columns do not commute: the bound indices keep their order.
-        names = tuple(Index(f"#{depth + n}", i.range) for n, i in enumerate(e.indices))
-        body = _canonical(substitute(e.body, dict(zip(e.indices, names, strict=True))), depth + len(names))
-        return Opaque(e.fn, names, body, tuple(_canonical(a, depth) for a in e.at))
+        marks = tuple(Index(f"#{depth + n}", i.range) for n, i in enumerate(e.indices))
+        inside = _canonical(substitute(e.body, dict(zip(e.indices, marks, strict=True))), depth + len(marks))
+        return Opaque(e.fn, marks, inside, tuple(_canonical(a, depth) for a in e.at))
     if isinstance(e, Sum | Reduce):
         best: Expr | None = None
         groups = sorted(e.indices, key=lambda i: (i.range.name, i.range.size or 0))
