@@ -39,7 +39,7 @@ def spell(text: str) -> str:
     if text.isascii():
         return text
     text = SUPERSCRIPT.sub(lambda m: "^" + m[0].translate(PLAIN_DIGITS), text).replace("σ(", "sigmoid(")
-    return "".join(_spelled(c) for c in unicodedata.normalize("NFD", text))
+    return "".join(SIGNS.get(c) or "".join(map(_spelled, unicodedata.normalize("NFD", c))) for c in text)
 
 
 def _spelled(character: str) -> str:

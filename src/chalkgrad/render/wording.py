@@ -69,8 +69,8 @@ class Words:
 
     def parts(self, sentence: str) -> tuple[Inline, ...]:
         """The sentence as runs of text and formulas."""
-        if not self.formulas or not sentence:
-            return (sentence,) if sentence else ()
+        if not sentence:
+            return ()
         quoted = sorted((q for q in self.formulas if q in sentence), key=len, reverse=True)
         if not quoted:
             return (self._text(sentence),)
