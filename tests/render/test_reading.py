@@ -10,6 +10,7 @@ import sys
 import pytest
 from hand_derived import affine, softmax_loss, verified
 
+from chalkgrad.diff.wording import over
 from chalkgrad.expr.nodes import Access, Add, Expr, Index, Partial, Range, Sum, Tensor
 from chalkgrad.expr.ops import replace_access, walk
 from chalkgrad.layers import GALLERY
@@ -17,6 +18,7 @@ from chalkgrad.render.abbreviate import LONG, MOST, Abbreviation, abbreviate
 from chalkgrad.render.ascii_text import HANDLER, spell
 from chalkgrad.render.blocks import EquationChain, Heading, Lemma
 from chalkgrad.render.document import document
+from chalkgrad.render.html import prose
 from chalkgrad.render.html_code import coloured
 from chalkgrad.render.math_text import math_piece
 from chalkgrad.render.names import parse_name
@@ -204,3 +206,27 @@ def test_comments_strings_and_keywords_are_marked() -> None:
         '<span class="kw">return</span> <span class="st">\'a\'</span>  <span class="cm"># why</span>'
     )
     assert coloured("a < b", "text") == "a &lt; b"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("p_ik < 1", "<i>p</i><sub>ik</sub> &lt; 1"),
+        ("x_{n, c, h + r} W_fcrs", "<i>x</i><sub>n, c, h + r</sub> <i>W</i><sub>fcrs</sub>"),
+        ("Σ_k of out_ij", "<i>Σ</i><sub>k</sub> of <i>out</i><sub>ij</sub>"),
+        ("rms_norm, x[i, y_i]", "rms_norm, x[i, <i>y</i><sub>i</sub>]"),
+    ],
+)
+def test_index_notation_in_a_sentence_gets_subscripts(text: str, shown: str) -> None:
+    assert prose(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("ranges", "said"),
+    [
+        ("NH", "over the observations n and over the hidden units h"),
+        ("HW", "over the rows h and over the columns w"),
+    ],
+)
+def test_height_and_width_are_rows_and_columns(ranges: str, said: str) -> None:
+    assert over([Index(name.lower(), Range(name)) for name in ranges]) == said

@@ -46,7 +46,8 @@ LONG_LHS = 13
 """A left-hand side wider than this many characters stands on a line of its own on a phone."""
 
 THEME_BUTTON = '<button type="button" class="theme" hidden="">Dark</button>'
-SUBSCRIPTED = re.compile(r"(?<![\w∂/])([^\W\d_](?:[\u0300-\u036f])?\d?|Σ)_((?:[a-z]′*){1,4})(?![\w\[])")
+BRACED = re.compile(r"(?<![\w∂/])([^\W\d_]\d?)_\{([^{}<>]*)\}")
+SUBSCRIPTED = re.compile(r"(?<![\w∂/])([^\W\d_](?:[\u0300-\u036f])?\d?|out|Σ)_((?:[a-z]′*){1,4})(?![\w\[])")
 
 
 def to_html(
@@ -223,4 +224,5 @@ def _slug(text: str) -> str:
 
 def prose(text: str) -> str:
     """Text with index notation such as p_ik set with subscripts."""
-    return SUBSCRIPTED.sub(r"<i>\1</i><sub>\2</sub>", escape(text))
+    text = BRACED.sub(r"<i>\1</i><sub>\2</sub>", escape(text))
+    return SUBSCRIPTED.sub(r"<i>\1</i><sub>\2</sub>", text)
