@@ -20,6 +20,7 @@ from chalkgrad.render.blocks import EquationChain, Heading, Lemma
 from chalkgrad.render.document import document
 from chalkgrad.render.html import prose
 from chalkgrad.render.html_code import coloured
+from chalkgrad.render.math_latex import escape as escape_latex
 from chalkgrad.render.math_text import math_piece
 from chalkgrad.render.names import parse_name
 from chalkgrad.render.terminal import to_text
@@ -219,6 +220,10 @@ def test_comments_strings_and_keywords_are_marked() -> None:
 )
 def test_index_notation_in_a_sentence_gets_subscripts(text: str, shown: str) -> None:
     assert prose(text) == shown
+
+
+def test_an_accented_letter_in_a_sentence_is_mathematics_in_latex() -> None:
+    assert escape_latex("Σ_i x̂_id, x̂ and ê") == (r"$\textstyle\sum_{i}$ $\hat{x}_{id}$, $\hat{x}$ and ê")
 
 
 @pytest.mark.parametrize(

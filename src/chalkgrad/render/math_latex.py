@@ -41,7 +41,14 @@ TEXT_SPECIAL = {
     "“": "``", "”": "''", "‘": "`", "’": "'", "<": "$<$", ">": "$>$", "|": "$|$", "\u00a0": "~",
 }  # fmt: skip
 
-SUBSCRIPTED = re.compile(r"(?<![A-Za-z0-9_])([A-Za-zα-ωΑ-Ω∂]{1,2})_((?:[a-z]′*){1,3})(?![A-Za-z0-9_\[])")
+MARKS = {mark: command for mark, command in ACCENTS.values()}
+"""Combining accents and the commands that draw them."""
+
+ACCENTED = re.compile(rf"([A-Za-zα-ωΑ-Ω])([{''.join(MARKS)}])")
+
+SUBSCRIPTED = re.compile(
+    rf"(?<![A-Za-z0-9_])([A-Za-zα-ωΑ-Ω∂]{{1,2}}[{''.join(MARKS)}]?)_((?:[a-z]′*){{1,3}})(?![A-Za-z0-9_\[])"
+)
 """Index notation inside a sentence: W_dj, Σ_k."""
 
 
@@ -54,13 +61,32 @@ def escape(text: str) -> str:
     parts: list[str] = []
     at = 0
     for found in SUBSCRIPTED.finditer(text):
-        base = "".join(TEXT_MATH.get(c, c) for c in found[1])
+        base = _accented(found[1])
         parts += [_escape_plain(text[at : found.start()]), f"${base}_{{{found[2].replace('′', chr(39))}}}$"]
         at = found.end()
     return "".join(parts) + _escape_plain(text[at:])
 
 
+def _accented(letters: str) -> str:
+    """Letters of a formula, the last perhaps with an accent."""
+    mark = MARKS.get(letters[-1])
+    head, last = (letters[:-2], letters[-2]) if mark else (letters[:-1], letters[-1])
+    written = TEXT_MATH.get(last, last)
+    return "".join(TEXT_MATH.get(c, c) for c in head) + (rf"{mark}{{{written}}}" if mark else written)
+
+
 def _escape_plain(text: str) -> str:
+    parts: list[str] = []
+    at = 0
+    for found in ACCENTED.finditer(text):
+        # Only what has no character of its own (x̂, but not ê) is mathematics.
+        if len(unicodedata.normalize("NFC", found[0])) == 2:
+            parts += [_characters(text[at : found.start()]), f"${_accented(found[0])}$"]
+            at = found.end()
+    return "".join(parts) + _characters(text[at:])
+
+
+def _characters(text: str) -> str:
     return "".join(_character(c) for c in unicodedata.normalize("NFC", text))
 
 
