@@ -15,8 +15,7 @@ from chalkgrad.rules.calculus import (
     check_resolved,
     unfold,
 )
-from chalkgrad.rules.contraction import contract_all
-from chalkgrad.rules.polynomial import collect, expand, to_expr
+from chalkgrad.rules.contraction import settle
 
 PASSES = (
     (LINEAR, "term by term; the rest is constant"),
@@ -59,8 +58,7 @@ def _apply(
 
 def _collapse(current: Expr, steps: list[Step]) -> Expr:
     """Indicators under sums collapsed, then arithmetic."""
-    poly, used = contract_all(expand(current, distribute=False))
-    new = to_expr(collect(poly))
+    new, used = settle(current)
     if used:
         because = "; ".join(dict.fromkeys(c.because for c in used))
         steps.append(Step(current, new, "contract-indicator", because))

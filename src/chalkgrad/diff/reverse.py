@@ -18,8 +18,8 @@ from chalkgrad.expr.letters import fresh_index
 from chalkgrad.expr.nodes import ONE, ZERO, Access, Definition, Expr, Index, Partial, Program, Sum, Tensor
 from chalkgrad.expr.ops import canonical, tensors_in, walk
 from chalkgrad.expr.text import tensor_name
-from chalkgrad.rules.contraction import contract_all
-from chalkgrad.rules.polynomial import collect, expand, to_expr
+from chalkgrad.rules.contraction import settle
+from chalkgrad.rules.polynomial import tidy
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,8 +212,7 @@ class _Chain:
     def _contribution(self, link: _Link, derivative: Expr) -> tuple[Expr, Expr, list[Stage]]:
         """The link's term of the chain rule as written, its value, and the stage for one survivor."""
         flat = _summed(link.summed, link.term(derivative))
-        poly, used = contract_all(expand(flat, distribute=False))
-        value = to_expr(collect(poly))
+        value, used = settle(flat)
         gone = {c.index.name.split("#")[0] for c in used}
         collapsed = tuple(i for i in link.summed if i.name in gone)
         survivors = tuple(i for i in link.summed if i.name not in gone)
@@ -222,8 +221,7 @@ class _Chain:
         if not (survivors and collapsed) or derivative is ZERO:
             return chain, value, []
         inserted = _summed(collapsed, link.term(derivative))
-        poly, used = contract_all(expand(inserted, distribute=False))
-        one = to_expr(collect(poly))
+        one, used = settle(inserted)
         steps = [
             Step(inner, inserted, "substitute", "local derivative put in"),
             Step(inserted, one, "contract-indicator", "; ".join(dict.fromkeys(c.because for c in used))),
@@ -247,7 +245,7 @@ class _Chain:
             (Step(self.target, first, "chain-rule", reason, milestone=True),),
         )  # fmt: skip
         terms = [c for c in contributions if c is not ZERO]
-        last = to_expr(collect(expand(add(tuple(terms)), distribute=False))) if terms else ZERO
+        last = tidy(add(tuple(terms))) if terms else ZERO
         steps = self._closing_steps(first, locals_, last, bool(parts))
         direct = len(self.links) == 1 and self.links[0].to_loss
         stages = [*local, *parts] if direct else [chain, *local, *parts]
@@ -283,7 +281,7 @@ class _Chain:
         if inserted is not first:
             steps.append(Step(first, inserted, "substitute", "local derivatives put in"))
         if canonical(inserted) is not canonical(last) or not steps:
-            _, used = contract_all(expand(inserted, distribute=False))
+            _, used = settle(inserted)
             because = "; ".join(dict.fromkeys(c.because for c in used)) or "in order"
             rule = "contract-indicator" if used else "arithmetic"
             steps.append(Step(inserted, last, rule, because, minor=not used, milestone=bool(used)))

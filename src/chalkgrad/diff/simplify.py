@@ -217,7 +217,8 @@ def prove(node: Sum, knowledge: Knowledge) -> Lemma | None:
 
 def _prove(node: Sum, knowledge: Knowledge) -> Lemma | None:
     known = {d.target: d for d in knowledge.definitions}
-    if any(t.role == "adjoint" for t in tensors_in(node)):
+    read = tensors_in(node)
+    if any(t.role == "adjoint" for t in read) or not any(t in known for t in read):
         return None
     steps: list[Step] = []
     current: Expr = node

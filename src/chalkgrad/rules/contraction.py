@@ -13,9 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from chalkgrad.expr.nodes import Access, Expr, Index, Indicator
-from chalkgrad.expr.ops import flat_key, free_indices, substitute
-from chalkgrad.rules.polynomial import Monomial, Powers, monomial
+from chalkgrad.expr.cost import expression_flops
+from chalkgrad.expr.nodes import Access, Expr, Index, Indicator, Sum
+from chalkgrad.expr.ops import flat_key, free_indices, substitute, walk
+from chalkgrad.rules.polynomial import Monomial, Powers, collect, expand, monomial, to_expr
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,3 +137,26 @@ def contract_all(poly: Sequence[Monomial]) -> tuple[list[Monomial], list[Collaps
         if new is not None:
             result.append(new)
     return result, used
+
+
+def settle(e: Expr) -> tuple[Expr, list[Collapse]]:
+    """The expression tidied, its sums over indicators collapsed.
+
+    A Σ over several terms is taken apart only where that lets an indicator collapse.
+    """
+    poly, used = contract_all(expand(e, distribute=False))
+    result = to_expr(collect(poly))
+    if any(_stuck(n) for n in walk(result)):
+        poly, more = contract_all(expand(e))
+        apart = to_expr(collect(poly))
+        if expression_flops(apart) < expression_flops(result):
+            return apart, more
+    return result, used
+
+
+def _stuck(node: Expr) -> bool:
+    """Whether the node is a Σ that holds an indicator of its own index without having collapsed."""
+    return isinstance(node, Sum) and any(
+        isinstance(n, Indicator) and n.op == "==" and {n.left, n.right} & set(node.indices)
+        for n in walk(node.body)
+    )
