@@ -39,8 +39,9 @@ def derived_gradients(name: str) -> Arrays:
     given = {t: env.array(t) for t in record.program.inputs}
     parameters = {t: float(env.array(t)) for t, _ in record.program.parameters}
     values = run(record.program, given, parameters, env.sizes)
-    # An output that is read again inside has an upstream gradient of its own beside its adjoint.
-    above = {t: upstream[o] for o, t in zip(layer(name).program.outputs, record.upstream, strict=True)}
+    # An output that is read again inside is returned as a copy, whose adjoint is the one given from above.
+    outputs = zip(layer(name).program.outputs, record.program.outputs, strict=True)
+    above = {returned.adjoint: upstream[written] for written, returned in outputs}
     inside = Environment(env.sizes, {**values, **above})
     for definition in record.chosen.definitions:
         if definition.target not in inside.arrays:
