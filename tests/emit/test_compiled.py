@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import traceback
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -84,6 +85,13 @@ def test_saves_only_what_the_backward_reads():
     assert compile_numpy(program, only).backward(np.ones((2, 3)), ())[:2] == (None, None)
 
 
+def test_no_backward_where_none_was_asked_for():
+    ops = compile_numpy(affine()[0], Backward("closed", (), ()))
+    assert "backward" not in ops.source
+    with pytest.raises(DerivationError, match="no gradient of affine was asked for"):
+        ops.backward(np.ones((2, 3)), ())
+
+
 def test_source_is_visible():
     ops = compile_numpy(*affine())
     assert "f = x @ W + b" in inspect.getsource(ops.raw_forward)
@@ -155,9 +163,10 @@ def test_integers_become_doubles_and_singles_stay():
 def test_refusals_name_the_construct():
     out = Tensor("out", (K,), "float", "value")
     vector = Tensor("a", (V,))
-    shifted = Program("shift", (vector, b), (), (Definition(out, (k,), at(vector, (k + 1,))),), (out,))
-    with pytest.raises(UnsupportedError, match="affine index"):
-        compile_numpy(shifted, Backward("closed", (), ()))
+    half = at(vector, (k * Const(Fraction(1, 2)),))
+    halved = Program("half", (vector, b), (), (Definition(out, (k,), half),), (out,))
+    with pytest.raises(UnsupportedError, match="subscript"):
+        compile_numpy(halved, Backward("closed", (), ()))
     unfinished = Definition(out, (k,), Partial(at(b, (k,)), at(b, (j,))))
     with pytest.raises(UnsupportedError, match="Partial"):
         compile_numpy(Program("local", (b,), (), (unfinished,), (out,)), Backward("closed", (), ()))

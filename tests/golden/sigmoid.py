@@ -6,7 +6,7 @@ def sigmoid_forward(x):
 
     Shapes: x (N, K) → y (N, K).
     """
-    y = np.exp(-np.logaddexp(0, -x))  # y_ik = σ(x_ik)  (N, K)
+    y = np.exp(np.minimum(x, 0)) / (1 + np.exp(-np.abs(x)))  # y_ik = σ(x_ik)  (N, K)
     return y, (y,)
 
 

@@ -1,7 +1,8 @@
 """The array language that a plan is written in: whole arrays with named axes.
 
-    a  ::=  number | |R| | t | arange(i) | t[a, ...] | a + ... | a * ... / ... | a ^ a | fn(a, ...)
-         |  a op a | float(a) | sum/max/min/prod over i of a | a @ a | einsum(a, ...) | spread(a)
+    a  ::=  number | |R| | t | arange(i) | t[a, ...] | window(t) | a + ... | a * ... / ... | a ^ a
+         |  fn(a, ...) | a op a | float(a) | sum/max/min/prod over i of a | a @ a | einsum(a, ...)
+         |  spread(a) | inv(a) | det(a) | logdet(a)
 
 Every node knows its axes: a tuple of distinct indices, outermost first. Where arguments of one node
 have other axes than the node, the printer transposes and inserts axes of length one.
@@ -12,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
-from chalkgrad.expr.nodes import Index, Range, Tensor
+from chalkgrad.expr.nodes import Access, Expr, Index, Range, Tensor
 
 Axes = tuple[Index, ...]
 
@@ -59,6 +60,53 @@ class Gather:
     tensor: Tensor
     subscripts: tuple[Array | None, ...]
     shared: Axes
+    axes: Axes
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One axis of a `Window`: places start + step · outer + dilation · inner.
+
+    `start` is a linear form without indices. With neither index the axis is gone; with `outer` alone
+    it is a slice. `low` and `high` zeros stand before and after the axis: a linear form where it is
+    known only when the sizes are, of which the positive part counts.
+    """
+
+    axis: Range
+    start: tuple[tuple[Expr | None, int], ...]
+    outer: Index | None = None
+    step: int = 1
+    inner: Index | None = None
+    dilation: int = 1
+    low: int = 0
+    high: tuple[tuple[Expr | None, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """t at affine subscripts, zero outside of t: slices, and windows whose axes come last."""
+
+    tensor: Tensor
+    slots: tuple[Slot, ...]
+    axes: Axes
+
+
+@dataclass(frozen=True, slots=True)
+class Clamp:
+    """Subscripts moved to the nearest place of an axis."""
+
+    arg: Array
+    range: Range
+    axes: Axes
+
+
+@dataclass(frozen=True, slots=True)
+class MatrixFunction:
+    """The inverse, determinant or log |det| of a square matrix, along the argument's last two axes."""
+
+    fn: str
+    arg: Array
+    arg_axes: Axes
     axes: Axes
 
 
@@ -155,7 +203,7 @@ class Spread:
 
 Array = (
     Number | SizeOf | Load | Positions | Gather | Terms | Product | Power | Call | Compare | Cast
-    | ReduceAxes | MatMul | Einsum | Spread
+    | ReduceAxes | MatMul | Einsum | Spread | Window | Clamp | MatrixFunction
 )  # fmt: skip
 
 
@@ -171,10 +219,11 @@ class Assign:
 
 @dataclass(frozen=True, slots=True)
 class Zeros:
-    """name = zeros of the given axes."""
+    """name = zeros of the given axes, wider where a slot of `frame` asks for places outside."""
 
     target: Tensor
     axes: Axes
+    frame: tuple[Slot, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +251,40 @@ class Scale:
     axes: Axes
 
 
-Statement = Assign | Zeros | AddAt | Scale
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """for counter in range(...): name[slices] += value, one loop per counter.
+
+    `at_once` is the same as one indexed update, for backends that do not change arrays in place.
+    """
+
+    target: Tensor
+    counters: tuple[Access, ...]
+    slots: tuple[Slot, ...]
+    value: Array
+    axes: Axes
+    at_once: AddAt
+
+
+@dataclass(frozen=True, slots=True)
+class Crop:
+    """name = the places of name that its axes have, the frame cut off."""
+
+    target: Tensor
+    axes: Axes
+    frame: tuple[Slot, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Accumulate:
+    """name += value."""
+
+    target: Tensor
+    value: Array
+    axes: Axes
+
+
+Statement = Assign | Zeros | AddAt | Scale | Loop | Crop | Accumulate
 
 
 def parts(a: Array) -> tuple[Array, ...]:
@@ -220,7 +302,9 @@ def parts(a: Array) -> tuple[Array, ...]:
             return args
         case Compare(_, left, right, _) | MatMul(left, right, _, _, _):
             return (left, right)
-        case Cast(arg, _) | Spread(arg, _) | ReduceAxes(_, _, arg, _):
+        case Cast(arg, _) | Spread(arg, _) | ReduceAxes(_, _, arg, _) | Clamp(arg, _, _):
+            return (arg,)
+        case MatrixFunction(_, arg, _, _):
             return (arg,)
         case Einsum(operands, _):
             return operands
@@ -230,10 +314,12 @@ def parts(a: Array) -> tuple[Array, ...]:
 def arrays_of(s: Statement) -> tuple[Array, ...]:
     """The arrays that a statement evaluates."""
     match s:
-        case Assign(_, _, value, _) | Scale(_, value, _):
+        case Assign(_, _, value, _) | Scale(_, value, _) | Accumulate(_, value, _):
             return (value,)
         case AddAt(_, subscripts, _, _, value, _, _):
             return (*subscripts, value)
+        case Loop(_, _, _, value, _, _):
+            return (value,)
     return ()
 
 
@@ -244,24 +330,24 @@ def kind(a: Array) -> str:
             return "host"
         case Load(tensor, axes):
             # The derivative by a scalar is given as a Python number, so it has no precision of its own.
-            scalar = tensor.role == "parameter" or (tensor.role == "adjoint" and not axes)
+            scalar = tensor.role in ("parameter", "counter") or (tensor.role == "adjoint" and not axes)
             return "host" if scalar else tensor.dtype
-        case Gather(tensor=tensor):
+        case Gather(tensor=tensor) | Window(tensor=tensor):
             return tensor.dtype
-        case Positions():
+        case Positions() | Clamp():
             return "int"
         case Compare(_, left, right, _):
             return "host" if kind(left) == kind(right) == "host" else "bool"
-        case Cast():
-            return "float"
+        case Cast(_, axes):
+            return "float" if axes else "host"
         case ReduceAxes(op, _, arg, _):
             inner = kind(arg)
             return "int" if inner == "bool" and op in ("sum", "prod") else inner
         case Spread(arg, _):
             return kind(arg)
-        case MatMul() | Einsum():
+        case MatMul() | Einsum() | MatrixFunction():
             return "float"
-        case Call("where", (_, one, other), _) if kind(one) == kind(other) == "host":
+        case Call("where", (_, one, other), _) if not one.axes and not other.axes:
             return "int"  # two Python numbers make an array of doubles: cast it like integers
     kinds = {kind(p) for p in parts(a)}
     if kinds <= {"host"}:

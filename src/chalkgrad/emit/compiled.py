@@ -14,10 +14,10 @@ import numpy.typing as npt
 from chalkgrad.derivation import Backward
 from chalkgrad.emit.bounds import label_ranges
 from chalkgrad.emit.dialects import DIALECTS
+from chalkgrad.emit.module_text import module
 from chalkgrad.emit.names import identifier, prefix
 from chalkgrad.emit.plan import plan
-from chalkgrad.emit.module_text import module
-from chalkgrad.errors import DataError, ShapeError, suggestion
+from chalkgrad.errors import DataError, DerivationError, ShapeError, suggestion
 from chalkgrad.expr.nodes import Program, Range, Tensor
 
 AnyArray = npt.NDArray[Any]
@@ -31,7 +31,8 @@ class Ops:
     Attributes:
         name: The layer's name.
         source: The text that was compiled.
-        raw_forward, raw_backward: The functions of that text, unchecked, for a training loop.
+        raw_forward, raw_backward: The functions of that text, unchecked, for a training loop; there is
+            no backward where no gradient was asked for.
 
     Example:
         >>> ops = compile_numpy(program, backward)        # doctest: +SKIP
@@ -42,7 +43,7 @@ class Ops:
     name: str
     source: str
     raw_forward: Callable[..., Any]
-    raw_backward: Callable[..., tuple[Any, ...]]
+    raw_backward: Callable[..., tuple[Any, ...]] | None
     program: Program = field(repr=False)
     labels: dict[Tensor, tuple[Range, ...]] = field(repr=False)
 
@@ -74,7 +75,10 @@ class Ops:
 
         Raises:
             ShapeError: The number of arguments, or a derivative's axes, do not fit.
+            DerivationError: No gradient was asked for.
         """
+        if self.raw_backward is None:
+            raise DerivationError(f"no gradient of {self.name} was asked for, so it has no backward")
         outputs = self.program.outputs
         if len(arguments) != len(outputs) + 1:
             wanted = ", ".join([*(f"d{t.name}" for t in outputs), "cache"])
@@ -124,7 +128,7 @@ def compile_numpy(program: Program, backward: Backward, name: str | None = None)
     made = ModuleType(f"chalkgrad_{name}")
     made.__file__ = filename
     exec(compile(text, filename, "exec"), made.__dict__)
-    forward, backward_function = getattr(made, f"{name}_forward"), getattr(made, f"{name}_backward")
+    forward, backward_function = getattr(made, f"{name}_forward"), getattr(made, f"{name}_backward", None)
     return Ops(name, text, forward, backward_function, program, label_ranges(program))
 
 

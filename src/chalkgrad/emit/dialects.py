@@ -20,9 +20,15 @@ class Dialect:
         spelling: The template of an elementwise function.
         reductions: Method name per reduction.
         arange: Template; {0} size, {1} an array on the same device.
-        cast: Template; {0} array, {1} an array of the wanted precision.
+        cast, cast_scalar: Templates; {0} array, {1} an array of the wanted precision. A scalar may
+            be a Python number.
         zeros, zeros_like, full, full_like, copy, spread: Templates; a shape is written as a tuple.
         sqrt, einsum, transpose, swap: Templates.
+        as_array: Template; a Python number {0} as an array of the precision of {1}.
+        clamp: Template; {0} integers, {1} the size of the axis that they must stay on.
+        matrix_functions: Template per matrix function.
+        functional: Whether arrays are never changed in place: JAX cannot, and PyTorch's `vmap` and double
+            backward need it so.
         place: Template for writing at subscripts; {0} array, {1} subscripts, {2} "=", "+=" or "-=",
             {3} value. Empty where arrays cannot be changed.
         set_at, add_at: Templates used instead of `place` where it is empty.
@@ -38,6 +44,7 @@ class Dialect:
     reductions: dict[str, str]
     arange: str
     cast: str
+    cast_scalar: str
     zeros: str
     zeros_like: str
     full: str
@@ -48,6 +55,10 @@ class Dialect:
     einsum: str
     transpose: str
     swap: str
+    as_array: str
+    clamp: str
+    matrix_functions: dict[str, str]
+    functional: bool
     place: str
     set_at: str
     add_at: str
@@ -64,6 +75,7 @@ NUMPY = Dialect(
     reductions={"sum": "sum", "max": "max", "min": "min", "prod": "prod"},
     arange="np.arange({0})",
     cast="{0}.astype({1}.dtype)",
+    cast_scalar="float({0})",
     zeros="np.zeros({0}, dtype={1}.dtype)",
     zeros_like="np.zeros_like({0})",
     full="np.full({0}, {1}, dtype={2}.dtype)",
@@ -74,6 +86,14 @@ NUMPY = Dialect(
     einsum='np.einsum("{0}", {1}, optimize=True)',
     transpose="{0}.transpose({1})",
     swap="{0}.swapaxes(-1, -2)",
+    as_array="np.asarray({0}, {1}.dtype)",
+    clamp="np.clip({0}, 0, {1} - 1)",
+    matrix_functions={
+        "inv": "np.linalg.inv({0})",
+        "det": "np.linalg.det({0})",
+        "logdet": "np.linalg.slogdet({0})[1]",
+    },
+    functional=False,
     place="{0}[{1}] {2} {3}",
     set_at="",
     add_at="",
@@ -90,6 +110,7 @@ TORCH = Dialect(
     reductions={"sum": "sum", "max": "amax", "min": "amin", "prod": "prod"},
     arange="torch.arange({0}, device={1}.device)",
     cast="{0}.to({1}.dtype)",
+    cast_scalar="torch.as_tensor({0}, dtype={1}.dtype, device={1}.device)",
     zeros="torch.zeros({0}, dtype={1}.dtype, device={1}.device)",
     zeros_like="torch.zeros_like({0})",
     full="torch.full({0}, {1}, dtype={2}.dtype, device={2}.device)",
@@ -100,10 +121,18 @@ TORCH = Dialect(
     einsum='torch.einsum("{0}", {1})',
     transpose="{0}.permute({1})",
     swap="{0}.mT",
-    place="{0}[{1}] {2} {3}",
-    set_at="",
-    add_at="",
-    scatter_add="{0}.index_put_({1}, {2}, accumulate=True)",
+    as_array="torch.as_tensor({0}, dtype={1}.dtype, device={1}.device)",
+    clamp="torch.clamp({0}, 0, {1} - 1)",
+    matrix_functions={
+        "inv": "torch.linalg.inv({0})",
+        "det": "torch.linalg.det({0})",
+        "logdet": "torch.linalg.slogdet({0}).logabsdet",
+    },
+    functional=True,
+    place="",
+    set_at="{0} = {0}.index_put(({1},), {2})",
+    add_at="{0} = {0}.index_put(({1},), {2}, accumulate=True)",
+    scatter_add="{0} = {0}.index_put(({1},), {2}, accumulate=True)",
 )
 
 JAX = Dialect(
@@ -116,6 +145,7 @@ JAX = Dialect(
     reductions={"sum": "sum", "max": "max", "min": "min", "prod": "prod"},
     arange="jnp.arange({0})",
     cast="{0}.astype({1}.dtype)",
+    cast_scalar="jnp.asarray({0}, {1}.dtype)",
     zeros="jnp.zeros({0}, dtype={1}.dtype)",
     zeros_like="jnp.zeros_like({0})",
     full="jnp.full({0}, {1}, dtype={2}.dtype)",
@@ -126,6 +156,14 @@ JAX = Dialect(
     einsum='jnp.einsum("{0}", {1})',
     transpose="{0}.transpose({1})",
     swap="{0}.mT",
+    as_array="jnp.asarray({0}, {1}.dtype)",
+    clamp="jnp.clip({0}, 0, {1} - 1)",
+    matrix_functions={
+        "inv": "jnp.linalg.inv({0})",
+        "det": "jnp.linalg.det({0})",
+        "logdet": "jnp.linalg.slogdet({0})[1]",
+    },
+    functional=True,
     place="",
     set_at="{0} = {0}.at[{1}].set({2})",
     add_at="{0} = {0}.at[{1}].add({2})",

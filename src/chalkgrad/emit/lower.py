@@ -3,17 +3,17 @@ become matrix products."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 
+from chalkgrad.emit.affine import as_index, holds_always, inside, linear, plus, times
 from chalkgrad.emit.arrays import (
     Array,
     Axes,
     Call,
     Cast,
     Compare,
-    Gather,
-    Load,
+    MatrixFunction,
     Number,
     Positions,
     Power,
@@ -25,6 +25,7 @@ from chalkgrad.emit.arrays import (
     kind,
 )
 from chalkgrad.emit.contract import group_factors, multiply
+from chalkgrad.emit.windows import access, index_array, of_indices, without_guards
 from chalkgrad.errors import UnsupportedError
 from chalkgrad.expr.letters import fresh_index
 from chalkgrad.expr.nodes import (
@@ -36,6 +37,7 @@ from chalkgrad.expr.nodes import (
     Index,
     Indicator,
     Mul,
+    Opaque,
     Pow,
     Reduce,
     Size,
@@ -65,23 +67,27 @@ def lower(e: Expr, order: Axes = ()) -> Array:
         case Index():
             return Positions(e, (e,))
         case Access():
-            return _access(e, order)
+            return access(e, order)
         case Indicator(op, left, right):
-            return Compare(op, lower(left, order), lower(right, order), layout(e, order))
+            whole = of_indices(left) and of_indices(right)
+            sides = tuple((index_array if whole else lower)(side, order) for side in (left, right))
+            return Compare(op, sides[0], sides[1], _present(layout(e, order), sides))
         case Apply(fn, args):
             values = [lower(a, order) for a in args]
             values[fn == "where" :] = [as_float(v) for v in values[fn == "where" :]]
-            return Call(fn, tuple(values), layout(e, order))
+            return Call(fn, tuple(values), _present(layout(e, order), values))
         case Add():
             return _terms(e, order)
         case Mul():
-            return _product(factors_of(e), order)
+            return _product(without_guards(factors_of(e)), order)
         case Pow():
             return _power(e, order)
         case Sum():
             return _sum(e, order)
         case Reduce():
             return _reduce(e)
+        case Opaque():
+            return _matrix_function(e)
     raise UnsupportedError(
         f"no array code for {type(e).__name__} in {e}",
         hint="Emit a finished derivation: local derivatives must have been worked out.",
@@ -111,6 +117,12 @@ def accesses(e: Expr) -> Iterable[Access]:
     return (a for a in walk(e) if isinstance(a, Access))
 
 
+def _present(axes: Axes, arrays: Iterable[Array]) -> Axes:
+    """Those of the axes that an array has: a zero factor removes an index that the formula shows."""
+    found = {i for a in arrays for i in a.axes}
+    return tuple(i for i in axes if i in found)
+
+
 def as_float(a: Array) -> Array:
     """Integers and booleans cast, everything else unchanged."""
     return Cast(a, a.axes) if kind(a) in ("int", "bool") else a
@@ -128,39 +140,6 @@ def terms_of(e: Expr) -> list[Expr]:
     if isinstance(e, Add):
         return [t for part in e.terms for t in terms_of(part)]
     return [e]
-
-
-# --- accesses ---------------------------------------------------------------------------------------
-
-
-def _access(e: Access, order: Axes) -> Array:
-    """A whole array where the subscripts are distinct indices, else a gather."""
-    plain = [i for i in e.indices if isinstance(i, Index)]
-    if len(plain) == len(e.indices) and len(set(plain)) == len(plain):
-        return Load(e.tensor, tuple(plain))
-    computed = [i for i in e.indices if not isinstance(i, Index)]
-    for c in computed:
-        if not isinstance(c, Access | Const):
-            raise UnsupportedError(
-                f"the affine index {c} in {e} has no array code yet",
-                hint="Plain indices, constants and gathers such as p[i,y[i]] are supported.",
-            )
-    used = frozenset().union(*map(free_indices, computed)) | {i for i in plain if plain.count(i) > 1}
-    return _gather(e, used, order)
-
-
-def _gather(e: Access, used: frozenset[Index], order: Axes) -> Array:
-    """Advanced indexing: subscripts that are computed, or needed beside them, are integer arrays."""
-    advanced = [not isinstance(i, Index) or i in used for i in e.indices]
-    shared = tuple(i for i in order if i in used)
-    shared += tuple(sorted(used - set(shared), key=lambda i: i.name))
-    subscripts = tuple(lower(i, shared) if a else None for i, a in zip(e.indices, advanced, strict=True))
-    whole = [i for i, a in zip(e.indices, advanced, strict=True) if not a and isinstance(i, Index)]
-    first, last = advanced.index(True), len(advanced) - advanced[::-1].index(True)
-    # NumPy moves the shared axes to the front when the integer arrays are not side by side.
-    before = whole[:first] if all(advanced[first:last]) else []
-    axes = (*before, *shared, *whole[len(before) :])
-    return Gather(e.tensor, subscripts, shared, axes)
 
 
 # --- arithmetic -------------------------------------------------------------------------------------
@@ -184,7 +163,7 @@ def _terms(e: Add, order: Axes) -> Array:
             pairs.insert(0, lead)
     if len(pairs) == 1 and not pairs[0][0]:
         return pairs[0][1]
-    return Terms(tuple(pairs), axes)
+    return Terms(tuple(pairs), _present(axes, (a for _, a in pairs)))
 
 
 def _signed(a: Array) -> tuple[bool, Array]:
@@ -205,7 +184,7 @@ def _power(e: Pow, order: Axes) -> Array:
     base, exponent = as_float(lower(e.base, order)), as_float(lower(e.exponent, order))
     if isinstance(exponent, Number) and exponent.value == 1:
         return base
-    return Power(base, exponent, layout(e, order))
+    return Power(base, exponent, _present(layout(e, order), (base, exponent)))
 
 
 def _product(factors: Sequence[Expr], order: Axes, extra: Sequence[Array] = ()) -> Array:
@@ -276,7 +255,7 @@ def _assemble(constant: Fraction, above: list[Array], below: list[Array], axes: 
         return above[0]
     if not above and not below:
         return Number(constant)
-    return Product(constant < 0, tuple(above), tuple(below), axes)
+    return Product(constant < 0, tuple(above), tuple(below), _present(axes, (*above, *below)))
 
 
 def _decimal(value: Fraction) -> bool:
@@ -289,9 +268,9 @@ def _decimal(value: Fraction) -> bool:
 
 
 def _reduce(e: Reduce) -> Array:
-    over = tuple(i for i in e.indices if i in free_indices(e.body))
-    unused = [i for i in e.indices if i not in over]
     value = as_float(lower(e.body, layout(e.body, ())))
+    over = tuple(i for i in e.indices if i in value.axes)
+    unused = [i for i in e.indices if i not in over]
     if over:
         axes = tuple(i for i in value.axes if i not in over)
         value = ReduceAxes(e.op, over, value, axes)
@@ -299,6 +278,20 @@ def _reduce(e: Reduce) -> Array:
         sizes = _product([Size(i.range) for i in unused], ())
         value = Power(value, sizes, value.axes)
     return value
+
+
+def _matrix_function(e: Opaque) -> Array:
+    """An inverse over the indices of the entry asked for, or a determinant."""
+    if any(not isinstance(i, Index) for i in e.at) or len(set(e.at)) != len(e.at):
+        raise UnsupportedError(f"an entry {e} of a matrix function needs two different indices")
+    value = as_float(lower(e.body, layout(e.body, ())))
+    rest = tuple(i for i in value.axes if i not in e.indices)
+    if set(e.indices) - set(value.axes):
+        value = Spread(value, (*rest, *e.indices))
+    entry = tuple(i for i in e.at if isinstance(i, Index))
+    if set(entry) & set(rest):
+        raise UnsupportedError(f"the entry {e} of a matrix function is an index of the matrices themselves")
+    return MatrixFunction(e.fn, value, (*rest, *e.indices), (*rest, *entry))
 
 
 def flat_sum(e: Sum, taken: set[str]) -> tuple[Axes, Expr]:
@@ -322,13 +315,33 @@ def flat_sum(e: Sum, taken: set[str]) -> tuple[Axes, Expr]:
 def solve_indicators(summed: Axes, factors: list[Expr]) -> tuple[Axes, list[Expr]]:
     """Σ_k 1(k = e) g(k) is g(e): each equation for a summed index is used up."""
     for f in factors:
-        if not isinstance(f, Indicator) or f.op != "==":
+        if not isinstance(f, Indicator):
             continue
-        for index, other in ((f.left, f.right), (f.right, f.left)):
-            if isinstance(index, Index) and index in summed and _fits(index, other):
-                rest = [substitute(g, {index: other}) for g in factors if g is not f]
-                return solve_indicators(tuple(i for i in summed if i is not index), rest)
+        if holds_always(f):
+            return solve_indicators(summed, [g for g in factors if g is not f])
+        if f.op != "==":
+            continue
+        for index, other in _solutions(f, summed):
+            rest = [substitute(g, {index: other}) for g in factors if g is not f]
+            return solve_indicators(tuple(i for i in summed if i is not index), rest)
     return summed, factors
+
+
+def _solutions(f: Indicator, summed: Axes) -> Iterator[tuple[Index, Expr]]:
+    """The summed indices that an equation fixes, each with a value that is always one of its range."""
+    for index, other in ((f.left, f.right), (f.right, f.left)):
+        if isinstance(index, Index) and index in summed and _fits(index, other):
+            yield index, other
+    left, right = linear(f.left), linear(f.right)
+    if left is None or right is None:
+        return
+    difference = plus(left, right, -1)
+    for index in summed:
+        c = difference.get(index, 0)
+        if abs(c) == 1:
+            value = times({a: n for a, n in difference.items() if a is not index}, -c)
+            if inside(value, index.range):
+                yield index, as_index(value)
 
 
 def _fits(index: Index, other: Expr) -> bool:
@@ -343,7 +356,7 @@ def _sum(e: Sum, order: Axes) -> Array:
     outer_names = {i.name for i in free_indices(e)} | {i.name for i in order}
     summed, body = flat_sum(e, outer_names)
     summed, factors = solve_indicators(summed, factors_of(body))
-    factors = [f for g in factors for f in factors_of(g)]
+    factors = without_guards([f for g in factors for f in factors_of(g)])
     inner = [f for f in factors if free_indices(f) & set(summed)]
     outer = [f for f in factors if not free_indices(f) & set(summed)]
     reached = frozenset().union(*map(free_indices, inner)) if inner else frozenset()
@@ -353,5 +366,8 @@ def _sum(e: Sum, order: Axes) -> Array:
         return _product(outer, order)
     summed, groups = group_factors(summed, inner)
     operands = [_product(g, layout(Mul(tuple(g)), ())) for g in groups]
-    value = multiply(summed, operands, order)
+    moving = tuple(i for i in summed if any(i in a.axes for a in operands))
+    # A zero factor leaves no trace of the index that it had: the sum is then a multiple.
+    outer += [Size(i.range) for i in summed if i not in moving]
+    value = multiply(moving, operands, order) if moving else _product((), order, operands)
     return _product(outer, order, (value,)) if outer else value

@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from chalkgrad.derivation import Backward
+from chalkgrad.emit.affine import derived_sizes, sizes_in
 from chalkgrad.emit.dialects import DIALECTS, Dialect
 from chalkgrad.emit.names import Names, prefix
 from chalkgrad.emit.plan import Line, Plan, plan
 from chalkgrad.emit.printer import Printer
 from chalkgrad.emit.statement_code import WIDTH, statement_code
+from chalkgrad.emit.subscripts import whole_number
 from chalkgrad.errors import UnsupportedError, suggestion
-from chalkgrad.expr.nodes import Program, Range, Tensor
+from chalkgrad.expr.nodes import Expr, Program, Range, Tensor
 from chalkgrad.render.math_text import math_text
 
 INDENT = "    "
+
+ERF = """\
+import math
+
+import numpy as np
+
+try:
+    from scipy.special import erf
+except ImportError:  # as exact, one entry at a time
+
+    def erf(x):
+        return np.vectorize(math.erf, otypes=[np.result_type(x)])(x)"""
+"""The head of a NumPy module that needs the error function, which NumPy itself lacks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +43,7 @@ class Row:
 
 
 def source(program: Program, backward: Backward, name: str | None = None, target: str = "numpy") -> str:
-    """The text of a module with `NAME_forward` and `NAME_backward`.
+    """The text of a module with `NAME_forward` and, where a gradient is wanted, `NAME_backward`.
 
     `NAME_forward(*inputs, **parameters)` returns the output (a tuple of several) and a cache;
     `NAME_backward(*upstream, cache)` returns a tuple with the gradient of each input in order, None
@@ -54,20 +70,26 @@ def source(program: Program, backward: Backward, name: str | None = None, target
 
 def module(p: Plan, dialect: Dialect, name: str) -> str:
     """The module's text for a plan."""
-    name = prefix(name)
+    with derived_sizes(p.program.sizes):
+        return _module(p, dialect, prefix(name))
+
+
+def _module(p: Plan, dialect: Dialect, name: str) -> str:
     names = Names(
         (*p.program.tensors(), *p.upstream, *(line.definition.target for line in p.backward)),
         p.program.ranges(),
     )
-    forward = _forward(p, dialect, names, name)
-    backward = _backward(p, dialect, names, name)
-    code = forward + backward
+    functions = [_forward(p, dialect, names, name)]
+    if any(p.gradients):
+        functions.append(_backward(p, dialect, names, name))
+    code = "\n\n\n".join(functions)
     imports = [line for line in dialect.imports if f"{line.split()[-1]}." in code]
     if not imports:  # plain arithmetic: the module's name still says what the arrays are
         imports = list(dialect.imports[-1:])
-    if "special." in code and dialect.name == "numpy":
-        imports.append("from scipy import special")
-    return "\n".join(imports) + f"\n\n\n{forward}\n\n\n{backward}\n"
+    head = "\n".join(imports)
+    if dialect.name == "numpy" and re.search(r"(?<![\w.])erf\(", code):
+        head = ERF
+    return f"{head}\n\n\n{code}\n"
 
 
 # --- the two functions ------------------------------------------------------------------------------
@@ -79,7 +101,7 @@ def _forward(p: Plan, dialect: Dialect, names: Names, name: str) -> str:
     arguments = [names.of(t) for t in program.inputs] + (["*", *parameters] if parameters else [])
     writer = _writer(names, dialect, program.inputs)
     rows = _rows(p.forward, writer)
-    rows = _size_rows(writer, program.inputs) + rows
+    rows = _size_rows(writer, program.inputs, program) + rows
     outputs = ", ".join(names.of(t) for t in program.outputs)
     result = outputs if len(program.outputs) == 1 else f"({outputs})"
     rows.append(Row(f"return {result}, {_tuple([names.of(t) for t in p.saved])}"))
@@ -95,7 +117,7 @@ def _backward(p: Plan, dialect: Dialect, names: Names, name: str) -> str:
     if p.saved:
         saved = [names.of(t) for t in p.saved]
         head.append(Row(f"{_unpacked(saved)} = cache"))
-    rows = head + _size_rows(writer, visible) + rows
+    rows = head + _size_rows(writer, visible, p.program) + rows
     rows.append(Row(f"return {_unpacked([names.of(t) if t else 'None' for t in p.gradients])}"))
     return _function(f"{name}_backward", [*upstream, "cache"], _backward_doc(p, names), rows)
 
@@ -135,8 +157,6 @@ def _backward_doc(p: Plan, names: Names) -> list[str]:
     if scalar:  # ∂L/∂L says nothing: the argument is what a loss inside a larger formula needs
         given = [f"{names.of(p.upstream[0])} multiplies them, 1 for the loss itself"]
     wanted = [f"∂L/∂{t.name}" for t in p.gradients if t]
-    if not wanted:
-        return ['"""No gradient was asked for."""']
     return _docstring([f"Gradients {', '.join(wanted)}; {', '.join(given)}."], "")
 
 
@@ -165,9 +185,11 @@ def _unpacked(items: Sequence[str]) -> str:
 # --- lines ------------------------------------------------------------------------------------------
 
 
-def _size_rows(writer: Printer, visible: Sequence[Tensor]) -> list[Row]:
-    """`N, D = x.shape` for the sizes that the code names."""
-    wanted = list(writer.sizes)
+def _size_rows(writer: Printer, visible: Sequence[Tensor], program: Program) -> list[Row]:
+    """`N, D = x.shape` for the sizes that the code names, then those that follow from others."""
+    seen = {r for t in visible for r in t.axes}
+    follow = _following(writer, dict(program.sizes), seen)
+    wanted = [r for r in writer.sizes if r not in dict(follow)]
     rows: list[Row] = []
     for t in visible:
         mine = [r for r in dict.fromkeys(t.axes) if r in wanted]
@@ -183,7 +205,26 @@ def _size_rows(writer: Printer, visible: Sequence[Tensor]) -> list[Row]:
         rows += [Row(f"{writer.names.of(r)} = {writer.names.of(t)}.shape[{t.axes.index(r)}]") for r in mine]
     if wanted:
         raise UnsupportedError(f"the size of {wanted[0]} cannot be read off any argument")
+    for of, size in follow:
+        rows.append(Row(f"{writer.names.of(of)} = {whole_number(size, writer.number_of)}"))
     return rows
+
+
+def _following(writer: Printer, derived: dict[Range, Expr], seen: set[Range]) -> list[tuple[Range, Expr]]:
+    """The wanted sizes that no argument shows, after those that they follow from."""
+    found: dict[Range, Expr] = {}
+
+    def visit(of: Range) -> None:
+        if of in seen or of not in derived or of in found:
+            return
+        for below in sizes_in(derived[of]):
+            writer.size(below)
+            visit(below)
+        found[of] = derived[of]
+
+    for of in list(writer.sizes):
+        visit(of)
+    return list(found.items())
 
 
 def _rows(lines: Sequence[Line], writer: Printer) -> list[Row]:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from chalkgrad.expr.nodes import Range, Tensor
 
-RESERVED = frozenset({"np", "torch", "jnp", "jax", "math", "special", "cache"})
+RESERVED = frozenset({"np", "torch", "jnp", "jax", "math", "erf", "cache"})
 
 
 def identifier(name: str) -> str:

@@ -3,11 +3,26 @@ which forward values the backward needs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from chalkgrad.derivation import Backward
-from chalkgrad.emit.arrays import Array, Positions, SizeOf, Spread, Statement, Zeros, arrays_of, parts
+from chalkgrad.emit.affine import derived_sizes, sizes_in
+from chalkgrad.emit.arrays import (
+    Array,
+    Clamp,
+    Crop,
+    Loop,
+    Positions,
+    SizeOf,
+    Slot,
+    Spread,
+    Statement,
+    Window,
+    Zeros,
+    arrays_of,
+    parts,
+)
 from chalkgrad.emit.share import share
 from chalkgrad.emit.statements import statements
 from chalkgrad.errors import DerivationError
@@ -51,6 +66,11 @@ def plan(program: Program, backward: Backward) -> Plan:
         DerivationError: When a wanted gradient is not defined, or a value is read that nothing gives.
         UnsupportedError: When a construct has no array code.
     """
+    with derived_sizes(program.sizes):
+        return _plan(program, backward)
+
+
+def _plan(program: Program, backward: Backward) -> Plan:
     wanted = tuple(backward.wanted)
     adjoints = _live(_adjoint_definitions(program, backward), wanted)
     upstream = tuple(t.adjoint for t in program.outputs)
@@ -166,7 +186,7 @@ def _saved(program: Program, lines: Sequence[Line], upstream: Sequence[Tensor]) 
     own = {line.definition.target for line in lines}
     read = frozenset().union(*(tensors_in(line.definition.body) for line in lines)) - own
     chosen = [t for t in program.tensors() if t in read]
-    for missing in _sizes(lines):
+    for missing in _read_off(_sizes(lines), program, (*chosen, *upstream)):
         if any(missing in t.axes for t in (*chosen, *upstream)):
             continue
         holders = [t for t in program.inputs if missing in t.axes]
@@ -176,22 +196,50 @@ def _saved(program: Program, lines: Sequence[Line], upstream: Sequence[Tensor]) 
     return tuple(t for t in program.tensors() if t in chosen)
 
 
+def _read_off(wanted: Iterable[Range], program: Program, visible: Sequence[Tensor]) -> Iterator[Range]:
+    """The ranges whose sizes must be read off an array: those wanted, or what they follow from."""
+    derived = dict(program.sizes)
+    for of in wanted:
+        if of in derived and not any(of in t.axes for t in visible):
+            yield from _read_off(sizes_in(derived[of]), program, visible)
+        else:
+            yield of
+
+
 def _sizes(lines: Sequence[Line]) -> tuple[Range, ...]:
     """The symbolic ranges whose sizes the statements may name."""
     found: dict[Range, None] = {}
     for line in lines:
         for s in line.statements:
-            if isinstance(s, Zeros):
-                found.update(dict.fromkeys(i.range for i in s.axes))
+            match s:
+                case Zeros(_, axes, _):
+                    found.update(dict.fromkeys(i.range for i in axes))
+                case Loop(_, counters, slots, _, axes, _):
+                    found.update(dict.fromkeys(c.tensor.axes[0] for c in counters))
+                    found.update(dict.fromkeys(i.range for i in axes))
+                    found.update(dict.fromkeys(r for slot in slots for r in _slot_sizes(slot)))
+                case Crop(_, _, frame):
+                    found.update(dict.fromkeys(r for slot in frame for r in _slot_sizes(slot)))
             stack: list[Array] = list(arrays_of(s))
             while stack:
                 a = stack.pop()
                 stack.extend(parts(a))
                 match a:
-                    case SizeOf(of):
+                    case SizeOf(of) | Clamp(_, of, _):
                         found[of] = None
                     case Positions(index, _):
                         found[index.range] = None
                     case Spread(_, axes):
                         found.update(dict.fromkeys(i.range for i in axes))
+                    case Window(_, slots, _):
+                        found.update(dict.fromkeys(r for slot in slots for r in _slot_sizes(slot)))
     return tuple(r for r in found if r.size is None)
+
+
+def _slot_sizes(s: Slot) -> Iterator[Range]:
+    """The ranges that a slice or a window may name: its axis, its indices, what bounds it."""
+    yield s.axis
+    yield from (i.range for i in (s.outer, s.inner) if i is not None)
+    for atom, _ in (*s.start, *s.high):
+        if atom is not None:
+            yield from sizes_in(atom)

@@ -11,11 +11,13 @@ from chalkgrad.emit.arrays import (
     Axes,
     Call,
     Cast,
+    Clamp,
     Compare,
     Einsum,
     Gather,
     Load,
     MatMul,
+    MatrixFunction,
     Number,
     Positions,
     Power,
@@ -24,10 +26,12 @@ from chalkgrad.emit.arrays import (
     SizeOf,
     Spread,
     Terms,
+    Window,
     kind,
 )
 from chalkgrad.emit.dialects import Dialect
 from chalkgrad.emit.names import Names
+from chalkgrad.emit.subscripts import window_code
 from chalkgrad.errors import UnsupportedError
 from chalkgrad.expr.nodes import Index, Range, Tensor
 from chalkgrad.primitives import PRIMITIVES
@@ -85,10 +89,11 @@ class Printer:
                 sides = (self.aligned(left, axes, ADD), self.aligned(right, axes, ADD))
                 return f"{sides[0]} {op} {sides[1]}", COMPARE
             case Cast(arg, axes):
-                inner = self.aligned(arg, axes, ATOM)
                 if not self.reference:
-                    return f"{inner} * 1.0", MUL
-                return self.dialect.cast.format(inner, self.reference), ATOM
+                    return f"{self.aligned(arg, axes, ATOM)} * 1.0", MUL
+                if not axes:  # perhaps a Python number, which has no method
+                    return self.dialect.cast_scalar.format(self.aligned(arg, axes), self.reference), ATOM
+                return self.dialect.cast.format(self.aligned(arg, axes, ATOM), self.reference), ATOM
             case ReduceAxes():
                 return self._reduce(a, keep=False), ATOM
             case MatMul(left, right, left_axes, right_axes, _):
@@ -98,6 +103,12 @@ class Printer:
                 return self._einsum(a), ATOM
             case Spread(arg, axes):
                 return self._spread(arg, axes), ATOM
+            case Window(tensor, slots, _):
+                return window_code(self.names.of(tensor), slots, self.dialect, self.number_of), ATOM
+            case Clamp(arg, of, _):
+                return self.dialect.clamp.format(self.wrapped(arg, COMPARE), self.number_of(of)), ATOM
+            case MatrixFunction(fn, arg, arg_axes, _):
+                return self.dialect.matrix_functions[fn].format(self.exact(arg, arg_axes)), ATOM
         raise UnsupportedError(f"no spelling of {type(a).__name__} for {self.dialect.name}")
 
     def wrapped(self, a: Array, at_least: int) -> str:
@@ -140,6 +151,10 @@ class Printer:
             return str(of.size)
         self.sizes[of] = None
         return self.names.of(of)
+
+    def number_of(self, thing: Range | Tensor) -> str:
+        """The code of a size, or of a loop counter."""
+        return self.size(thing) if isinstance(thing, Range) else self.names.of(thing)
 
     def number(self, value: Fraction | float) -> Code:
         if isinstance(value, float):

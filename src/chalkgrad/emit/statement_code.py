@@ -2,39 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import fields, replace
 
 from chalkgrad.emit.arrays import (
+    Accumulate,
     AddAt,
     Array,
     Assign,
     Axes,
     Call,
     Cast,
+    Crop,
     Einsum,
     Gather,
     Load,
+    Loop,
     MatMul,
     Number,
+    Positions,
     Power,
     Product,
     ReduceAxes,
     Scale,
+    Slot,
     Statement,
     Terms,
+    Window,
     Zeros,
     kind,
     parts,
 )
 from chalkgrad.emit.printer import Printer
+from chalkgrad.emit.subscripts import cropped, framed, slices
 from chalkgrad.errors import UnsupportedError
 from chalkgrad.expr.nodes import Tensor
 
 WIDTH = 100
 """No line of emitted code is longer, comments included."""
 
-SPLITS = (Terms, Product, Power, Call, Cast, ReduceAxes, MatMul, Einsum, Gather)
+SPLITS = (Terms, Product, Power, Call, Cast, ReduceAxes, MatMul, Einsum, Gather, Window)
 """Nodes that may get a line of their own."""
 
 ROOM = WIDTH - 4
@@ -46,41 +53,121 @@ def statement_code(s: Statement, writer: Printer) -> list[str]:
     match s:
         case Assign(target, axes, value, own):
             return _assign(target, axes, value, own, writer)
-        case Zeros(target, axes):
-            return [f"{writer.names.of(target)} = {_zeros(axes, writer)}"]
+        case Zeros(target, axes, frame):
+            return [f"{writer.names.of(target)} = {_zeros(axes, frame, writer)}"]
         case AddAt():
             return _add_at(s, writer)
+        case Loop():
+            return _add_at(s.at_once, writer) if writer.dialect.functional else _loop(s, writer)
+        case Crop(target, _, frame):
+            name = writer.names.of(target)
+            return [f"{name} = {name}[{cropped(frame, writer.number_of)}]"]
+        case Accumulate(target, value, axes):
+            name, operator = writer.names.of(target), "= {} +" if writer.dialect.functional else "+="
+            line = f"{name} {operator.format(name)} {writer.aligned(value, axes)}"
+            before, shorter = _shortened(value, len(line), writer)
+            again = Accumulate(target, shorter, axes)
+            return [line] if shorter is value else [*before, *statement_code(again, writer)]
         case Scale(target, value, axes):
-            return [_scale(target, value, axes, writer)]
+            line = _scale(target, value, axes, writer)
+            before, shorter = _shortened(value, len(line), writer)
+            return [*before, line if shorter is value else _scale(target, shorter, axes, writer)]
     raise UnsupportedError(f"no code for the statement {type(s).__name__}")
 
 
-def _zeros(axes: Axes, writer: Printer) -> str:
+def _zeros(axes: Axes, frame: tuple[Slot, ...], writer: Printer) -> str:
     dialect, like = writer.dialect, writer.like(axes)
-    if like:
+    shape = writer.shape(axes)
+    if frame:
+        shape = f"({', '.join(framed(s, writer.number_of) for s in frame)}{',' if len(frame) == 1 else ''})"
+    elif like:
         return dialect.zeros_like.format(like)
     if not writer.reference:
-        return f"{dialect.module}.zeros({writer.shape(axes)})"
-    return dialect.zeros.format(writer.shape(axes), writer.reference)
+        return f"{dialect.module}.zeros({shape})"
+    return dialect.zeros.format(shape, writer.reference)
+
+
+def _loop(s: Loop, writer: Printer) -> list[str]:
+    """Nested loops over the counters around one update of slices."""
+    lines = []
+    for depth, c in enumerate(s.counters):
+        size = writer.number_of(c.tensor.axes[0])
+        lines.append(f"{'    ' * depth}for {writer.names.of(c.tensor)} in range({size}):")
+    inside = "    " * len(s.counters)
+    where = slices(s.slots, writer.number_of)
+    name = writer.names.of(s.target)
+    place = f"{name}[{where}]" if where else name
+    value: Array = s.value
+    before: list[str] = []
+    room = ROOM - len(inside)
+    line = f"{place} += {writer.aligned(value, s.axes)}"
+    if len(line) > room and not isinstance(value, Load):
+        before, value = _named(value, writer)
+        line = f"{place} += {writer.aligned(value, s.axes)}"
+    return [*lines, *(inside + part for part in (*before, line))]
+
+
+def _named(value: Array, writer: Printer) -> tuple[list[str], Load]:
+    """The lines that give a value a name, and a read of it."""
+    ranges = tuple(i.range for i in value.axes)
+    temporary = Tensor(writer.names.unused("part"), ranges, _dtype(value), "value")
+    return _assign(temporary, value.axes, value, False, writer), Load(temporary, value.axes)
+
+
+def _dtype(value: Array) -> str:
+    sort = kind(value)
+    return "float" if sort == "host" else sort
 
 
 def _assign(target: Tensor, axes: Axes, value: Array, own: bool, writer: Printer) -> list[str]:
     written = writer.exact(value, axes)
-    if own and isinstance(value, Load):
+    # A Python number that will be read as an array gets the computation's precision here.
+    if not axes and target.role == "value" and kind(value) == "host" and writer.reference:
+        written = writer.dialect.as_array.format(written, writer.reference)
+    if own and isinstance(value, Load | Window):
         written = writer.dialect.copy.format(written)
     line = f"{writer.names.of(target)} = {written}"
-    if len(line) <= ROOM:
-        return [line]
+    before, shorter = _shortened(value, len(line), writer)
+    return [line] if shorter is value else [*before, *_assign(target, axes, shorter, own, writer)]
+
+
+def _shortened(value: Array, length: int, writer: Printer) -> tuple[list[str], Array]:
+    """Lines that name the largest part of a value whose line has this length, and the value with it."""
+    if length <= ROOM:
+        return [], value
     part = _largest_part(value, writer)
     if part is None:
-        return [line]
+        return _halved(value, writer)
     ranges, sort = tuple(i.range for i in part.axes), kind(part)
     # A part of Python numbers only stays one, which the role of a parameter says.
     dtype, role = ("float", "parameter") if sort == "host" else (sort, "value")
     temporary = Tensor(writer.names.unused("part"), ranges, dtype, role)
     before = _assign(temporary, part.axes, part, False, writer)
-    rest = _replaced(value, part, Load(temporary, part.axes))
-    return before + _assign(target, axes, rest, own, writer)
+    return before, _replaced(value, part, Load(temporary, part.axes))
+
+
+def _halved(value: Array, writer: Printer) -> tuple[list[str], Array]:
+    """The first half of a long product or sum named, where no part of it is long by itself."""
+    longest = max(
+        (a for a in (value, *_subarrays(value)) if isinstance(a, Product | Terms)),
+        key=lambda a: len(a.above) if isinstance(a, Product) else len(a.terms),
+        default=None,
+    )
+    if isinstance(longest, Product) and len(longest.above) > 3:
+        half = len(longest.above) // 2
+        first, rest = longest.above[:half], longest.above[half:]
+        lines, named = _named(Product(False, first, (), _axes_of(first, longest.axes)), writer)
+        return lines, _replaced(value, longest, replace(longest, above=(named, *rest)))
+    if isinstance(longest, Terms) and len(longest.terms) > 3:
+        half = len(longest.terms) // 2
+        head, tail = longest.terms[:half], longest.terms[half:]
+        lines, named = _named(Terms(head, _axes_of([t for _, t in head], longest.axes)), writer)
+        return lines, _replaced(value, longest, replace(longest, terms=((False, named), *tail)))
+    return [], value
+
+
+def _axes_of(arrays: Sequence[Array], axes: Axes) -> Axes:
+    return tuple(i for i in axes if any(i in a.axes for a in arrays))
 
 
 def _subarrays(a: Array) -> Iterator[Array]:
@@ -121,29 +208,39 @@ def _replaced(a: Array, old: Array, new: Array) -> Array:
 
 def _add_at(s: AddAt, writer: Printer) -> list[str]:
     """`df[np.arange(N), y] -= 1`, or a scatter-add where places may repeat."""
+    before: list[str] = []
     line = _update(s, writer)
-    if len(line) <= ROOM or isinstance(s.value, Load):
-        return [line]
-    temporary = Tensor(
-        writer.names.unused("part"), tuple(i.range for i in s.value.axes), kind(s.value), "value"
-    )
-    before = _assign(temporary, s.value.axes, s.value, False, writer)
-    return [*before, _update(replace(s, value=Load(temporary, s.value.axes)), writer)]
+    if len(line) > ROOM and not isinstance(s.value, Load) and s.value.axes:
+        lines, value = _named(s.value, writer)
+        before, s = [*before, *lines], replace(s, value=value)
+        line = _update(s, writer)
+    if len(line) > ROOM:  # the subscripts, too
+        subscripts: list[Array] = []
+        for a in s.subscripts:
+            if isinstance(a, Load | Positions | Number) or not a.axes:
+                subscripts.append(a)
+                continue
+            lines, named = _named(a, writer)
+            before += lines
+            subscripts.append(named)
+        s = replace(s, subscripts=tuple(subscripts))
+    return [*before, _update(s, writer)]
 
 
 def _update(s: AddAt, writer: Printer) -> str:
     name, axes = writer.names.of(s.target), (*s.shared, *s.trailing)
     subscripts = [writer.aligned(a, s.shared) for a in s.subscripts]
     where = ", ".join(subscripts)
+    dialect = writer.dialect
+    if dialect.functional:
+        template = dialect.scatter_add if not s.unique else dialect.set_at if s.replace else dialect.add_at
+        written = writer.aligned(s.value, axes)
+        if dialect.name == "torch" and kind(s.value) == "host":
+            written = dialect.as_array.format(written, name)
+        return template.format(name, where, written)
     if not s.unique:
         place = where if len(subscripts) == 1 else f"({where})"
-        if writer.dialect.name == "torch" and len(subscripts) == 1:
-            place = f"({where},)"
-        return writer.dialect.scatter_add.format(name, place, writer.aligned(s.value, axes))
-    dialect = writer.dialect
-    if not dialect.place:
-        template = dialect.set_at if s.replace else dialect.add_at
-        return template.format(name, where, writer.aligned(s.value, axes))
+        return dialect.scatter_add.format(name, place, writer.aligned(s.value, axes))
     operator, value = "+=", s.value
     match s.value:
         case Product(True, above, below, own):
@@ -157,6 +254,12 @@ def _update(s: AddAt, writer: Printer) -> str:
 
 def _scale(target: Tensor, value: Array, axes: Axes, writer: Printer) -> str:
     name = writer.names.of(target)
+    if writer.dialect.functional:
+        scaled = Product(False, (Load(target, axes), value), (), axes)
+        match value:
+            case Product(negative, above, below, _):
+                scaled = Product(negative, (Load(target, axes), *above), below, axes)
+        return f"{name} = {writer.aligned(scaled, axes)}"
     match value:
         case Product(False, (), below, own):
             divisor = below[0] if len(below) == 1 else Product(False, below, (), own)
