@@ -1,8 +1,8 @@
 """The training step as machine code: tiles, epilogues, panels and gathers, written as LLVM IR.
 
-    step = compile_step(program, backward, rule, sizes={"N": 128, "D": 784, "H1": 256, "K": 10})
+    step = compile_step(program, backward, rule, shapes={"x": (128, 784), "y": (128,), "W1": ...}, memories=("m", "v"))
     step.load({"W1": W1, "b1": b1, ...})                    the user's arrays, copied into packed layout
-    losses = step.run({"x": x, "y": y}, order, 128, lr=1e-3)    as many steps as `order` holds batches
+    losses = step.run({"x": x, "y": y}, order, 128, scalars={"lr": 1e-3, ...})   a step per 128 rows of `order`
     step.store({"W1": W1, "b1": b1, ...})                   and back into the user's arrays
 
 `program, backward` come from `chalkgrad.diff.derive.for_code`; `rule` is the optimiser's program, which
@@ -11,3 +11,7 @@ extra `fast`). What the kernels do not cover raises `UnsupportedError`, and the 
 
 May import what `chalkgrad.emit` may; llvmlite is loaded when something is compiled.
 """
+
+from chalkgrad.emit.kernels.compiled import CompiledStep, compile_step
+
+__all__ = ["CompiledStep", "compile_step"]

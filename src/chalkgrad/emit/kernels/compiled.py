@@ -1,0 +1,181 @@
+"""The compiled step as an object: parameters in, many steps a call, losses and parameters out."""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chalkgrad.derivation import Backward
+from chalkgrad.emit.kernels import machine
+from chalkgrad.emit.kernels.layout import Layout, allocate
+from chalkgrad.emit.kernels.products import Update
+from chalkgrad.emit.kernels.recognise import operations
+from chalkgrad.emit.kernels.schedule import schedule
+from chalkgrad.emit.kernels.step import ENTRY, write_step
+from chalkgrad.emit.kernels.targets import Target, host
+from chalkgrad.emit.kernels.writer import PREFIX
+from chalkgrad.errors import ShapeError
+from chalkgrad.expr.nodes import Program, Range
+
+Array = NDArray[Any]
+
+
+def compile_step(
+    program: Program,
+    backward: Backward,
+    rule: Program,
+    *,
+    shapes: Mapping[str, tuple[int, ...]],
+    memories: tuple[str, ...] = (),
+    dtype: Any = np.float32,
+    threads: int = 1,
+    target: Target | None = None,
+    zone: int = 16,
+) -> CompiledStep:
+    """One training step as machine code.
+
+    Args:
+        program, backward: The loss and its gradients, from `chalkgrad.diff.derive.for_code`. The inputs
+            that `backward` wants are trained; the others come in rows.
+        rule: The optimiser: reads w, g, its memories and scalars, t among them; defines w2 and each
+            memory's next value, called like it plus "2".
+        shapes: The shape of every input by name; the number of rows of the data is the largest batch.
+        memories: The names of the optimiser's arrays.
+        dtype: float32 or float64.
+        threads: How many threads take part in `run`.
+        target: The machine to compile for, if not the one at hand.
+        zone: Numbers left free between buffers; tests fill them and look.
+
+    Raises:
+        MissingExtraError: When llvmlite is not installed.
+        UnsupportedError: When the network has a line that no kernel covers.
+    """
+    target = target or host(np.dtype(dtype) == np.float64)
+    found = operations(program, backward)
+    ranges: dict[Range, int] = {}
+    for t in (*found.data, *found.parameters):
+        for axis, size in zip(t.axes, shapes[t.name], strict=True):
+            if ranges.setdefault(axis, size) != size or size < 1:
+                raise ShapeError(f"{t.name} has the shape {shapes[t.name]}, where {axis.name} is {ranges[axis]}.")
+    layout = Layout(target, ranges, found.batch, zone)
+    code = write_step(target, layout, found, schedule(found), Update(rule, memories), threads)
+    return CompiledStep(code, found, memories, np.dtype(dtype), threads, target)
+
+
+class CompiledStep:
+    """See `chalkgrad.emit.kernels`. Not safe to use from two threads at once."""
+
+    def __init__(
+        self, code: Any, found: Any, memories: tuple[str, ...], dtype: Any, threads: int, target: Target
+    ) -> None:
+        self.layout: Layout = code.layout
+        self.data, self.parameters, self.memories = found.data, found.parameters, memories
+        self.dtype, self.threads, self._scalars = dtype, threads, code.scalars
+        self.ir = str(code.module)
+        self.arena = allocate(self.layout.total, dtype.type)
+        self._totals = np.zeros(max(code.totals, 1))
+        self._sync = np.zeros(16, np.int64)
+        self._engine = machine.load(_code(self.ir, target), target)
+        kinds = [ctypes.c_void_p] * (3 + len(self.data) + 1) + [ctypes.c_int64] * 4 + [ctypes.c_void_p] * 2
+        self._run = ctypes.CFUNCTYPE(None, *kinds)(self._engine.get_function_address(PREFIX + ENTRY))
+
+    def load(self, parameters: Mapping[str, Array], memories: Mapping[str, Mapping[str, Array]] | None = None) -> None:
+        """Copy parameters, and the optimiser's memories by name and parameter, into the step.
+
+        Raises:
+            ShapeError: When an array has another shape than the step was compiled for.
+        """
+        for t in self.parameters:
+            self.layout.pack(self.arena, t, np.asarray(parameters[t.name]))
+            for memory in self.memories if memories is not None else ():
+                self.layout.pack(self.arena, t, np.asarray(memories[memory][t.name]), memory)  # type: ignore[index]
+
+    def store(self, parameters: Mapping[str, Array], memories: Mapping[str, Mapping[str, Array]] | None = None) -> None:
+        """Copy them back into the given arrays."""
+        for t in self.parameters:
+            self.layout.unpack(self.arena, t, parameters[t.name])
+            for memory in self.memories if memories is not None else ():
+                self.layout.unpack(self.arena, t, memories[memory][t.name], memory)  # type: ignore[index]
+
+    def run(
+        self,
+        data: Mapping[str, Array],
+        order: NDArray[np.integer[Any]],
+        batch: int,
+        *,
+        steps_before: int = 0,
+        scalars: Mapping[str, float],
+        parameters: Mapping[str, float] | None = None,
+    ) -> NDArray[np.float64]:
+        """Train on the rows in `order`, `batch` at a time, the last batch perhaps smaller.
+
+        Args:
+            data: The rows by the name of their input; contiguous arrays of the step's type are read
+                in place, others are copied first.
+            order: The numbers of the rows.
+            batch: Rows per step, at most what the step was compiled for.
+            steps_before: How many steps the optimiser has taken, for its t.
+            scalars: The optimiser's scalars but t: lr and its constants.
+            parameters: The loss's keyword parameters, such as l2.
+
+        Returns:
+            The loss of every step.
+
+        Raises:
+            ShapeError: For no rows, a batch of another size, row numbers outside the data.
+        """
+        order = np.ascontiguousarray(order, np.int64)
+        arrays = [self._checked(t, np.asarray(data[t.name])) for t in self.data]
+        rows = len(arrays[0])
+        if not 1 <= batch <= self.layout.sizes[self.layout.batch]:
+            most = self.layout.sizes[self.layout.batch]
+            raise ShapeError(f"The batch has {batch} rows; the step was compiled for 1 to {most}.")
+        if any(len(a) != rows for a in arrays):
+            raise ShapeError("The data have different numbers of rows.")
+        if not len(order) or order.min() < 0 or order.max() >= rows:
+            raise ShapeError(f"The row numbers must lie between 0 and {rows - 1}, and there must be some.")
+        numbers = np.zeros(max(len(self._scalars), 1))
+        for place, t in enumerate(self._scalars):
+            source = parameters if parameters and t.role == "parameter" and t.name in parameters else scalars
+            numbers[place] = source[t.name]
+        losses = np.empty(-(-len(order) // batch))
+        self._sync[:] = 0
+        self._call(arrays, order, batch, steps_before, numbers, losses)
+        return losses
+
+    def _call(self, arrays: Any, order: Any, batch: int, before: int, numbers: Any, losses: Any) -> None:
+        shared = [self.arena, self._totals, numbers, *arrays, order]
+        addresses = [a.ctypes.data for a in shared]
+
+        def work(thread: int) -> None:
+            self._run(
+                *addresses, len(order), batch, before, thread, self._sync.ctypes.data, losses.ctypes.data
+            )
+
+        helpers = [threading.Thread(target=work, args=(n,)) for n in range(1, self.threads)]
+        for helper in helpers:
+            helper.start()
+        work(0)
+        for helper in helpers:
+            helper.join()
+
+    def _checked(self, t: Any, value: Array) -> Array:
+        shape = tuple(self.layout.sizes[r] for r in t.axes[1:])
+        if value.shape[1:] != shape or value.ndim != len(t.axes):
+            raise ShapeError(f"{t.name} has the shape {value.shape}; it must have rows of {shape}.")
+        return np.ascontiguousarray(value, self.dtype if t.dtype == "float" else np.int64)
+
+
+def _code(ir: str, target: Target) -> bytes:
+    """Machine code for the IR, from the cache where it is there."""
+    name = machine.key(ir, target) + ".o"
+    found = machine.read_cached(name)
+    if found is None:
+        found = machine.object_code(ir, target)
+        machine.write_cached(name, found)
+    return found

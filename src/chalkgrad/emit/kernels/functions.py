@@ -1,0 +1,202 @@
+"""Elementwise functions on vectors, as polynomials; right to a few units in the last place.
+
+    exp x    = 2^n exp r,           n = round(x / ln 2), r = x − n ln 2, |r| ≤ ln 2 / 2, Taylor
+    log x    = e ln 2 + 2 artanh s,  x = 2^e m, √½ ≤ m < √2, s = (m − 1)/(m + 1)
+    tanh x   = sign x · u / (u + 2), u = expm1(2|x|)
+    sigmoid x = 1 / (1 + exp(−x))
+
+Reference: J.-M. Muller, Elementary Functions (2016), chapters 4 and 11.
+What has no polynomial here is called lane by lane in the C library.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+
+from chalkgrad.emit.kernels.writer import I32, Writer
+from chalkgrad.errors import UnsupportedError
+
+LIBRARY = {
+    "erf": "erf", "sin": "sin", "cos": "cos", "tan": "tan", "sinh": "sinh", "cosh": "cosh",
+    "arctan": "atan",
+}  # fmt: skip
+"""Functions of the C library by the name of our primitive."""
+
+
+def polynomial(w: Writer, x: Any, coefficients: list[float]) -> Any:
+    """Σ_n c_n x^n by Horner's rule; the first coefficient is the constant."""
+    value = w.splat(coefficients[-1])
+    for c in reversed(coefficients[:-1]):
+        value = w.fma(value, x, w.splat(c))
+    return value
+
+
+def _reduced(w: Writer, x: Any) -> tuple[Any, Any]:
+    """n = round(x / ln 2) as a number, and r = x − n ln 2 in two parts without rounding error."""
+    high = 0.693359375 if not w.target.double else 0.693145751953125
+    low = math.log(2) - high if not w.target.double else 1.42860682030941723212e-6
+    n = w.intrinsic("rint", w.b.fmul(x, w.splat(1 / math.log(2))))
+    r = w.fma(n, w.splat(-high), x)
+    return n, w.fma(n, w.splat(-low), r)
+
+
+def _taylor_tail(w: Writer, r: Any) -> Any:
+    """exp r − 1 for |r| ≤ ln 2 / 2."""
+    degree = 13 if w.target.double else 7
+    tail = polynomial(w, r, [1 / math.factorial(n) for n in range(2, degree + 1)])
+    return w.fma(w.b.fmul(r, r), tail, r)
+
+
+def _power_of_two(w: Writer, n: Any) -> Any:
+    """2^n for a vector of whole numbers within the exponents of normal numbers."""
+    shift, bias = (52, 1023) if w.target.double else (23, 127)
+    bits = w.b.shl(w.b.add(n, w.whole_splat(bias)), w.whole_splat(shift))
+    return w.b.bitcast(bits, w.vector)
+
+
+def _clamped(w: Writer, x: Any, low: float, high: float) -> Any:
+    """x between two bounds; a NaN stays one."""
+    x = w.b.select(w.b.fcmp_ordered("<", x, w.splat(low)), w.splat(low), x)
+    return w.b.select(w.b.fcmp_ordered(">", x, w.splat(high)), w.splat(high), x)
+
+
+def exp(w: Writer, x: Any) -> Any:
+    low, high = (-745.2, 709.8) if w.target.double else (-104.0, 88.8)
+    n, r = _reduced(w, _clamped(w, x, low, high))
+    whole = w.b.fptosi(n, w.wholes)
+    # In two factors, because 2^128 and 2^-130 are no normal numbers while their product with exp r may be.
+    half = w.b.ashr(whole, w.whole_splat(1))
+    value = w.b.fadd(_taylor_tail(w, r), w.splat(1.0))
+    value = w.b.fmul(value, _power_of_two(w, half))
+    return w.b.fmul(value, _power_of_two(w, w.b.sub(whole, half)))
+
+
+def expm1(w: Writer, x: Any) -> Any:
+    low, high = (-40.0, 709.0) if w.target.double else (-20.0, 88.0)
+    n, r = _reduced(w, _clamped(w, x, low, high))
+    scale = _power_of_two(w, w.b.fptosi(n, w.wholes))
+    small = w.fma(scale, _taylor_tail(w, r), w.b.fsub(scale, w.splat(1.0)))
+    huge = w.b.fcmp_ordered(">", x, w.splat(high))
+    return w.b.select(huge, exp(w, x), small)
+
+
+def _artanh_twice(w: Writer, s: Any, terms: int) -> Any:
+    """2 artanh s = 2s (1 + s²/3 + s⁴/5 + …)."""
+    square = w.b.fmul(s, s)
+    tail = polynomial(w, square, [2 / (2 * n + 1) for n in range(1, terms)])
+    twice = w.b.fadd(s, s)
+    return w.fma(w.b.fmul(square, s), tail, twice)
+
+
+def log(w: Writer, x: Any) -> Any:
+    shift, root, mask = (52, 0x3FE6A09E667F3BCD, (1 << 52) - 1) if w.target.double else (23, 0x3F3504F3, 0x7FFFFF)
+    bits = w.b.bitcast(x, w.wholes)
+    above = w.b.sub(bits, w.whole_splat(root))
+    exponent = w.b.ashr(above, w.whole_splat(shift))
+    mantissa = w.b.bitcast(w.b.add(w.b.and_(above, w.whole_splat(mask)), w.whole_splat(root)), w.vector)
+    one = w.splat(1.0)
+    s = w.b.fdiv(w.b.fsub(mantissa, one), w.b.fadd(mantissa, one))
+    e = w.b.sitofp(exponent, w.vector)
+    high = 0.693359375 if not w.target.double else 0.693145751953125
+    low = math.log(2) - high if not w.target.double else 1.42860682030941723212e-6
+    value = w.fma(e, w.splat(low), _artanh_twice(w, s, 11 if w.target.double else 6))
+    value = w.fma(e, w.splat(high), value)
+    infinity = w.splat(math.inf)
+    value = w.b.select(w.b.fcmp_ordered("==", x, infinity), infinity, value)
+    value = w.b.select(w.b.fcmp_ordered("==", x, w.splat(0.0)), w.splat(-math.inf), value)
+    return w.b.select(w.b.fcmp_unordered("<", x, w.splat(0.0)), w.splat(math.nan), value)
+
+
+def log1p(w: Writer, x: Any) -> Any:
+    sum_ = w.b.fadd(x, w.splat(1.0))
+    lost = w.b.fsub(x, w.b.fsub(sum_, w.splat(1.0)))
+    value = w.b.fadd(log(w, sum_), w.b.fdiv(lost, sum_))
+    return w.b.select(w.b.fcmp_ordered("==", x, w.splat(math.inf)), x, value)
+
+
+def tanh(w: Writer, x: Any) -> Any:
+    size = w.intrinsic("fabs", x)
+    # Beyond this the quotient is 1 in every digit, and the doubled argument cannot overflow.
+    bound = 20.0 if w.target.double else 10.0
+    size = w.b.select(w.b.fcmp_ordered(">", size, w.splat(bound)), w.splat(bound), size)
+    n, r = _reduced(w, w.b.fadd(size, size))
+    scale = _power_of_two(w, w.b.fptosi(n, w.wholes))
+    u = w.fma(scale, _taylor_tail(w, r), w.b.fsub(scale, w.splat(1.0)))
+    return w.intrinsic("copysign", w.b.fdiv(u, w.b.fadd(u, w.splat(2.0))), x)
+
+
+def sigmoid(w: Writer, x: Any) -> Any:
+    return w.b.fdiv(w.splat(1.0), w.b.fadd(w.splat(1.0), exp(w, w.b.fneg(x))))
+
+
+def softplus(w: Writer, x: Any) -> Any:
+    u = exp(w, w.b.fneg(w.intrinsic("fabs", x)))
+    # log(1 + u) for 0 ≤ u ≤ 1 without the loss of the sum's rounding.
+    s = w.b.fdiv(u, w.b.fadd(u, w.splat(2.0)))
+    return w.b.fadd(relu(w, x), _artanh_twice(w, s, 17 if w.target.double else 8))
+
+
+def silu(w: Writer, x: Any) -> Any:
+    return w.b.fmul(x, sigmoid(w, x))
+
+
+def gelu(w: Writer, x: Any) -> Any:
+    inner = w.b.fadd(w.splat(1.0), library(w, "erf", w.b.fmul(x, w.splat(math.sqrt(0.5)))))
+    return w.b.fmul(w.b.fmul(w.splat(0.5), x), inner)
+
+
+def relu(w: Writer, x: Any) -> Any:
+    # In this order a NaN stays one, and a diverging run shows.
+    return w.b.select(w.b.fcmp_ordered("<", x, w.splat(0.0)), w.splat(0.0), x)
+
+
+def sign(w: Writer, x: Any) -> Any:
+    one = w.intrinsic("copysign", w.splat(1.0), x)
+    return w.b.select(w.b.fcmp_ordered("==", x, w.splat(0.0)), w.splat(0.0), one)
+
+
+def maximum(w: Writer, a: Any, b: Any) -> Any:
+    return w.b.select(w.b.fcmp_unordered(">", a, b), a, b)
+
+
+def minimum(w: Writer, a: Any, b: Any) -> Any:
+    return w.b.select(w.b.fcmp_unordered("<", a, b), a, b)
+
+
+FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "exp": exp, "expm1": expm1, "log": log, "log1p": log1p, "tanh": tanh, "sigmoid": sigmoid,
+    "softplus": softplus, "silu": silu, "gelu": gelu, "relu": relu, "sign": sign, "maximum": maximum,
+    "minimum": minimum,
+    "sqrt": lambda w, x: w.intrinsic("sqrt", x),
+    "abs": lambda w, x: w.intrinsic("fabs", x),
+    "pi": lambda w: w.splat(math.pi),
+}  # fmt: skip
+"""The functions written here, by the name of their primitive."""
+
+
+def library(w: Writer, name: str, x: Any) -> Any:
+    """A function of the C library, lane by lane."""
+    symbol = LIBRARY[name] + ("" if w.target.double else "f")
+    known = w.module.globals.get(symbol) or ir.Function(w.module, ir.FunctionType(w.number, [w.number]), symbol)
+    value = x
+    for lane in range(w.target.lanes):
+        at = ir.Constant(I32, lane)
+        value = w.b.insert_element(value, w.b.call(known, [w.b.extract_element(x, at)]), at)
+    return value
+
+
+def apply(w: Writer, name: str, arguments: list[Any]) -> Any:
+    """The function's value.
+
+    Raises:
+        UnsupportedError: When there is neither a polynomial nor a C function.
+    """
+    if name in FUNCTIONS:
+        return FUNCTIONS[name](w, *arguments)
+    if name in LIBRARY:
+        return library(w, name, arguments[0])
+    raise UnsupportedError(f"The compiled step has no '{name}'.", hint='Choose engine="numpy".')

@@ -1,0 +1,150 @@
+"""Where everything lies in the step's one block of memory, and copying between it and plain arrays.
+
+Four layouts, with P the width of a panel and L the lanes of a vector:
+
+    features   value[i,h]   panels of P observations:  [i // P][h][i % P]
+    turned     value[i,h]   panels of P columns:       [h // P][i][h % P], the last panel narrower
+    columns    weight[d,h]  the same, with d for i
+    rows       value[i], vector[h]                      contiguous
+
+The last panel of columns is as narrow as whole vectors allow. Sizes are padded to whole vectors; what
+lies in the padding is never read as a term of a sum.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chalkgrad.emit.kernels.targets import Target
+from chalkgrad.errors import ShapeError
+from chalkgrad.expr.nodes import Range, Tensor
+
+Array = NDArray[Any]
+ZONE = 16
+"""Numbers between buffers, so that a tile that ran over would be seen and no two share a line."""
+
+
+class Panels:
+    """A range of `size` columns cut into panels: `full` ones and perhaps a last one of `last` vectors."""
+
+    def __init__(self, size: int, target: Target) -> None:
+        self.size = size
+        self.full, self.rest = divmod(size, target.panel)
+        self.last = -(-self.rest // target.lanes)
+        self.panel, self.lanes = target.panel, target.lanes
+
+    @property
+    def padded(self) -> int:
+        """The size in whole vectors."""
+        return self.full * self.panel + self.last * self.lanes
+
+    @property
+    def count(self) -> int:
+        return self.full + (self.last > 0)
+
+    def parts(self) -> list[tuple[int, int, int, int]]:
+        """(first panel, panels, vectors, columns) of the full panels and of the last one."""
+        parts = []
+        if self.full:
+            parts.append((0, self.full, self.panel // self.lanes, self.panel))
+        if self.last:
+            parts.append((self.full, 1, self.last, self.rest))
+        return parts
+
+
+class Layout:
+    """Offsets of all buffers, handed out as they are asked for.
+
+    Args:
+        target: The machine.
+        sizes: The size of every range.
+        batch: The range of the observations; its size is the capacity.
+        zone: Numbers left free between buffers.
+    """
+
+    def __init__(self, target: Target, sizes: Mapping[Range, int], batch: Range, zone: int = ZONE) -> None:
+        self.target, self.sizes, self.batch = target, sizes, batch
+        self.blocks = -(-sizes[batch] // target.panel)
+        self.capacity = self.blocks * target.panel
+        self.zone = -(-zone // target.lanes) * target.lanes
+        self.places: dict[tuple[str, str], tuple[int, int]] = {}
+        self.total = self.zone
+
+    def panels(self, r: Range) -> Panels:
+        return Panels(self.sizes[r], self.target)
+
+    def padded(self, r: Range) -> int:
+        return self.panels(r).padded
+
+    def features(self, t: Tensor) -> int:
+        return self._place("features", t.name, t.role, self.capacity * self.padded(t.axes[1]))
+
+    def turned(self, t: Tensor) -> int:
+        return self._place("turned", t.name, t.role, self.capacity * self.padded(t.axes[1]))
+
+    def rows(self, t: Tensor) -> int:
+        return self._place("rows", t.name, t.role, self.capacity)
+
+    def parameter(self, t: Tensor, memory: str = "") -> int:
+        """A weight in columns or a vector; with `memory`, the optimiser's array beside it."""
+        numbers = 1
+        for axis in t.axes:
+            numbers *= self.padded(axis)
+        return self._place("parameter " + memory, t.name, t.role, numbers)
+
+    def _place(self, kind: str, name: str, role: str, numbers: int) -> int:
+        key = (kind, f"{role} {name}")
+        if key not in self.places:
+            self.places[key] = (self.total, numbers)
+            lanes = self.target.lanes
+            self.total += -(-numbers // lanes) * lanes + self.zone
+        return self.places[key][0]
+
+    def pack(self, arena: Array, t: Tensor, value: Array, memory: str = "") -> None:
+        """Copy a weight or vector of the user into its panels.
+
+        Raises:
+            ShapeError: When its shape is another one.
+        """
+        for own, theirs in self._views(arena, t, value, memory):
+            own[...] = theirs
+
+    def unpack(self, arena: Array, t: Tensor, value: Array, memory: str = "") -> None:
+        """Copy it back, into `value`."""
+        for own, theirs in self._views(arena, t, value, memory):
+            theirs[...] = own
+
+    def _views(self, arena: Array, t: Tensor, value: Array, memory: str) -> list[tuple[Array, Array]]:
+        shape = tuple(self.sizes[r] for r in t.axes)
+        if value.shape != shape:
+            raise ShapeError(f"{t.name} has the shape {value.shape}; the step was compiled for {shape}.")
+        place = self.parameter(t, memory)
+        if len(shape) == 1:
+            return [(arena[place : place + shape[0]], value)]
+        rows, padded = shape[0], self.padded(t.axes[0])
+        views = []
+        for first, count, vectors, columns in self.panels(t.axes[1]).parts():
+            width = vectors * self.target.lanes
+            for q in range(first, first + count):
+                start = place + q * self.target.panel * padded
+                own = arena[start : start + padded * width].reshape(padded, width)[:rows, :columns]
+                views.append((own, value[:, q * self.target.panel : q * self.target.panel + columns]))
+        return views
+
+
+def allocate(numbers: int, dtype: type[Any]) -> Array:
+    """Zeros on a page boundary, on huge pages where the system offers them."""
+    size = numbers * np.dtype(dtype).itemsize
+    memory = mmap.mmap(-1, -(-size // (2 << 20)) * (2 << 20))
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        # A system without huge pages refuses the advice, which is as good as not giving it.
+        from contextlib import suppress
+
+        with suppress(OSError, ValueError):
+            memory.madvise(mmap.MADV_HUGEPAGE)
+    return np.frombuffer(memory, dtype, numbers)

@@ -1,0 +1,298 @@
+"""Matrix products and gradients: tiles with their epilogues, and the loops that walk the panels.
+
+The loops are ordered for the caches: a block of k (about 256) of one panel of observations stays in
+the first level while the tiles of a block of weights, which stays in the second, pass by.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from llvmlite import ir
+
+from chalkgrad.emit.kernels.expressions import Slots, Vectors
+from chalkgrad.emit.kernels.layout import Layout
+from chalkgrad.emit.kernels.passes import number_pointer, observed
+from chalkgrad.emit.kernels.recognise import Gradient
+from chalkgrad.emit.kernels.schedule import ProductKernel
+from chalkgrad.emit.kernels.targets import Target
+from chalkgrad.emit.kernels.tile import FIRST, LAST, Shape, write_tile
+from chalkgrad.emit.kernels.writer import I64, Writer
+from chalkgrad.errors import UnsupportedError
+from chalkgrad.expr.nodes import Access, Expr, Program, Tensor
+
+DEPTH = 256
+"""How many k a block has."""
+SECOND_LEVEL = 512 << 10
+"""Bytes of the second-level cache that a block of weights may take."""
+
+
+def even_rows(columns: int, room: int, target: Target) -> int:
+    """Rows of equal tiles that cover `columns` and stay within `room`, fewest tiles first."""
+    tiles = -(-columns // target.most)
+    if columns % target.rows == 0:
+        tiles = columns // target.rows
+    while -(-columns // tiles) * tiles > room:
+        tiles += 1
+    return -(-columns // tiles)
+
+
+def best_rows(count: int, room: int, vectors: int, target: Target) -> int:
+    """Rows of a tile that covers `count` with the least waste and stays within `room`."""
+    most = target.most if vectors == target.vectors else 2 * target.rows
+
+    def waste(rows: int) -> tuple[int, int]:
+        return (-(-count // rows) * rows, -rows)
+
+    fitting = [r for r in range(1, most + 1) if -(-count // r) * r <= room]
+    useful = [r for r in fitting if r >= min(target.rows, count)] or fitting
+    return min(useful, key=waste)
+
+
+def write_product(
+    module: Any, layout: Layout, slots: Slots, kernel: ProductKernel, stored: frozenset[Tensor], name: str
+) -> Any:
+    """f(arena, slots, first, last): the product and its fused lines for panels first … last − 1."""
+    own = [t for t in (kernel.product.target, *(e.target for e in kernel.fused)) if t in stored]
+    sums = layout.features(own[0] if own else kernel.product.target)
+    lines = (kernel, stored)
+    product = kernel.product
+    writer = _backward if product.backward else _forward
+    pointer = number_pointer(layout.target)
+    w = Writer(
+        module, layout.target, name, [("arena", pointer), ("slots", pointer), ("first", I64), ("last", I64)]
+    )
+    writer(w, layout, slots, lines, sums, name)
+    return w.end()
+
+
+def _epilogue(layout: Layout, slots: Slots, lines: tuple[ProductKernel, frozenset[Tensor]]) -> Any:
+    kernel, stored = lines
+
+    def write(w: Writer, rows: list[list[Any]]) -> None:
+        lanes, panel = w.target.lanes, w.target.panel
+        for r, row in enumerate(rows):
+            known: dict[Tensor, list[Any]] = {kernel.product.target: row}
+            offset = w.add(w["offset"], r * panel)
+            at = (offset, w.add(w["row"], r), w["panel"])
+            for line in kernel.fused:
+                known[line.target] = [
+                    Vectors(w, slots, w["slots"], observed(w, layout, at, v, known))(line.body)
+                    for v in range(len(row))
+                ]
+            for target, values in known.items():
+                if target in stored:
+                    for v, value in enumerate(values):
+                        w.store(value, w["arena"], layout.features(target), offset, v * lanes)
+
+    return write
+
+
+def _forward(w: Writer, layout: Layout, slots: Slots, lines: Any, sums: int, name: str) -> None:
+    """Σ_k left[i,k] weight[k,h]: the rows of a tile lie side by side in the weight's panel."""
+    product = lines[0].product
+    target, panel = w.target, w.target.panel
+    inner, outer = layout.sizes[product.weight.axes[0]], layout.panels(product.weight.axes[1])
+    depth, padded = layout.padded(product.weight.axes[0]), outer.padded
+    weights, source = layout.parameter(product.weight), layout.features(product.left)
+    blocked = inner > DEPTH
+    block = max(1, SECOND_LEVEL // (min(inner, DEPTH) * panel * target.item))
+    for part, (start, count, vectors, columns) in enumerate(outer.parts()):
+        width = vectors * target.lanes
+        rows = even_rows(columns, width, target)
+        shape = Shape(rows, target.vectors, "across", width, blocked=blocked)
+        tile = write_tile(w.module, target, f"{name}_tile{part}", shape, _epilogue(layout, slots, lines))
+        with w.loop(start, start + count, block) as chunk:
+            end = w.least(w.add(chunk.index, block), start + count)
+            with w.loop(0, inner, DEPTH) as k, w.loop(w["first"], w["last"]) as p:
+                n = w.least(DEPTH, w.add(inner, w.mul(k.index, -1)))
+                vector = w.at(w["arena"], source, w.mul(w.add(w.mul(p.index, depth), k.index), panel))
+                with w.loop(chunk.index, end) as q, w.loop(0, columns, rows) as r:
+                    h = w.add(w.mul(q.index, panel), r.index)
+                    offset = w.mul(w.add(w.mul(p.index, padded), h), panel)
+                    scalar = w.at(
+                        w["arena"], weights, w.mul(q.index, panel * depth), w.mul(k.index, width), r.index
+                    )
+                    flags = _flags(w, k.index, inner)
+                    w.call(
+                        tile, w["arena"], w["slots"], vector, scalar, n, 0, w.at(w["arena"], sums, offset),
+                        flags, offset, h, p.index,
+                    )  # fmt: skip
+
+
+def _flags(w: Writer, k: Any, inner: int) -> Any:
+    first = w.b.icmp_signed("==", k, ir.Constant(I64, 0))
+    last = w.b.icmp_signed(">=", w.add(k, DEPTH), ir.Constant(I64, inner))
+    b = w.b
+    return b.or_(b.zext(first, I64), b.select(last, ir.Constant(I64, LAST), ir.Constant(I64, 0)))
+
+
+def _backward(w: Writer, layout: Layout, slots: Slots, lines: Any, sums: int, name: str) -> None:
+    """Σ_k left[i,k] weight[h,k]: k lies side by side in the weight's panels."""
+    product = lines[0].product
+    target, panel = w.target, w.target.panel
+    outer, inner = product.weight.axes
+    count, depth, columns = layout.sizes[outer], layout.padded(outer), layout.panels(inner)
+    weights, source, padded = layout.parameter(product.weight), layout.features(product.left), columns.padded
+    rows = best_rows(count, depth, target.vectors, target)
+    blocked = columns.size > DEPTH
+    tail = (columns.last * target.lanes, columns.rest) if columns.last else None
+    shape = Shape(
+        rows, target.vectors, "along", panel, panel * depth, tail, groups=columns.full > 0, blocked=blocked
+    )
+    tile = write_tile(w.module, target, f"{name}_tile", shape, _epilogue(layout, slots, lines))
+    block = max(1, SECOND_LEVEL // (min(columns.size, DEPTH) * target.item * rows)) * rows
+    narrow = columns.last * target.lanes
+    with w.loop(0, count, block) as chunk:
+        end = w.least(w.add(chunk.index, block), count)
+        with w.loop(0, columns.size, DEPTH) as k, w.loop(w["first"], w["last"]) as p:
+            q = w.divide(k.index, panel)
+            whole = w.least(DEPTH // panel, w.add(columns.full, w.mul(q, -1)))
+            vector = w.at(w["arena"], source, w.mul(w.add(w.mul(p.index, padded), k.index), panel))
+            with w.loop(chunk.index, end, rows) as h:
+                offset = w.mul(w.add(w.mul(p.index, depth), h.index), panel)
+                # Addresses are those of whole panels; the narrow one has closer rows, which `shift` says.
+                stride = panel if columns.full else narrow
+                scalar = w.at(w["arena"], weights, w.mul(q, panel * depth), w.mul(h.index, stride))
+                shift = w.mul(h.index, narrow - stride) if columns.last else 0
+                w.call(
+                    tile, w["arena"], w["slots"], vector, scalar, whole, shift,
+                    w.at(w["arena"], sums, offset), _flags(w, k.index, columns.size), offset, h.index, p.index,
+                )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """The optimiser: its program and the names of its memories."""
+
+    program: Program
+    memories: tuple[str, ...]
+
+
+def _update_lines(w: Writer, layout: Layout, slots: Slots, gradient: Gradient, update: Update) -> Any:
+    """A function that writes the update of one vector of a parameter, given Σ_i and its offset."""
+    names = {"w": "", **{m: m for m in update.memories}}
+
+    def write(total: Any, offset: Any) -> None:
+        own = {name: w.load(w["arena"], layout.parameter(gradient.parameter, m), offset) for name, m in names.items()}
+
+        def in_gradient(e: Expr) -> Any:
+            if isinstance(e, Access) and e.tensor is gradient.total.tensor:
+                return total
+            if isinstance(e, Access) and e.tensor is gradient.parameter and e.indices == gradient.indices:
+                return own["w"]
+            raise UnsupportedError(f"The compiled step cannot read {e} in a gradient.")
+
+        values: dict[str, Any] = {**own, "g": Vectors(w, slots, w["slots"], in_gradient)(gradient.body)}
+
+        def in_update(e: Expr) -> Any:
+            if isinstance(e, Access) and e.tensor.name in values:
+                return values[e.tensor.name]
+            raise UnsupportedError(f"The update rule reads {e}, which nothing defines.")
+
+        for definition in update.program.definitions:
+            values[definition.target.name] = Vectors(w, slots, w["slots"], in_update)(definition.body)
+        for name, memory in names.items():
+            if name + "2" in values:
+                w.store(values[name + "2"], w["arena"], layout.parameter(gradient.parameter, memory), offset)
+
+    return write
+
+
+def write_gradient(
+    module: Any, layout: Layout, slots: Slots, gradient: Gradient, update: Update, name: str
+) -> tuple[Any, int]:
+    """f(arena, slots, first, last, groups): the parameter's gradient and update, for a share of it.
+
+    Returns the function and the number of shares: tiles of rows for a weight, panels for a vector.
+    `groups` is the number of panels of observations.
+    """
+    pointer = number_pointer(layout.target)
+    arguments = [("arena", pointer), ("slots", pointer), ("first", I64), ("last", I64), ("groups", I64)]
+    w = Writer(module, layout.target, name, arguments)
+    if gradient.left is None:
+        return _vector_gradient(w, layout, slots, gradient, update)
+    return _weight_gradient(w, layout, slots, gradient, update, name)
+
+
+def _vector_gradient(
+    w: Writer, layout: Layout, slots: Slots, gradient: Gradient, update: Update
+) -> tuple[Any, int]:
+    lanes, panel = w.target.lanes, w.target.panel
+    columns = layout.panels(gradient.parameter.axes[0])
+    source = layout.turned(gradient.right)
+    chains = 4
+    write = _update_lines(w, layout, slots, gradient, update)
+    for start, count, vectors, _ in columns.parts():
+        width = vectors * lanes
+        low = w.least(start + count, _most(w, w["first"], start))
+        high = w.least(w["last"], start + count)
+        with w.loop(low, high) as q:
+            base = w.add(source, w.mul(q.index, panel * layout.capacity))
+            zeros = [w.splat(0.0)] * (chains * vectors)
+            with w.loop(0, w.mul(w["groups"], panel), chains, carried=zeros) as i:
+                for c in range(chains * vectors):
+                    value = w.load(w["arena"], base, w.mul(i.index, width), c * lanes)
+                    i.after[c] = w.b.fadd(i.carried[c], value)
+            for v in range(vectors):
+                parts = [i.carried[c * vectors + v] for c in range(chains)]
+                total = w.b.fadd(w.b.fadd(parts[0], parts[1]), w.b.fadd(parts[2], parts[3]))
+                write(total, w.add(w.mul(q.index, panel), v * lanes))
+    return w.end(), columns.count
+
+
+def _most(w: Writer, a: Any, b: int) -> Any:
+    return w.b.select(w.b.icmp_signed(">", a, ir.Constant(I64, b)), a, ir.Constant(I64, b))
+
+
+def _weight_gradient(
+    w: Writer, layout: Layout, slots: Slots, gradient: Gradient, update: Update, name: str
+) -> tuple[Any, int]:
+    target, panel = w.target, w.target.panel
+    assert gradient.left is not None
+    inner, outer = gradient.parameter.axes
+    count, depth, columns = layout.sizes[inner], layout.padded(inner), layout.panels(outer)
+    source, left = layout.turned(gradient.right), layout.features(gradient.left)
+    rows = best_rows(count, depth, target.vectors, target)
+    # A narrow tile may have twice the rows; a share holds whole tiles of both kinds.
+    unit = 2 * rows if columns.last and _fits(2 * rows, count, depth, target) else rows
+    shares = -(-count // unit)
+    top = w.mul(w["first"], unit)
+    end = w.least(w.mul(w["last"], unit), count)
+    for part, (start, number, vectors, _) in enumerate(columns.parts()):
+        width = vectors * target.lanes
+        height = rows if vectors == target.vectors else unit
+        shape = Shape(height, vectors, "along", panel, panel * depth)
+        tile = write_tile(
+            w.module, target, f"{name}_tile{part}", shape, _update_epilogue(layout, slots, gradient, update, vectors)
+        )
+        block = max(1, SECOND_LEVEL // (layout.capacity * target.item * unit)) * unit
+        with w.loop(top, end, block) as chunk, w.loop(start, start + number) as q:
+            stop = w.least(w.add(chunk.index, block), end)
+            vector = w.at(w["arena"], source, w.mul(q.index, panel * layout.capacity))
+            with w.loop(chunk.index, stop, height) as d:
+                scalar = w.at(w["arena"], left, w.mul(d.index, panel))
+                offset = w.add(w.mul(q.index, panel * depth), w.mul(d.index, width))
+                w.call(
+                    tile, w["arena"], w["slots"], vector, scalar, w["groups"], 0,
+                    w["arena"], FIRST | LAST, offset, d.index, q.index,
+                )  # fmt: skip
+    return w.end(), shares
+
+
+def _fits(rows: int, count: int, depth: int, target: Target) -> bool:
+    """Whether narrow tiles of so many rows fit the registers and the padding."""
+    return rows <= 2 * target.rows and -(-count // rows) * rows <= depth
+
+
+def _update_epilogue(layout: Layout, slots: Slots, gradient: Gradient, update: Update, vectors: int) -> Any:
+    def write(w: Writer, rows: Sequence[Sequence[Any]]) -> None:
+        line = _update_lines(w, layout, slots, gradient, update)
+        for r, row in enumerate(rows):
+            for v, total in enumerate(row):
+                line(total, w.add(w["offset"], (r * vectors + v) * w.target.lanes))
+
+    return write
+

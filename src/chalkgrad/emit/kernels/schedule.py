@@ -1,0 +1,169 @@
+"""The order of kernels in a step: what is fused into a product's epilogue, what shares a pass.
+
+Phase one handles observations, so that threads can share them out without waiting for each other:
+gathers, products with their epilogues, passes over panels. Phase two handles parameters: gradient
+tiles whose epilogue is the update. Between them every delta has been turned once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from chalkgrad.emit.kernels.recognise import (
+    Each, Gradient, Number, Operation, Operations, Product, Rows, Total, reads,
+)  # fmt: skip
+from chalkgrad.expr.nodes import Range, Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class ProductKernel:
+    """A matrix product and the lines worked out on its tiles while they are in registers."""
+
+    product: Product
+    fused: tuple[Each, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A part of a pass: a loop over `range`, or, where it is None, lines of one number per row."""
+
+    range: Range | None
+    operations: tuple[Operation, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PassKernel:
+    """Elementwise lines and reductions over the columns, panel by panel."""
+
+    segments: tuple[Segment, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """Everything a step does, in order.
+
+    Attributes:
+        kernels: Phase one after the gathers.
+        turned: The values that are turned, each after the kernel (by number) that makes it.
+        gradients: Phase two.
+        totals: Sums over a parameter's entries, worked out before anything is updated.
+        numbers: Scalars that follow from the sums, at the end of a step.
+        stored: Values with columns that a later kernel reads from memory.
+    """
+
+    kernels: tuple[ProductKernel | PassKernel, ...]
+    turned: tuple[tuple[int, Tensor], ...]
+    gradients: tuple[Gradient, ...]
+    totals: tuple[Total, ...]
+    numbers: tuple[Number, ...]
+    stored: frozenset[Tensor]
+
+
+def schedule(found: Operations) -> Schedule:
+    """Order and fuse the operations."""
+    gradients = tuple(op for op in found.all if isinstance(op, Gradient))
+    numbers = tuple(op for op in found.all if isinstance(op, Number))
+    totals = tuple(op for op in found.all if isinstance(op, Total) and op.indices[0].range is not found.batch)
+    pending = [op for op in found.all if op not in (*gradients, *numbers, *totals)]
+    done = {*found.data, *found.parameters, *found.scalars, *(op.target for op in (*totals, *numbers))}
+    kernels: list[ProductKernel | PassKernel] = []
+    while pending:
+        if isinstance(pending[0], Product):
+            kernels.append(_product(pending.pop(0), pending, done))
+        else:
+            kernels.append(_pass(pending, done))
+    turned = []
+    for t in dict.fromkeys(g.right for g in gradients):
+        maker = next((n for n, k in enumerate(kernels) if t in _made(k)), -1)
+        turned.append((maker, t))
+    return Schedule(
+        tuple(kernels), tuple(turned), gradients, totals, numbers, _stored(kernels, gradients)
+    )
+
+
+def _product(product: Operation, pending: list[Operation], done: set[Tensor]) -> ProductKernel:
+    assert isinstance(product, Product)
+    fused: list[Each] = []
+    inside = {product.target}
+    done.add(product.target)
+    again = True
+    while again:
+        again = False
+        for op in list(pending):
+            fits = isinstance(op, Each) and op.target.axes == product.target.axes
+            if fits and reads(op) & inside and reads(op) <= done:
+                assert isinstance(op, Each)
+                fused.append(op)
+                inside.add(op.target)
+                done.add(op.target)
+                pending.remove(op)
+                again = True
+    return ProductKernel(product, tuple(fused))
+
+
+def _pass(pending: list[Operation], done: set[Tensor]) -> PassKernel:
+    """All lines that are ready, in as few loops as their reductions allow."""
+    segments: list[Segment] = []
+    while True:
+        segment = _row_segment(pending, done) or _loop_segment(pending, done)
+        if segment is None:
+            break
+        segments.append(segment)
+    assert segments, f"nothing can be worked out first among {pending}"
+    return PassKernel(tuple(segments))
+
+
+def _row_segment(pending: list[Operation], done: set[Tensor]) -> Segment | None:
+    taken: list[Operation] = []
+    for op in list(pending):
+        if _range(op) is None and not isinstance(op, Product) and reads(op) <= done:
+            taken.append(op)
+            pending.remove(op)
+            done.add(op.target)  # type: ignore[union-attr]
+    return Segment(None, tuple(taken)) if taken else None
+
+
+def _loop_segment(pending: list[Operation], done: set[Tensor]) -> Segment | None:
+    first = next((op for op in pending if not isinstance(op, Product) and reads(op) <= done), None)
+    if first is None:
+        return None
+    shared, taken, inside = _range(first), [], set(done)
+    for op in list(pending):
+        if not isinstance(op, Product) and _range(op) is shared and reads(op) <= inside:
+            taken.append(op)
+            pending.remove(op)
+            done.add(op.target)  # type: ignore[union-attr]
+            if isinstance(op, Each):
+                # A reduction is known only after the loop; an elementwise value already inside it.
+                inside.add(op.target)
+    return Segment(shared, tuple(taken))
+
+
+def _range(op: Operation) -> Range | None:
+    if isinstance(op, Rows):
+        return op.index.range
+    if isinstance(op, Each) and len(op.indices) == 2:
+        return op.indices[1].range
+    return None
+
+
+def _made(kernel: ProductKernel | PassKernel) -> set[Tensor]:
+    if isinstance(kernel, ProductKernel):
+        return {kernel.product.target, *(e.target for e in kernel.fused)}
+    return {op.target for s in kernel.segments for op in s.operations}  # type: ignore[union-attr]
+
+
+def _stored(kernels: list[ProductKernel | PassKernel], gradients: tuple[Gradient, ...]) -> frozenset[Tensor]:
+    read: set[Tensor] = set()
+    for g in gradients:
+        read |= {g.right} | ({g.left} if g.left else set())
+    for kernel in kernels:
+        if isinstance(kernel, ProductKernel):
+            inside = _made(kernel)
+            read |= {kernel.product.left}
+            read |= {t for e in kernel.fused for t in reads(e)} - inside
+            continue
+        for segment in kernel.segments:
+            here = {op.target for op in segment.operations if isinstance(op, Each)}
+            read |= {t for op in segment.operations for t in reads(op)} - here
+    return frozenset(t for t in read if len(t.axes) == 2 and t.role != "input")

@@ -1,0 +1,272 @@
+"""The whole step as one function: many minibatches a call, for one thread of several.
+
+    for every minibatch:
+        scalars of the step (1/N, 1 − β₁ᵗ …)
+        phase one, this thread's panels of observations: gather, products, passes, turning
+        — all threads meet —
+        the loss, by the first thread
+        phase two, this thread's share of every parameter: gradient tiles with the update inside
+        — all threads meet —
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from llvmlite import ir
+
+from chalkgrad.emit.kernels.expressions import Scalars, Slots
+from chalkgrad.emit.kernels.layout import Layout
+from chalkgrad.emit.kernels.passes import number_pointer, write_gather, write_pass, write_total, write_turn
+from chalkgrad.emit.kernels.products import Update, write_gradient, write_product
+from chalkgrad.emit.kernels.recognise import Operations, Total
+from chalkgrad.emit.kernels.schedule import PassKernel, ProductKernel, Schedule
+from chalkgrad.emit.kernels.targets import Target
+from chalkgrad.emit.kernels.writer import DOUBLE, I32, I64, Writer
+from chalkgrad.errors import UnsupportedError
+from chalkgrad.expr.nodes import Access, Expr, Size, Tensor
+
+ENTRY = "run"
+MOST_SLOTS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class StepCode:
+    """The module and what its caller must know.
+
+    Attributes:
+        module: LLVM IR.
+        layout: Where everything lies.
+        scalars: What the doubles in `numbers` are, in order; the step count t comes by itself.
+        slots: Where the slots of each thread lie in the arena.
+        totals: How many doubles the sums need.
+    """
+
+    module: Any
+    layout: Layout
+    scalars: tuple[Tensor, ...]
+    slots: int
+    totals: int
+
+
+class _Kernels:
+    """All kernels of the step, written into one module."""
+
+    def __init__(self, module: Any, layout: Layout, found: Operations, order: Schedule, update: Update) -> None:
+        self.slots = Slots()
+        self.totals: dict[Tensor, int] = {}
+        for op in found.all:
+            if isinstance(op, Total):
+                self.totals[op.target] = len(self.totals)
+        self.gathers = [
+            write_gather(module, layout, t, f"gather_{n}") for n, t in enumerate(found.data)
+        ]
+        self.observing: list[tuple[int, Any]] = []
+        for n, t in order.turned:
+            self.observing.append((n, write_turn(module, layout, t, f"turn_{len(self.observing)}")))
+        self.kernels = []
+        for n, kernel in enumerate(order.kernels):
+            if isinstance(kernel, ProductKernel):
+                written = write_product(module, layout, self.slots, kernel, order.stored, f"product_{n}")
+            else:
+                assert isinstance(kernel, PassKernel)
+                written = write_pass(
+                    module, layout, self.slots, kernel, order.stored, self.totals, f"pass_{n}"
+                )
+            self.kernels.append(written)
+        self.gradients = [
+            write_gradient(module, layout, self.slots, g, update, f"gradient_{n}")
+            for n, g in enumerate(order.gradients)
+        ]
+        self.blocks = max([layout.blocks, *(layout.panels(r).count for r in layout.sizes)])
+        self.sums = [
+            write_total(module, layout, self.slots, t, self.totals[t.target] * self.blocks, f"total_{n}")
+            for n, t in enumerate(order.totals)
+        ]
+
+
+def write_step(
+    target: Target, layout: Layout, found: Operations, order: Schedule, update: Update, threads: int
+) -> StepCode:
+    """The module of one network, batch capacity, optimiser and number of threads."""
+    module = ir.Module("chalkgrad")
+    module.triple = target.triple
+    kernels = _Kernels(module, layout, found, order, update)
+    rule = tuple(t for t in update.program.inputs if not t.axes and t.name != "t")
+    scalars = (*found.scalars, *rule, *(t for t, _ in update.program.parameters))
+    slots = layout._place("slots", "scalars", "step", threads * MOST_SLOTS)
+    pointer = number_pointer(target)
+    data = [
+        (f"data{n}", I64.as_pointer() if t.dtype != "float" else pointer) for n, t in enumerate(found.data)
+    ]
+    w = Writer(
+        module, target, ENTRY,
+        [("arena", pointer), ("totals", DOUBLE.as_pointer()), ("numbers", DOUBLE.as_pointer()), *data,
+         ("order", I64.as_pointer()), ("length", I64), ("batch", I64), ("steps_before", I64),
+         ("thread", I64), ("sync", I64.as_pointer()), ("losses", DOUBLE.as_pointer())],
+    )  # fmt: skip
+    body = _Body(w, layout, found, order, kernels, scalars, slots, threads)
+    with _flushing(w):
+        body.steps()
+    w.end()
+    if len(kernels.slots.of) > MOST_SLOTS:
+        raise UnsupportedError("The step has too many different scalars.", hint='Choose engine="numpy".')
+    return StepCode(module, layout, scalars, slots, len(kernels.totals) * kernels.blocks)
+
+
+class _Body:
+    """Writes the loop over the minibatches."""
+
+    def __init__(
+        self, w: Writer, layout: Layout, found: Operations, order: Schedule, kernels: _Kernels,
+        scalars: tuple[Tensor, ...], slots: int, threads: int,
+    ) -> None:  # fmt: skip
+        self.w, self.layout, self.found, self.order, self.kernels = w, layout, found, order, kernels
+        self.scalars, self.threads = scalars, threads
+        self.slots = w.at(w["arena"], slots, w.mul(w["thread"], MOST_SLOTS))
+
+    def steps(self) -> None:
+        w, b = self.w, self.w.b
+        count = b.sdiv(w.add(w["length"], w["batch"], -1), w["batch"])
+        with w.loop(0, count) as s:
+            start = w.mul(s.index, w["batch"])
+            n = w.least(w["batch"], b.sub(w["length"], start))
+            self._slots(s.index, n)
+            blocks = b.sdiv(w.add(n, w.target.panel - 1), ir.Constant(I64, w.target.panel))
+            self._observations(n, start, *self._share(blocks))
+            self._barrier(w.mul(s.index, 2))
+            self._loss(s.index, n, blocks)
+            self._parameters(blocks)
+            self._barrier(w.add(w.mul(s.index, 2), 1))
+
+    def _share(self, of: Any) -> tuple[Any, Any]:
+        """This thread's part of 0 … of − 1."""
+        w = self.w
+        if self.threads == 1:
+            return 0, of
+        return (
+            w.divide(w.mul(of, w["thread"]), self.threads),
+            w.divide(w.mul(of, w.add(w["thread"], 1)), self.threads),
+        )
+
+    def _slots(self, step: Any, n: Any) -> None:
+        w, lower = self.w, Scalars(self.w, self._scalar_reader(step, n))
+        for e, place in self.kernels.slots.of.items():
+            value = lower(e)
+            w.b.store(value if w.target.double else w.b.fptrunc(value, w.number), w.at(self.slots, place))
+
+    def _scalar_reader(self, step: Any, n: Any, known: dict[Tensor, Any] | None = None) -> Callable[[Expr], Any]:
+        w = self.w
+
+        def read(e: Expr) -> Any:
+            if isinstance(e, Size) and e.range is self.layout.batch:
+                return w.b.sitofp(n, DOUBLE)
+            if isinstance(e, Size):
+                return ir.Constant(DOUBLE, float(self.layout.sizes[e.range]))
+            if isinstance(e, Access) and known is not None and e.tensor in known:
+                return known[e.tensor]
+            if isinstance(e, Access) and e.tensor in self.scalars:
+                return w.number_at(w["numbers"], self.scalars.index(e.tensor))
+            if isinstance(e, Access) and e.tensor.name == "t" and not e.indices:
+                return w.b.sitofp(w.add(w["steps_before"], step, 1), DOUBLE)
+            raise UnsupportedError(f"The compiled step cannot read {e} once a step.", hint='Choose engine="numpy".')
+
+        return read
+
+    def _observations(self, n: Any, start: Any, first: Any, last: Any) -> None:
+        w, kernels = self.w, self.kernels
+        order = w.at(w["order"], start)
+        for number, gather in enumerate(kernels.gathers):
+            w.call(gather, w["arena"], w[f"data{number}"], order, first, last, n)
+        common = (w["arena"], self.slots, w["totals"], first, last, n)
+        for number, kernel in enumerate(kernels.kernels):
+            if isinstance(self.order.kernels[number], ProductKernel):
+                w.call(kernel, w["arena"], self.slots, first, last)
+            else:
+                w.call(kernel, *common)
+            for maker, turn in kernels.observing:
+                if maker == number:
+                    w.call(turn, *common)
+        for function, shares in kernels.sums:
+            w.call(function, w["arena"], self.slots, w["totals"], *self._share(shares), n)
+
+    def _parameters(self, blocks: Any) -> None:
+        for function, shares in self.kernels.gradients:
+            self.w.call(function, self.w["arena"], self.slots, *self._share(shares), blocks)
+
+    def _loss(self, step: Any, n: Any, blocks: Any) -> None:
+        """The numbers of the step, by the first thread: sums over panels in order, then what follows."""
+        w, b = self.w, self.w.b
+        work, done = b.append_basic_block("loss"), b.append_basic_block("done")
+        b.cbranch(b.icmp_signed("==", w["thread"], ir.Constant(I64, 0)), work, done)
+        b.position_at_end(work)
+        known: dict[Tensor, Any] = {}
+        counts = {t.target: shares for t, (_, shares) in zip(self.order.totals, self.kernels.sums, strict=True)}
+        for target, number in self.kernels.totals.items():
+            with w.loop(0, counts.get(target, blocks), carried=[ir.Constant(DOUBLE, 0.0)]) as p:
+                part = w.number_at(w["totals"], number * self.kernels.blocks, p.index)
+                p.after = [b.fadd(p.carried[0], part)]
+            known[target] = p.carried[0]
+        lower = Scalars(w, self._scalar_reader(step, n, known))
+        for number_line in self.order.numbers:
+            known[number_line.target] = lower(number_line.body)
+        b.store(known[self.found.loss], w.at(w["losses"], step))
+        b.branch(done)
+        b.position_at_end(done)
+
+    def _barrier(self, number: Any) -> None:
+        """All threads arrive, then all go on: a counter that only grows, watched without sleeping."""
+        if self.threads == 1:
+            return
+        w, b = self.w, self.w.b
+        b.atomic_rmw("add", w["sync"], ir.Constant(I64, 1), "seq_cst")
+        goal = w.mul(w.add(number, 1), self.threads)
+        wait, go = b.append_basic_block("wait"), b.append_basic_block("go")
+        b.branch(wait)
+        b.position_at_end(wait)
+        if w.target.x86:
+            b.asm(ir.FunctionType(ir.VoidType(), []), "pause", "", [], True)
+        arrived = b.load_atomic(w["sync"], "seq_cst", 8)
+        b.cbranch(b.icmp_signed("<", arrived, goal), wait, go)
+        b.position_at_end(go)
+
+
+class _flushing:  # noqa: N801 (read as a statement: with _flushing(w))
+    """Denormal numbers count as zero inside, and what the caller had is restored afterwards."""
+
+    X86 = 0x8040
+    ARM = 1 << 24
+
+    def __init__(self, w: Writer) -> None:
+        self.w = w
+
+    def __enter__(self) -> None:
+        w, b = self.w, self.w.b
+        if w.target.x86:
+            self.kept, self.new = b.alloca(I32), b.alloca(I32)
+            self._state("stmxcsr", self.kept)
+            b.store(b.or_(b.load(self.kept), ir.Constant(I32, self.X86)), self.new)
+            self._state("ldmxcsr", self.new)
+        else:
+            self.kept = b.asm(ir.FunctionType(I64, []), "mrs $0, fpcr", "=r", [], True)
+            self._set(b.or_(self.kept, ir.Constant(I64, self.ARM)))
+
+    def __exit__(self, *_: object) -> None:
+        if self.w.target.x86:
+            self._state("ldmxcsr", self.kept)
+        else:
+            self._set(self.kept)
+
+    def _state(self, name: str, place: Any) -> None:
+        w = self.w
+        full = f"llvm.x86.sse.{name}"
+        byte = ir.IntType(8).as_pointer()
+        known = w.module.globals.get(full)
+        if known is None:
+            known = ir.Function(w.module, ir.FunctionType(ir.VoidType(), [byte]), full)
+        w.b.call(known, [w.b.bitcast(place, byte)])
+
+    def _set(self, value: Any) -> None:
+        self.w.b.asm(ir.FunctionType(ir.VoidType(), [I64]), "msr fpcr, $0", "r", [value], True)

@@ -1,0 +1,110 @@
+"""What the machine at hand offers: vector lanes, and the register tile that fits its registers."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+from typing import Any
+
+from chalkgrad.errors import MissingExtraError, UnsupportedError
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A processor and the sizes derived from it.
+
+    A panel is `vectors` vectors wide: the number of observations (or weight columns) that lie side by
+    side in memory. A tile is `rows` rows of one panel, and `most` rows at the most, so that
+    `most * vectors` accumulators, `vectors` operands and one broadcast value fit the registers.
+
+    Attributes:
+        triple, cpu, features: LLVM's words for the processor.
+        double: Whether numbers are float64.
+        bytes: The width of a vector register.
+        vectors, rows, most: The tile.
+    """
+
+    triple: str
+    cpu: str
+    features: str
+    double: bool
+    bytes: int
+    vectors: int
+    rows: int
+    most: int
+
+    @property
+    def item(self) -> int:
+        """Bytes of a number."""
+        return 8 if self.double else 4
+
+    @property
+    def lanes(self) -> int:
+        """Numbers in a vector register."""
+        return self.bytes // self.item
+
+    @property
+    def panel(self) -> int:
+        """Numbers side by side in a panel."""
+        return self.lanes * self.vectors
+
+    @property
+    def x86(self) -> bool:
+        return self.triple.startswith(("x86_64", "i686", "amd64"))
+
+
+def avx512(triple: str, cpu: str, features: str, double: bool = False) -> Target:
+    """32 registers of 64 bytes: 8 × 2 accumulators, up to 12 × 2."""
+    return Target(triple, cpu, features, double, 64, 2, 8, 12)
+
+
+def avx2(triple: str, cpu: str, features: str, double: bool = False) -> Target:
+    """16 registers of 32 bytes: 4 × 2 accumulators, up to 6 × 2."""
+    return Target(triple, cpu, features, double, 32, 2, 4, 6)
+
+
+def neon(triple: str, cpu: str, features: str, double: bool = False) -> Target:
+    """32 registers of 16 bytes: 4 × 4 accumulators, up to 6 × 4."""
+    return Target(triple, cpu, features, double, 16, 4, 4, 6)
+
+
+def binding() -> Any:
+    """llvmlite's binding to LLVM, initialised.
+
+    Raises:
+        MissingExtraError: When llvmlite is not installed.
+    """
+    try:
+        from llvmlite import binding as llvm
+    except ImportError as cause:
+        raise MissingExtraError(
+            "The compiled training step needs the package 'llvmlite', which is not installed.",
+            hint="Install it with: pip install 'chalkgrad[fast]', or choose engine=\"numpy\".",
+        ) from cause
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    return llvm
+
+
+def host(double: bool = False) -> Target:
+    """The machine at hand.
+
+    Raises:
+        MissingExtraError: When llvmlite is not installed.
+        UnsupportedError: When the processor has no vectors that a tile is known for.
+    """
+    llvm = binding()
+    triple, cpu = llvm.get_process_triple(), llvm.get_host_cpu_name()
+    has = llvm.get_host_cpu_features()
+    # LLVM prefers 256-bit vectors on some processors that have 512-bit ones; the tiles are made for 512.
+    features = has.flatten() + (",-prefer-256-bit" if platform.machine() in ("x86_64", "AMD64") else "")
+    if has.get("avx512f") and has.get("avx512dq"):
+        return avx512(triple, cpu, features, double)
+    if has.get("avx2") and has.get("fma"):
+        return avx2(triple, cpu, features, double)
+    if triple.startswith(("aarch64", "arm64")):
+        return neon(triple, cpu, features, double)
+    raise UnsupportedError(
+        f"The processor '{cpu}' has neither AVX-512, AVX2 with FMA nor NEON.",
+        hint='Choose engine="numpy".',
+    )

@@ -1,0 +1,165 @@
+"""The register tile: R rows of one panel, accumulated over k, finished by an epilogue in registers.
+
+    acc[r][c] = Σ_k vector[k][c] · scalar[k, r]          c over the panel's lanes, r over R rows
+
+The vector operand is contiguous in k. The scalar operand comes in one of two layouts:
+
+    "across"   scalar[k, r] = s[k · width + r]            the rows lie side by side (weights, forward)
+    "along"    scalar[k, r] = s[k // group][r · group + k % group]   k lies side by side: groups of one
+               panel, each `jump` numbers after the one before (weights backward, activations for dW)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from llvmlite import ir
+
+from chalkgrad.emit.kernels.targets import Target
+from chalkgrad.emit.kernels.writer import I64, Writer
+
+FIRST, LAST = 1, 2
+"""Flags of a block of k: it begins the sum (else partial sums are read), it ends it (the epilogue runs)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What is static about a tile.
+
+    Attributes:
+        rows: R.
+        vectors: Vectors in the panel.
+        layout: "across" or "along".
+        width: For "across", the numbers from one k to the next; for "along", the size of a group.
+        jump: For "along", the numbers from one group to the next.
+        tail: For "along", (group, count) of an incomplete last group, which has its own row stride.
+        groups: For "along", whether there are whole groups at all.
+        blocked: Whether k comes in several blocks, with partial sums kept in memory.
+    """
+
+    rows: int
+    vectors: int
+    layout: str
+    width: int
+    jump: int = 0
+    tail: tuple[int, int] | None = None
+    groups: bool = True
+    blocked: bool = False
+
+
+Epilogue = Callable[[Writer, list[list[Any]]], None]
+"""Writes what happens with the finished accumulators [row][vector]."""
+
+ARGUMENTS = ("arena", "slots", "vector", "scalar", "count", "shift", "sums", "flags", "offset", "row", "panel")
+"""What a tile function takes. `count` is k ("across") or whole groups ("along"); `offset` is where the
+tile lies in its buffer, `shift` what the tail's first row is moved by, `row` its first row, `panel` its panel's number; `sums` are the partial sums."""
+
+
+def write_tile(module: Any, target: Target, name: str, shape: Shape, epilogue: Epilogue) -> Any:
+    """The tile as a function of the module."""
+    number = ir.DoubleType() if target.double else ir.FloatType()
+    pointers = {"arena", "slots", "vector", "scalar", "sums"}
+    w = Writer(module, target, name, [(a, number.as_pointer() if a in pointers else I64) for a in ARGUMENTS])
+    w.function.attributes.add("noinline")
+    flat = _starting_sums(w, shape)
+    vector, scalar = w["vector"], w["scalar"]
+    if shape.layout == "across":
+        flat = _across(w, shape, flat)
+    else:
+        if shape.groups:
+            flat, vector, scalar = _groups(w, shape, flat)
+        if shape.tail is not None:
+            flat = _tail(w, shape, flat, vector, scalar)
+    _finish(w, shape, flat, epilogue)
+    return w.end()
+
+
+def _starting_sums(w: Writer, shape: Shape) -> list[Any]:
+    zeros = [w.splat(0.0)] * (shape.rows * shape.vectors)
+    if not shape.blocked:
+        return zeros
+    b = w.b
+    begin, first = b.append_basic_block("read"), b.block
+    ready = b.append_basic_block("ready")
+    is_first = b.trunc(w["flags"], ir.IntType(1))
+    b.cbranch(is_first, ready, begin)
+    b.position_at_end(begin)
+    lanes = w.target.lanes
+    kept = [w.load(w["sums"], n * lanes) for n in range(len(zeros))]
+    b.branch(ready)
+    b.position_at_end(ready)
+    merged = []
+    for zero, value in zip(zeros, kept, strict=True):
+        phi = b.phi(w.vector)
+        phi.add_incoming(zero, first)
+        phi.add_incoming(value, begin)
+        merged.append(phi)
+    return merged
+
+
+def _step(w: Writer, shape: Shape, sums: list[Any], vector: Any, scalar: Any, stride: int) -> list[Any]:
+    """One k: the panel's vectors times every row's number."""
+    lanes = w.target.lanes
+    columns = [w.load(vector, v * lanes) for v in range(shape.vectors)]
+    after = []
+    for r in range(shape.rows):
+        factor = w.splat_at(scalar, r * stride)
+        for v, column in enumerate(columns):
+            after.append(w.fma(column, factor, sums[r * shape.vectors + v]))
+    return after
+
+
+def _across(w: Writer, shape: Shape, sums: list[Any]) -> list[Any]:
+    span = shape.vectors * w.target.lanes
+    with w.loop(0, w["count"], carried=sums) as k:
+        vector = w.at(w["vector"], w.mul(k.index, span))
+        scalar = w.at(w["scalar"], w.mul(k.index, shape.width))
+        k.after = _step(w, shape, k.carried, vector, scalar, 1)
+    return k.carried
+
+
+def _groups(w: Writer, shape: Shape, sums: list[Any]) -> tuple[list[Any], Any, Any]:
+    span, group = shape.vectors * w.target.lanes, shape.width
+    with w.loop(0, w["count"], carried=[*sums, w["vector"], w["scalar"]]) as g:
+        *inside, vector, scalar = g.carried
+        with w.loop(0, group, carried=inside) as k:
+            here = w.at(vector, w.mul(k.index, span))
+            k.after = _step(w, shape, k.carried, here, w.at(scalar, k.index), group)
+        g.after = [*k.carried, w.at(vector, span * group), w.at(scalar, shape.jump)]
+    *sums, vector, scalar = g.carried
+    return sums, vector, scalar
+
+
+def _tail(w: Writer, shape: Shape, sums: list[Any], vector: Any, scalar: Any) -> list[Any]:
+    """The incomplete last group; with several blocks of k only the last block has it."""
+    assert shape.tail is not None
+    group, count = shape.tail
+    span = shape.vectors * w.target.lanes
+    stop: Any = count
+    scalar = w.at(scalar, w["shift"])
+    if shape.blocked:
+        last = w.b.icmp_unsigned("!=", w.b.and_(w["flags"], ir.Constant(I64, LAST)), ir.Constant(I64, 0))
+        stop = w.b.select(last, ir.Constant(I64, count), ir.Constant(I64, 0))
+    with w.loop(0, stop, carried=sums) as k:
+        here = w.at(vector, w.mul(k.index, span))
+        k.after = _step(w, shape, k.carried, here, w.at(scalar, k.index), group)
+    return k.carried
+
+
+def _finish(w: Writer, shape: Shape, flat: list[Any], epilogue: Epilogue) -> None:
+    rows = [flat[r * shape.vectors : (r + 1) * shape.vectors] for r in range(shape.rows)]
+    if not shape.blocked:
+        epilogue(w, rows)
+        return
+    b = w.b
+    partial, whole = b.append_basic_block("partial"), b.append_basic_block("whole")
+    last = b.icmp_unsigned("!=", b.and_(w["flags"], ir.Constant(I64, LAST)), ir.Constant(I64, 0))
+    b.cbranch(last, whole, partial)
+    b.position_at_end(partial)
+    for n, value in enumerate(flat):
+        w.store(value, w["sums"], n * w.target.lanes)
+    b.ret_void()
+    b.position_at_end(whole)
+    epilogue(w, rows)
