@@ -64,9 +64,7 @@ def _unknown_layer(word: str, known: tuple[str, ...]) -> ChalkgradError:
 def _from_file(path: Path, name: str) -> Layer:
     from chalkgrad.layer_type import Layer
 
-    if not path.is_file():
-        raise ChalkgradError(f"There is no file '{path}'.")
-    module = _execute(path)
+    module = load(path)
     if not name or not hasattr(module, name):
         raise _unknown_function(path, name, module)
     found = getattr(module, name)
@@ -79,6 +77,17 @@ def _from_file(path: Path, name: str) -> Layer:
         )
     layer: Layer = chalkgrad.layer(found)
     return layer
+
+
+def load(path: Path) -> ModuleType:
+    """The module that a Python file defines; the file is executed.
+
+    Raises:
+        ChalkgradError: There is no such file, or it raises.
+    """
+    if not path.is_file():
+        raise ChalkgradError(f"There is no file '{path}'.")
+    return _execute(path)
 
 
 def _execute(path: Path) -> ModuleType:

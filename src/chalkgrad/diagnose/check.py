@@ -294,6 +294,24 @@ class Check:
         return worst
 
 
+def same_forward(forward: Callable[..., Any], layer: HasProgram) -> bool:
+    """Whether a forward that returns (out, cache) gives the layer's values.
+
+    Raises:
+        VerificationError: The layer has no test point.
+    """
+    judge = Check(lambda dout, cache: None, layer, forward, None, 0, None)
+    form = next(judge.caller.forms(), None)
+    if form is None:
+        return False
+    for point in judge.points():
+        prepared = form.prepare(point)
+        run = prepared.forward
+        if run is None or run.error or prepared.out is None or judge.forward_fault(prepared) is not None:
+            return False
+    return True
+
+
 def _relative(t: Tensor, point: Point, returned: np.ndarray) -> float:
     scale = float(point.magnitude[t].max(initial=0.0)) or 1.0
     return float(np.abs(returned - point.true[t]).max(initial=0.0)) / scale

@@ -36,7 +36,7 @@ from chalkgrad.expr.nodes import (
     Sum,
     Tensor,
 )
-from chalkgrad.expr.ops import canonical, children, free_indices, rebuild, tensors_in, walk
+from chalkgrad.expr.ops import canonical, children, free_indices, rebuild, substitute, tensors_in, walk
 from chalkgrad.expr.text import tensor_name
 
 OPPOSITE = {"==": "!=", "!=": "==", "<": ">", ">": "<", "<=": ">=", ">=": "<="}
@@ -209,7 +209,7 @@ class _Spoiler:
             case Add(terms):
                 yield from self.terms(terms)
             case Sum(indices, body):
-                yield from self.sums(indices, body)
+                yield from self.sums(indices, body, scope)
             case Access():
                 yield from self.operands(e)
                 if e.tensor.role == "adjoint":
@@ -279,19 +279,20 @@ class _Spoiler:
             flipped = (*terms[:place], Mul((MINUS_ONE, term)), *terms[place + 1 :])
             yield Change("sign", f"the term {term} has the wrong sign in {self.name}", 1.8, Add(flipped))
 
-    def sums(self, indices: tuple[Index, ...], body: Expr) -> Iterator[Change]:
+    def sums(self, indices: tuple[Index, ...], body: Expr, scope: tuple[Index, ...]) -> Iterator[Change]:
         if len(indices) > 1:
             names = ", ".join(i.name for i in indices)
             text = f"{self.name} takes the mean over {names} instead of the sum"
             sizes = tuple(Pow(Size(i.range), MINUS_ONE) for i in indices)
             yield Change("mean_for_sum", text, 1.5, Mul((*sizes, Sum(indices, body))))
             text = f"the sum over {names} is left out of {self.name}"
-            yield Change("missing_sum", text, 1.6, body)
+            yield Change("missing_sum", text, 1.6, _broadcast(body, indices, scope))
         for place, index in enumerate(indices):
             rest = (*indices[:place], *indices[place + 1 :])
             of = index.range.name
             text = f"the sum over {index.name} (the {of} axis) is left out of {self.name}"
-            yield Change("missing_sum", text, 1.5, Sum(rest, body) if rest else body)
+            left = _broadcast(Sum(rest, body) if rest else body, (index,), scope)
+            yield Change("missing_sum", text, 1.5, left)
             mean = Mul((Pow(Size(index.range), MINUS_ONE), Sum(indices, body)))
             text = f"{self.name} takes the mean over {index.name} instead of the sum"
             yield Change("mean_for_sum", text, 1.5, mean)
@@ -340,6 +341,16 @@ class _Spoiler:
             if not masks:
                 text = f"{self.name} is divided by {found}, which does not belong there"
                 yield Change("extra_factor", text, 2.8, Mul((e, Pow(found, MINUS_ONE))))
+
+
+def _broadcast(body: Expr, loose: tuple[Index, ...], scope: tuple[Index, ...]) -> Expr:
+    """A body that lost its sum: its indices line up with those in scope, as axes do in NumPy."""
+    mapping: dict[Index, Expr] = {}
+    for index in loose:
+        near = [i for i in scope if i.range is index.range]
+        if near:
+            mapping[index] = near[0]
+    return substitute(body, mapping)
 
 
 def _fitted(factor: Expr, scope: tuple[Index, ...]) -> Expr | None:

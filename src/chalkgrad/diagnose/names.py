@@ -99,13 +99,11 @@ def required(function: Callable[..., Any]) -> tuple[list[str], list[str], bool] 
 def settings(parameters: Mapping[str, float], statics: Mapping[str, Any]) -> dict[str, Any]:
     """A CS231n dictionary of settings (bn_param, dropout_param, conv_param, pool_param)."""
     found: dict[str, Any] = {"mode": "train", "seed": 0, **statics, **parameters}
-    for ours, theirs in (("padding", "pad"), ("size", "pool_height"), ("size", "pool_width")):
-        if ours in found:
-            found.setdefault(theirs, found[ours])
-    for ours, theirs in (("pool", "pool_height"), ("pool", "pool_width"), ("kernel", "pool_height")):
-        if ours in found:
-            found.setdefault(theirs, found[ours])
-            found.setdefault("pool_width", found[ours])
+    if "window" in found:
+        window = found["window"]
+        found |= {"pool_height": window, "pool_width": window, "stride": found.get("stride") or window}
+    if "padding" in found:
+        found["pad"] = found["padding"]
     return found
 
 

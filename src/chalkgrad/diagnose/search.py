@@ -216,7 +216,7 @@ class Search:
         size_text = f"{name} is {ratio.text.lstrip('-')} times what it should be"
         bodies = [term, *self._behind(term)]
         for r in dict.fromkeys(ratio.over):
-            mean = any(_divides(b, r) for b in bodies)
+            mean = any(_divides(b, r) for b in (*bodies, line.body))
             code = "sum_for_mean" if mean else "constant_factor"
             why = f"; the 1/{r.name} of the mean is missing" if mean else ""
             found.append(Reason(code, f"{size_text}{why}", line))

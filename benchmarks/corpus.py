@@ -1,0 +1,616 @@
+"""Labelled corpus of hand-written backwards: emitted NumPy source with one or two edits.
+
+The edits are made on the syntax tree of the text, knowing nothing of derivations or hypotheses; an
+edit that changes no number is dropped, by running both texts. A label is the set of causes that
+describe the edit (a dropped summand is a missing term or a missing path: one edit, two names).
+"""
+
+from __future__ import annotations
+
+import ast
+import copy
+import random
+import re
+import unicodedata
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from chalkgrad.diff import derive, for_code
+from chalkgrad.diff.normal_form import normal_form
+from chalkgrad.emit.module_text import source
+from chalkgrad.errors import ChalkgradError
+from chalkgrad.expr.nodes import Apply
+from chalkgrad.expr.ops import walk
+from chalkgrad.layers import GALLERY
+from chalkgrad.verify.sample import sample
+
+TERM = frozenset({"missing_term", "missing_path"})
+
+
+@dataclass(frozen=True)
+class Program:
+    """One text to be judged.
+
+    Attributes:
+        layer: The gallery layer that it claims to be.
+        text: The source, with NAME_forward and NAME_backward.
+        labels: One set of causes per edit; empty for right programs.
+        edit: What was done.
+    """
+
+    layer: str
+    text: str
+    labels: tuple[frozenset[str], ...]
+    edit: str
+
+
+@dataclass(frozen=True)
+class Edit:
+    """One possible edit: apply it to a fresh copy of the tree to get the spoiled text."""
+
+    what: str
+    labels: frozenset[str]
+    statement: int
+    apply: Callable[[ast.Module], None]
+
+
+def functions(text: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """The forward and the backward that a text defines."""
+    names: dict[str, Any] = {}
+    exec(compile(text, "<corpus>", "exec"), names)
+    forward = next(v for k, v in names.items() if k.endswith("_forward"))
+    return forward, next(v for k, v in names.items() if k.endswith("_backward"))
+
+
+# --- texts ------------------------------------------------------------------------------------------
+
+
+def texts() -> Iterator[tuple[str, str]]:
+    """(layer, source) for every layer with code: the emitted form, and the other one where it differs."""
+    for name, layer in GALLERY.items():
+        seen = set()
+        for made in (lambda p: for_code(p), _staged, _closed):
+            try:
+                program, backward = made(layer.program)
+                text = source(program, backward, name)
+            except (ChalkgradError, TypeError):
+                continue
+            if text not in seen:
+                seen.add(text)
+                yield name, text
+
+
+def _staged(program: Any) -> Any:
+    record = derive(program, given=True)
+    return record.program, record.staged
+
+
+def _closed(program: Any) -> Any:
+    record = derive(program, given=True)
+    return record.program, record.closed
+
+
+# --- edits of the tree ------------------------------------------------------------------------------
+
+
+def backward_of(tree: ast.Module) -> ast.FunctionDef:
+    return next(n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name.endswith("_backward"))
+
+
+def sites(tree: ast.Module) -> Iterator[tuple[int, int, ast.AST]]:
+    """(statement, number, node) for every expression node of the backward's assignments."""
+    for place, statement in enumerate(backward_of(tree).body):
+        if isinstance(statement, ast.Assign | ast.AugAssign):
+            for number, node in enumerate(ast.walk(statement)):
+                yield place, number, node
+
+
+def swap(place: int, number: int, new: Callable[[Any], ast.AST]) -> Callable[[ast.Module], None]:
+    """Replace one node of one statement."""
+
+    def apply(tree: ast.Module) -> None:
+        statement = backward_of(tree).body[place]
+        target = list(ast.walk(statement))[number]
+        for parent in ast.walk(statement):
+            for field, value in ast.iter_fields(parent):
+                if value is target:
+                    setattr(parent, field, new(target))
+                elif isinstance(value, list) and any(v is target for v in value):
+                    setattr(parent, field, [new(v) if v is target else v for v in value])
+
+    return apply
+
+
+def expression(text: str, **names: ast.AST) -> ast.expr:
+    """An expression with placeholders."""
+    tree = ast.parse(text, mode="eval").body
+
+    class Fill(ast.NodeTransformer):
+        def visit_Name(self, node: ast.Name) -> ast.AST:
+            return copy.deepcopy(names.get(node.id, node))
+
+    filled = Fill().visit(tree)
+    assert isinstance(filled, ast.expr)
+    return filled
+
+
+def size_names(tree: ast.Module) -> set[str]:
+    """Names that hold sizes: those assigned from .shape."""
+    return {
+        n.id
+        for s in ast.walk(backward_of(tree))
+        if isinstance(s, ast.Assign) and ".shape" in ast.unparse(s.value)
+        for t in s.targets
+        for n in ast.walk(t)
+        if isinstance(n, ast.Name)
+    }
+
+
+def edits(tree: ast.Module, layer: str, shapes: dict[str, tuple[int, ...]]) -> list[Edit]:
+    """All single edits of a backward."""
+    sizes = size_names(tree)
+    found: list[Edit] = []
+    for place, number, node in sites(tree):
+        statement = backward_of(tree).body[place]
+        if isinstance(statement, ast.Assign) and ".shape" in ast.unparse(statement.value):
+            continue
+        if isinstance(statement, ast.Assign) and ast.unparse(statement.value) in ("cache",):
+            continue
+        below = {n for d in ast.walk(statement) if isinstance(d, ast.BinOp) and isinstance(d.op, ast.Div)
+                 for n in ast.walk(d.right)}  # fmt: skip
+        for what, labels, new in _node_edits(node, sizes, layer, shapes, node in below):
+            found.append(Edit(f"{what}: {ast.unparse(node)[:60]}", frozenset(labels), place,
+                              swap(place, number, new)))  # fmt: skip
+    return found + _whole_edits(tree, shapes)
+
+
+Node = Callable[[Any], ast.AST]
+
+
+def _node_edits(
+    node: ast.AST, sizes: set[str], layer: str, shapes: dict[str, tuple[int, ...]], divides: bool
+) -> Iterator[tuple[str, set[str], Node]]:
+    match node:
+        case ast.Call(func=ast.Attribute(value=inner, attr="sum"), keywords=[_, *_]):
+            yield "sum dropped", {"missing_sum"}, lambda n: n.func.value
+            yield "sum to mean", {"mean_for_sum"}, _mean
+        case ast.BinOp(left=left, op=ast.Div(), right=ast.Name(id=name)) if name in sizes:
+            yield "division by size dropped", {"sum_for_mean"}, lambda n: n.left
+        case ast.BinOp(op=ast.Div(), right=right):
+            names = {n.id for n in ast.walk(right) if isinstance(n, ast.Name)}
+            label = "sum_for_mean" if names and names <= sizes else "missing_factor"
+            label = label if names else "constant_factor"
+            yield "divisor dropped", {label}, lambda n: n.left
+        case ast.BinOp(left=left, op=ast.Mult(), right=right):
+            if not (isinstance(left, ast.BinOp) and isinstance(left.op, ast.Mult)):  # one factor at a time
+                yield "left factor dropped", _factor(left, sizes, divides), lambda n: n.right
+            yield "right factor dropped", _factor(right, sizes, divides), lambda n: n.left
+            if not _mask(right) and not _numeric(right, sizes) and "np.sign" not in ast.unparse(right):
+                yield "right factor twice", {"extra_factor"}, lambda n: expression("A * B", A=n, B=n.right)
+        case ast.BinOp(op=ast.Add()):
+            yield "left summand dropped", set(TERM), lambda n: n.right
+            yield "right summand dropped", set(TERM), lambda n: n.left
+            yield "plus to minus", {"sign"}, lambda n: ast.BinOp(n.left, ast.Sub(), n.right)
+        case ast.BinOp(op=ast.Sub()):
+            yield "left summand dropped", set(TERM), lambda n: ast.UnaryOp(ast.USub(), n.right)
+            # In y * (1 - y), the term -y left out is the factor (1 - y) left out: one text, two names.
+            one = ast.unparse(node.left) in ("1", "1.0")
+            yield "right summand dropped", set(TERM) | ({"missing_factor"} if one else set()), lambda n: n.left
+            yield "minus to plus", {"sign"}, lambda n: ast.BinOp(n.left, ast.Add(), n.right)
+        case ast.BinOp(op=ast.Pow(), right=ast.Constant(value=2)):
+            yield "square dropped", {"missing_factor"}, lambda n: n.left
+        case ast.UnaryOp(op=ast.USub()):
+            yield "minus dropped", {"sign"}, lambda n: n.operand
+        case ast.Attribute(attr="T"):
+            yield "transpose dropped", {"transpose"}, lambda n: n.value
+        case ast.Compare():
+            yield "mask dropped", {"missing_mask"}, lambda n: expression("np.ones_like(M, dtype=bool)", M=n)
+        case ast.Name(id=name, ctx=ast.Load()) if name in shapes and name not in sizes:
+            yield from _other_names(name, layer, shapes)
+        case ast.Constant(value=float() | int() as value) if isinstance(value, float) and value not in (0, 1):
+            yield "constant doubled", {"constant_factor"}, lambda n: ast.Constant(2 * n.value)
+
+
+def _mean(node: Any) -> ast.AST:
+    node = copy.deepcopy(node)
+    node.func.attr = "mean"
+    return node
+
+
+def _mask(node: ast.AST) -> bool:
+    text = ast.unparse(node)
+    return any(isinstance(n, ast.Compare) for n in ast.walk(node)) or text == "mask"
+
+
+def _numeric(node: ast.AST, sizes: set[str]) -> bool:
+    return isinstance(node, ast.Constant) or (isinstance(node, ast.Name) and node.id in sizes)
+
+
+def _factor(node: ast.AST, sizes: set[str], divides: bool) -> set[str]:
+    """What dropping a factor is called."""
+    if _mask(node):
+        return {"missing_mask"}
+    if isinstance(node, ast.Constant):
+        return {"constant_factor"}
+    if isinstance(node, ast.UnaryOp) and isinstance(node.operand, ast.Constant):
+        return {"constant_factor", "sign"}
+    if isinstance(node, ast.Name) and node.id in sizes:  # N * G without N is G, 1/N times what it should be
+        return {"sum_for_mean"} if divides else {"missing_factor", "constant_factor"}
+    one = isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub) and ast.unparse(node.left) == "1"
+    return {"missing_factor", *TERM} if one else {"missing_factor"}
+
+
+def _other_names(
+    name: str, layer: str, shapes: dict[str, tuple[int, ...]]
+) -> Iterator[tuple[str, set[str], Node]]:
+    others = [o for o in shapes if o.isidentifier() and o != name and shapes[o] == shapes[name] and len(shapes[o]) > 0]
+    for other in sorted(others)[:3]:
+        labels = {"preactivation"} if _activation(layer, name, other) else {"wrong_operand"}
+        yield f"{name} to {other}", labels, lambda n, o=other: ast.Name(o, ast.Load())
+
+
+def _activation(layer: str, one: str, other: str) -> bool:
+    """Whether one name is a nonlinear function of the other in the layer's own formula."""
+    program = normal_form(GALLERY[layer].program)
+    for a, b in ((one, other), (other, one)):
+        d = program.definition(a)
+        if d is None:
+            continue
+        applied = [n for n in walk(d.body) if isinstance(n, Apply) and n.fn not in ("sqrt", "sign")]
+        reads = {t.tensor.name for n in applied for t in walk(n) if hasattr(t, "tensor")}
+        if b in reads:
+            return True
+    return False
+
+
+def _whole_edits(tree: ast.Module, shapes: dict[str, tuple[int, ...]]) -> list[Edit]:
+    """Edits of whole statements and of the result."""
+    function = backward_of(tree)
+    found: list[Edit] = []
+    returned = function.body[-1]
+    assert isinstance(returned, ast.Return)
+    assert isinstance(returned.value, ast.Tuple)
+    names = [e.id if isinstance(e, ast.Name) else None for e in returned.value.elts]
+    up = function.args.args[0].arg
+    last = len(function.body) - 1
+
+    def result(position: int, text: str) -> Callable[[ast.Module], None]:
+        def apply(t: ast.Module) -> None:
+            back = backward_of(t).body[-1]
+            assert isinstance(back, ast.Return)
+            assert isinstance(back.value, ast.Tuple)
+            back.value.elts[position] = expression(text, A=back.value.elts[position])
+
+        return apply
+
+    def insert(text: str, at: int) -> Callable[[ast.Module], None]:
+        def apply(t: ast.Module) -> None:
+            body = backward_of(t).body
+            body[at:at] = ast.parse(text).body
+
+        return apply
+
+    for place, name in enumerate(names):
+        if name is None:
+            continue
+        shape = shapes.get("return " + str(place), ())
+        found += [
+            Edit(f"{name} negated", frozenset({"sign"}), last + place, result(place, "-A")),
+            Edit(f"{name} doubled", frozenset({"constant_factor"}), last + place, result(place, "2 * A")),
+            Edit(f"{name} halved", frozenset({"constant_factor"}), last + place, result(place, "A / 2")),
+            Edit(f"{name} is None", frozenset({"shape"}), last + place, result(place, "None if A is A else A")),
+            Edit(f"{name} noisy", frozenset({"nondeterministic"}), last + place,
+                 result(place, "A + 1e-3 * np.random.randn(*np.shape(A))")),
+            Edit(f"{name} in half precision", frozenset({"precision"}), last + place,
+                 result(place, "np.asarray(A, np.float16).astype(float)")),
+        ]  # fmt: skip
+        if len(shape) >= 1:
+            found.append(Edit(f"{name} extra axis", frozenset({"shape"}), last + place,
+                              result(place, "np.asarray(A)[None]")))  # fmt: skip
+            found.append(Edit(f"{name} summed", frozenset({"extra_sum"}), last + place,
+                              result(place, "A.sum(axis=0)")))  # fmt: skip
+            found.append(Edit(f"{name} summed, axis kept", frozenset({"extra_sum"}), last + place,
+                              result(place, "0 * A + A.sum(axis=0, keepdims=True)")))  # fmt: skip
+        if len(shape) == 2:
+            found.append(Edit(f"{name} transposed", frozenset({"transpose"}), last + place, result(place, "A.T")))
+    arrays = [p for p, n in enumerate(names) if n is not None]
+    if len(arrays) > 1:
+
+        def exchanged(t: ast.Module) -> None:
+            back = backward_of(t).body[-1]
+            assert isinstance(back, ast.Return)
+            assert isinstance(back.value, ast.Tuple)
+            e = back.value.elts
+            e[arrays[0]], e[arrays[-1]] = e[arrays[-1]], e[arrays[0]]
+
+        same = shapes.get(f"return {arrays[0]}") == shapes.get(f"return {arrays[-1]}")
+        labels = {"wrong_argument"} if same else {"wrong_argument", "shape"}
+        found.append(Edit("first and last gradient exchanged", frozenset(labels), -1, exchanged))
+    if shapes.get(up):
+        found.append(Edit("upstream halved in place", frozenset({"mutates_input"}), -2, insert(f"{up} *= 0.5", last)))
+        found.append(Edit("upstream spoiled first", frozenset({"mutates_input"}), -2, insert(f"{up} *= 0.5", 0)))
+    cached = [n for n in shapes if n not in (up,) and len(shapes[n]) > 0 and n in _cached(function)]
+    for name in cached[:2]:
+        found.append(Edit(f"{name} spoiled in place", frozenset({"mutates_input"}), -2,
+                          insert(f"{name} += 1", last)))  # fmt: skip
+    return found
+
+
+def _cached(function: ast.FunctionDef) -> set[str]:
+    for s in function.body:
+        if isinstance(s, ast.Assign) and ast.unparse(s.value) == "cache":
+            return {n.id for t in s.targets for n in ast.walk(t) if isinstance(n, ast.Name)}
+    return set()
+
+
+# --- running ----------------------------------------------------------------------------------------
+
+
+@dataclass
+class Bench:
+    """A layer's own inputs, by which edits without effect are found."""
+
+    layer: str
+    inputs: tuple[Any, ...]
+    upstream: Any
+
+    @staticmethod
+    def of(layer: str) -> Bench:
+        program = GALLERY[layer].program
+        env = sample(program, 5)
+        inputs = tuple(np.array(env.array(t)) if t.axes else float(env.array(t)) for t in program.inputs)
+        out = program.outputs[0]
+        shape = np.shape(env.array(out))
+        rng = np.random.default_rng(3)
+        return Bench(layer, inputs, rng.normal(size=shape) if shape else 1.7)
+
+    def run(self, text: str) -> Any:
+        """The gradients, or None where the text raises."""
+        try:
+            forward, backward = functions(text)
+            with np.errstate(all="ignore"):
+                _, cache = forward(*copy.deepcopy(self.inputs))
+                return backward(copy.deepcopy(self.upstream), cache)
+        except Exception:  # noqa: BLE001 (a spoiled text may raise anything)
+            return None
+
+    def shapes(self, text: str) -> dict[str, tuple[int, ...]]:
+        """Shapes of the backward's arguments, cached values and results, by name."""
+        forward, _ = functions(text)
+        _, cache = forward(*copy.deepcopy(self.inputs))
+        function = backward_of(ast.parse(text))
+        found: dict[str, tuple[int, ...]] = {function.args.args[0].arg: np.shape(self.upstream)}
+        for s in function.body:
+            if isinstance(s, ast.Assign) and ast.unparse(s.value) == "cache":
+                target = s.targets[0]
+                names = [n.id for n in ast.walk(target) if isinstance(n, ast.Name)]
+                values = cache if isinstance(target, ast.Tuple) else (cache,)
+                found |= {n: np.shape(v) for n, v in zip(names, values, strict=True)
+                          if isinstance(v, np.ndarray) and v.dtype.kind == "f"}  # fmt: skip
+        for place, g in enumerate(self.run(text)):
+            if g is not None:
+                found[f"return {place}"] = np.shape(g)
+        return found
+
+
+def differs(a: Any, b: Any) -> bool:
+    """Whether two results differ by more than rounding."""
+    if b is None or len(a) != len(b):
+        return True
+    for x, y in zip(a, b, strict=True):
+        if (x is None) != (y is None):
+            return True
+        if x is not None and (
+            np.shape(x) != np.shape(y)
+            or not np.allclose(x, y, rtol=1e-7, atol=1e-9 * float(np.abs(x).max(initial=1e-9)))
+        ):
+            return True
+    return False
+
+
+def tells(right: Any, found: Any, labels: frozenset[str]) -> bool:
+    """Whether the result says what the label says.
+
+    A gradient that became 0, or one that lost its axes with a factor, is as well described by other
+    causes, so no label would be fair.
+    """
+    if found is None or labels & {"shape"}:
+        return True
+    for x, y in zip(right, found, strict=False):
+        if x is None or y is None:
+            continue
+        if "missing_factor" in labels and np.shape(x) != np.shape(y):
+            return False
+        if differs((x,), (y,)) and float(np.abs(y).max(initial=0.0)) <= 1e-12:
+            return False
+    return True
+
+
+def spoiled(text: str, *edits: Edit) -> str:
+    tree = ast.parse(text)
+    for edit in edits:
+        edit.apply(tree)
+    ast.fix_missing_locations(tree)
+    return ast.unparse(tree)
+
+
+def faulty(pair_share: float = 0.25, seed: int = 0) -> Iterator[Program]:
+    """Every single edit of every text that changes a number, and a share of pairs."""
+    rng = random.Random(seed)
+    for layer, text in texts():
+        bench = Bench.of(layer)
+        right = bench.run(text)
+        if right is None:
+            continue
+        tree = ast.parse(text)
+        singles: list[Edit] = []
+        seen: set[str] = set()
+        for edit in edits(tree, layer, bench.shapes(text)):
+            try:
+                new = spoiled(text, edit)
+            except (AttributeError, IndexError, ValueError):
+                continue
+            found = bench.run(new)
+            effect = edit.labels & {"mutates_input"} or differs(right, found)
+            if new not in seen and effect and tells(right, found, edit.labels):
+                seen.add(new)
+                singles.append(edit)
+                yield Program(layer, new, (edit.labels,), edit.what)
+        plain = [e for e in singles if not e.labels & {"mutates_input", "nondeterministic", "shape", "precision"}]
+        for _ in range(int(len(plain) * pair_share)):
+            one, two = rng.sample(plain, 2) if len(plain) > 1 else (None, None)
+            if one is None or two is None or one.statement == two.statement:
+                continue
+            try:
+                new = spoiled(text, one, two)
+            except (AttributeError, IndexError, ValueError):
+                continue
+            found = bench.run(new)
+            masks = (bench.run(spoiled(text, one)), bench.run(spoiled(text, two)))
+            # A pair is a pair only where each edit still shows beside the other.
+            if found is None or not all(m is not None and differs(m, found) for m in masks):
+                continue
+            if differs(right, found):
+                yield Program(layer, new, (one.labels, two.labels), f"{one.what} + {two.what}")
+
+
+# --- right rewrites ---------------------------------------------------------------------------------
+
+
+class Einsum(ast.NodeTransformer):
+    """a @ b as np.einsum."""
+
+    def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
+        self.generic_visit(node)
+        if isinstance(node.op, ast.MatMult):
+            return expression("np.einsum('...ij,...jk->...ik' if np.ndim(B) > 1 else '...ij,j->...i', A, B)"
+                              if True else "", A=node.left, B=node.right)  # fmt: skip
+        return node
+
+
+class Loops(ast.NodeTransformer):
+    """Sums over the first axis as a loop over the observations."""
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        self.generic_visit(node)
+        if isinstance(node.func, ast.Attribute) and node.func.attr == "sum" and ast.unparse(node).endswith("axis=0)"):
+            return expression("sum(_row for _row in A)", A=node.func.value)
+        return node
+
+
+class Exchanged(ast.NodeTransformer):
+    """a * b as b * a, a + b as b + a, a - b as -b + a."""
+
+    def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
+        self.generic_visit(node)
+        if isinstance(node.op, ast.Mult | ast.Add):
+            return ast.BinOp(node.right, node.op, node.left)
+        if isinstance(node.op, ast.Sub):
+            return ast.BinOp(ast.UnaryOp(ast.USub(), node.right), ast.Add(), node.left)
+        return node
+
+
+class Powers(ast.NodeTransformer):
+    """a / b as a * b**-1.0, a**2 as a * a."""
+
+    def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
+        self.generic_visit(node)
+        if isinstance(node.op, ast.Div):
+            return expression("A * (1.0 / B)", A=node.left, B=node.right)
+        if isinstance(node.op, ast.Pow) and ast.unparse(node.right) == "2":
+            return expression("A * A", A=node.left)
+        return node
+
+
+class Reduced(ast.NodeTransformer):
+    """x.sum(axis=k) as np.add.reduce(x, axis=k), x.T as np.transpose(x)."""
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        self.generic_visit(node)
+        if isinstance(node.func, ast.Attribute) and node.func.attr == "sum" and len(node.keywords) == 1:
+            if node.keywords[0].arg == "axis":
+                return expression("np.sum(A, axis=B)", A=node.func.value, B=node.keywords[0].value)
+        return node
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
+        self.generic_visit(node)
+        return expression("np.transpose(A)", A=node.value) if node.attr == "T" else node
+
+
+def _listed(tree: ast.Module) -> None:
+    back = backward_of(tree).body[-1]
+    assert isinstance(back, ast.Return)
+    assert isinstance(back.value, ast.Tuple)
+    back.value = ast.List(back.value.elts, ast.Load())
+
+
+def _keyed(tree: ast.Module, layer: str) -> None:
+    back = backward_of(tree).body[-1]
+    assert isinstance(back, ast.Return)
+    assert isinstance(back.value, ast.Tuple)
+    names = [t.name for t in GALLERY[layer].program.inputs]
+    keys: list[ast.expr | None] = [ast.Constant("d" + n) for n in names]
+    back.value = ast.Dict(keys, back.value.elts)
+
+
+def _in_place(tree: ast.Module) -> None:
+    """Own temporaries worked on in place: the result is multiplied and divided again."""
+    body = backward_of(tree).body
+    back = body[-1]
+    assert isinstance(back, ast.Return)
+    assert isinstance(back.value, ast.Tuple)
+    for element in back.value.elts:
+        if isinstance(element, ast.Name):
+            text = f"{element.id} = np.array({element.id}, copy=True)\n{element.id} *= 2.0\n{element.id} /= 2.0"
+            body[-1:-1] = ast.parse(text).body
+
+
+def _copied(tree: ast.Module) -> None:
+    """A copy of the upstream gradient, spoiled at the end."""
+    function = backward_of(tree)
+    up = function.args.args[0].arg
+    function.body[1:1] = ast.parse(f"{up} = np.array({up}, copy=True)").body
+    function.body[-1:-1] = ast.parse(f"scratch = np.array({up}, copy=True)\nscratch *= 0").body
+
+
+def _renamed(text: str) -> str:
+    """γ and β in ASCII, as most people write them."""
+    for greek, latin in (("γ", "gamma"), ("β", "beta"), ("μ", "mu"), ("σ", "sigma"), ("α", "alpha")):
+        text = re.sub(greek, latin, text)
+    return "".join(c for c in unicodedata.normalize("NFD", text) if not unicodedata.combining(c))
+
+
+def right() -> Iterator[Program]:
+    """Every text, and rewrites of it that compute the same."""
+    for layer, text in texts():
+        bench = Bench.of(layer)
+        expected = bench.run(text)
+        if expected is None:
+            continue
+        made: dict[str, str] = {"as emitted": text, "ASCII names": _renamed(text)}
+        for transformer in (Einsum, Loops, Exchanged, Powers, Reduced):
+            tree = ast.parse(text)
+            function = backward_of(tree)
+            function.body = [function.body[0], *(transformer().visit(s) for s in function.body[1:])]
+            made[transformer.__name__] = ast.unparse(ast.fix_missing_locations(tree))
+        for name, change in (("list", _listed), ("dictionary", lambda t: _keyed(t, layer)),
+                             ("in place", _in_place), ("copy", _copied)):  # fmt: skip
+            tree = ast.parse(text)
+            change(tree)
+            made[name] = ast.unparse(ast.fix_missing_locations(tree))
+        seen: set[str] = set()
+        for what, new in made.items():
+            found = bench.run(new)
+            values = tuple(found.values()) if isinstance(found, dict) else found
+            if new in seen or values is None or differs(expected, values):
+                continue
+            seen.add(new)
+            yield Program(layer, new, (), what)
+
+
+def relabelled(program: Program, *labels: frozenset[str]) -> Program:
+    """The same text under other labels."""
+    return replace(program, labels=labels)

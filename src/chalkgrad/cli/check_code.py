@@ -1,0 +1,146 @@
+"""Checking Python files: which functions are backwards, of which layers, and the table of results."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from chalkgrad.cli.targets import load, resolve
+from chalkgrad.errors import ChalkgradError, suggestion
+
+if TYPE_CHECKING:
+    from chalkgrad.diagnose.report import Diagnosis
+    from chalkgrad.layer_type import Layer
+
+_BACKWARD = re.compile(r"(?P<name>.+?)_(backward|bwd|grad|gradient)(?P<variant>_\w+)?")
+
+ALIASES = {
+    "batchnorm": "batch_norm", "layernorm": "layer_norm", "spatial_batchnorm": "spatial_batch_norm",
+    "groupnorm": "group_norm", "spatial_groupnorm": "group_norm", "conv": "conv2d", "maxpool": "max_pool",
+    "avgpool": "avg_pool", "linear": "affine", "fc": "affine", "dense": "affine", "fully_connected": "affine",
+    "cross_entropy": "softmax_loss", "softmax_cross_entropy": "softmax_loss", "hinge": "svm_loss",
+    "svm": "svm_loss", "mean_squared_error": "mse", "mse_loss": "mse", "l2_loss": "l2",
+}  # fmt: skip
+"""Usual names of gallery layers, CS231n's first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A backward found in a file.
+
+    Attributes:
+        title: The function's name.
+        backward: The function.
+        forward: Its sibling, or None.
+        layer: What it is compared with.
+    """
+
+    title: str
+    backward: Any
+    forward: Callable[..., Any] | None
+    layer: Layer
+
+
+def pairs_in(path: Path, name: str, of: str | None) -> list[Pair]:
+    """The backwards to check: the one named, or all of the file.
+
+    Raises:
+        ChalkgradError: There is none, or it fits no layer.
+    """
+    module = load(path)
+    if name:
+        if not hasattr(module, name):
+            known = [n for n in vars(module) if not n.startswith("_")]
+            raise ChalkgradError(f"There is no '{name}' in {path}.{suggestion(name, known)}")
+        layer = resolve(of) if of else _layer(name, module)
+        return [Pair(name, getattr(module, name), _sibling(name, module), layer)]
+    found = list(_all(module, resolve(of) if of else None))
+    if not found:
+        raise ChalkgradError(
+            f"There is no function NAME_backward in {path} that a built-in layer explains.",
+            hint=f"Name it and its layer: chalkgrad check {path}:my_backward --of affine",
+        )
+    return found
+
+
+def _all(module: ModuleType, layer: Layer | None) -> Iterator[Pair]:
+    from chalkgrad.layers import GALLERY
+
+    for name, value in list(vars(module).items()):
+        own = getattr(value, "__module__", None) == module.__name__
+        if name.startswith("_") or not own or not callable(value):
+            continue
+        if _BACKWARD.fullmatch(name):
+            yield Pair(name, value, _sibling(name, module), layer or _layer(name, module))
+        elif name in GALLERY and not GALLERY[name].program.outputs[0].axes and inspect.isfunction(value):
+            yield Pair(name, value, None, layer or GALLERY[name])
+
+
+def _sibling(name: str, module: ModuleType) -> Callable[..., Any] | None:
+    """NAME_forward beside NAME_backward, with the same ending if there is one."""
+    match = _BACKWARD.fullmatch(name)
+    if match is None:
+        return None
+    for ending in (match["variant"] or "", "", "_naive"):
+        for verb in ("forward", "fwd"):
+            found = getattr(module, f"{match['name']}_{verb}{ending}", None)
+            if callable(found):
+                return found  # type: ignore[no-any-return]
+    return None
+
+
+def _layer(name: str, module: ModuleType) -> Layer:
+    """The gallery's layer of that name, or else the user's own forward as a layer."""
+    import chalkgrad
+    from chalkgrad.layers import GALLERY
+
+    match = _BACKWARD.fullmatch(name)
+    stem = match["name"] if match else name
+    for known in (stem, stem.lower(), ALIASES.get(stem.lower(), ""), f"{stem}_loss"):
+        if known in GALLERY:
+            return GALLERY[known]
+    forward = _sibling(name, module)
+    if forward is not None and getattr(forward, "__annotations__", None):
+        layer: Layer = chalkgrad.layer(forward, name=stem)
+        return layer
+    alike = _by_values(name, module)
+    if alike is not None:
+        return alike
+    raise ChalkgradError(
+        f"No built-in layer is called '{stem}'{suggestion(stem, tuple(GALLERY))}, and its forward is none of them.",
+        hint=f"Say which: chalkgrad check FILE:{name} --of LAYER; `chalkgrad layers` lists them.",
+    )
+
+
+def _by_values(name: str, module: ModuleType) -> Layer | None:
+    """The gallery's layer whose values the user's forward returns."""
+    from chalkgrad.diagnose.check import same_forward
+    from chalkgrad.layers import GALLERY
+
+    forward = _sibling(name, module)
+    if forward is None:
+        return None
+    for layer in GALLERY.values():
+        try:
+            if same_forward(forward, layer):
+                return layer
+        except ChalkgradError:
+            continue
+    return None
+
+
+def table(diagnoses: list[Diagnosis]) -> str:
+    """One row per backward: its name, right or the causes by argument."""
+    width = max(len(d.name) for d in diagnoses)
+    rows = []
+    for d in diagnoses:
+        causes = dict.fromkeys(f"{'d' + f.argument + ' ' if f.argument else ''}{f.cause}" for f in d.faults)
+        rows.append(f"{'✓' if d.ok else '✗'} {d.name:<{width}}  {'right' if d.ok else '; '.join(causes)}")
+    wrong = sum(not d.ok for d in diagnoses)
+    rows.append(f"{len(diagnoses) - wrong} right, {wrong} wrong.")
+    return "\n".join(rows)

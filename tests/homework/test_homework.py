@@ -1,0 +1,43 @@
+"""Solutions and typical mistakes of CS231n's second assignment: each file's header says what is wrong.
+
+# layer: affine
+# faults: b:missing_sum            argument:cause, "-" for the whole call, | where two names fit
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+import chalkgrad as cg
+from chalkgrad.cli.check_code import pairs_in
+from chalkgrad.diagnose.report import CAUSES
+
+FILES = sorted(p for p in Path(__file__).parent.glob("*.py") if p.name.startswith(("right_", "wrong_")))
+
+
+def header(path: Path, key: str) -> str:
+    found = re.search(rf"^# {key}: (.*)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    assert found, f"{path.name} has no header line '{key}'"
+    return found[1]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
+def test_is_judged_right(path: Path) -> None:
+    (pair,) = pairs_in(path, "", None)
+    assert pair.layer.name == header(path, "layer")
+    diagnosis = cg.check(pair.backward, pair.layer, forward=pair.forward)
+    faults = header(path, "faults")
+    if faults == "none":
+        assert diagnosis.ok, str(diagnosis)
+        return
+    found = {(f.argument or "-", f.cause) for f in diagnosis.faults}
+    for expected in faults.split():
+        argument, causes = expected.split(":")
+        assert set(causes.split("|")) <= set(CAUSES)
+        assert found & {(argument, cause) for cause in causes.split("|")}, str(diagnosis)
+    allowed = {a for a, _ in (e.split(":") for e in faults.split())}
+    if "-" not in allowed and not path.stem.startswith("wrong_two_layer_net_relu"):
+        assert {a for a, _ in found} <= allowed | {"t"}, f"accuses more than {faults}: {diagnosis}"

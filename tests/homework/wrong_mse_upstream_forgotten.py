@@ -1,0 +1,14 @@
+# layer: mse
+# faults: f:missing_factor
+import numpy as np
+
+
+def mse_forward(pred, target):
+    diff = pred - target
+    return np.mean(diff**2), (diff,)
+
+
+def mse_backward(dout, cache):
+    (diff,) = cache
+    dpred = 2 * diff / diff.size
+    return dpred, -dpred
