@@ -6,10 +6,12 @@ import io
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from hand_derived import affine, softmax_loss, verified
 
+from chalkgrad.derivation import Stage, Step
 from chalkgrad.diff.wording import over
 from chalkgrad.expr.nodes import Access, Add, Expr, Index, Partial, Range, Sum, Tensor
 from chalkgrad.expr.ops import replace_access, walk
@@ -74,15 +76,18 @@ def test_what_waits_to_be_differentiated_is_not_hidden() -> None:
 
 
 def test_no_line_has_more_names_than_one_can_keep_in_mind() -> None:
-    content = document(GALLERY["lstm_cell"].derive().record)
-    notes: list[int] = []
-    for block in content.blocks:
-        if isinstance(block, Heading):
-            notes.append(0)
-        elif not isinstance(block, EquationChain | Lemma) and block.parts[0] == "Write ":  # type: ignore[union-attr]
-            notes[-1] += 1
-    assert 0 < max(notes) <= MOST
-    assert LONG > 80
+    sums = [Sum((d,), x * w + Access(Tensor(f"bias{n}", (N,)), (i,))) for n in range(MOST + 2)]
+    (line,), made = abbreviate([long_line(*(s * s for s in sums))], set())
+    assert len(made) == MOST
+    assert math_piece(line).width > LONG
+
+
+def test_names_are_explained_above_the_lines_that_use_them() -> None:
+    record = affine()
+    line = long_line(total * total)
+    stage = Stage("chain", "title", x, (Step(x, line, "rule", "reason"),))
+    text = to_text(replace(record, stages=(stage,)))
+    assert text.index("Write A_i for Σ_d (") < text.index("= A_i A_i +")
 
 
 @pytest.mark.parametrize("name", ["attention", "batch_norm"])

@@ -110,3 +110,13 @@ def test_the_command_writes_the_folder(
 def test_what_a_docstring_says(doc: str, said: str, source: str) -> None:
     assert site.first_sentence(doc) == said
     assert site.source_of(doc) == source
+
+
+def test_a_card_lists_the_adjoints_that_its_gradients_refer_to() -> None:
+    layer = GALLERY["attention"]
+    named = {definition.target for definition in layer.derive().record.chosen.definitions}
+    card = ET.fromstring(
+        site._card("attention", layer).replace("<svg", "<!-- <svg").replace("</svg>", "</svg> -->")
+    )
+    gradients = card.findall("div")[0].findall("div")[1]
+    assert len(gradients.findall("div")) == len(named) > len(layer.derive().results)

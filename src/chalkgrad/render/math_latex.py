@@ -41,7 +41,7 @@ TEXT_SPECIAL = {
     "“": "``", "”": "''", "‘": "`", "’": "'", "<": "$<$", ">": "$>$", "|": "$|$", "\u00a0": "~",
 }  # fmt: skip
 
-MARKS = {mark: command for mark, command in ACCENTS.values()}
+MARKS = dict(ACCENTS.values())
 """Combining accents and the commands that draw them."""
 
 ACCENTED = re.compile(rf"([A-Za-zα-ωΑ-Ω])([{''.join(MARKS)}])")

@@ -144,7 +144,7 @@ class Teller:
 
     def summary(self) -> Iterable[Block]:
         yield Heading("Result")
-        for equation in _backward_pass(self.derived):
+        for equation in backward_pass(self.derived):
             line = Line(equation.rhs, error=self.errors.get((equation.lhs, equation.rhs)))
             yield from self._chain(EquationChain(equation.lhs, (line,)))
             if equation.matrix is not None:
@@ -187,7 +187,7 @@ def _shown(steps: tuple[Step, ...], brief: bool) -> set[int]:
     return {last} | {n for n, s in enumerate(steps) if s.milestone or not s.minor}
 
 
-def _backward_pass(derived: Derived) -> Iterable[Equation]:
+def backward_pass(derived: Derived) -> Iterable[Equation]:
     """The chosen form in the order of evaluation: what the results need, and the results."""
     results = {equation.lhs.tensor: equation for equation in derived.results}
     for definition in derived.chosen.definitions:

@@ -25,11 +25,12 @@ from chalkgrad.render.graph import graph
 from chalkgrad.render.graph_svg import graph_svg
 from chalkgrad.render.html import THEME_BUTTON, page, prose, to_html
 from chalkgrad.render.math_ml import math_ml
+from chalkgrad.render.telling import backward_pass
 
 MOST_LINES = 7
 """A card shows this many lines of a forward pass or of its gradients, and says that there are more."""
 
-SMALL = 520
+SMALL = 400
 """A picture up to this many pixels wide stands beside the formulas, a wider one below them."""
 
 INTRODUCTION = (
@@ -141,7 +142,7 @@ def _card(name: str, layer: Layer) -> str:
     record = layer.derive().record
     loss = loss_name(record)
     forward = [(d.access, d.body) for d in record.program.definitions]
-    gradients: list[tuple[Math, Math]] = [(r.lhs, r.rhs) for r in record.results]
+    gradients: list[tuple[Math, Math]] = [(e.lhs, e.rhs) for e in backward_pass(record)]
     about = first_sentence(layer.forward.doc)
     picture = graph_svg(record.program, record.wrt, loss, across=True)
     address = escape(name) + ".html"
