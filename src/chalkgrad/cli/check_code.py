@@ -112,7 +112,8 @@ def _layer(name: str, module: ModuleType) -> Layer:
     if alike is not None:
         return alike
     raise ChalkgradError(
-        f"No built-in layer is called '{stem}'{suggestion(stem, tuple(GALLERY))}, and its forward is none of them.",
+        f"No built-in layer is called '{stem}', and its forward is none of them."
+        f"{suggestion(stem, tuple(GALLERY))}",
         hint=f"Say which: chalkgrad check FILE:{name} --of LAYER; `chalkgrad layers` lists them.",
     )
 

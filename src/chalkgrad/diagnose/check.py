@@ -12,9 +12,11 @@ import numpy as np
 
 from chalkgrad.derivation import Derived
 from chalkgrad.diagnose.calling import Caller
-from chalkgrad.diagnose.capture import as_array, call
+from chalkgrad.diagnose.capture import Call, as_array, call, same
 from chalkgrad.diagnose.forms import Prepared
+from chalkgrad.diagnose.frameworks import framework_of
 from chalkgrad.diagnose.judge import Judge, shown
+from chalkgrad.diagnose.names import required
 from chalkgrad.diagnose.points import Point, several, square_sizes
 from chalkgrad.diagnose.report import Diagnosis, Fault
 from chalkgrad.diagnose.trial import Bounds, Trial, best, run, wrong_arguments
@@ -248,10 +250,36 @@ class Check:
             faults.append(Fault(None, "mutates_input", "your forward changes its inputs in place.", "",
                                 "Work on a copy."))  # fmt: skip
         for n in changed:
-            text = f"after the call {n} holds other values than before."
-            fix = f"Work on a copy: {n} = {n}.copy(), or write a = a * b instead of a *= b."
-            faults.append(Fault(n if n in self.caller.names else None, "mutates_input", text, "", fix))
+            faults += self.changed_faults(n, prepared, made)
         return faults
+
+    def changed_faults(self, name: str, prepared: Prepared, made: Call) -> list[Fault]:
+        """What a call changed: an argument, or the inputs that a cache holds."""
+        whose = self.own_name(name)
+        inputs = [name] if name in self.caller.names else []
+        before, after = prepared.arguments[name], made.contents[name]
+        if name == "cache" and isinstance(before, tuple | list):
+            for one, two in zip(before, after, strict=False):
+                if isinstance(one, np.ndarray) and not same(one, two):
+                    arrays = prepared.point.env.arrays
+                    inputs += [
+                        t.name for t in self.derived.program.inputs if same(one, np.asarray(arrays[t]))
+                    ]
+        told = f"{', '.join(inputs)} in the cache" if name == "cache" and inputs else whose
+        text = f"after the call {told} holds other values than before."
+        fix = "Work on a copy, as in a = a.copy(), or write a = a * b instead of a *= b."
+        return [Fault(n, "mutates_input", text, "", fix) for n in (*inputs,)] or [
+            Fault(None, "mutates_input", text, "", fix)
+        ]
+
+    def own_name(self, name: str) -> str:
+        """The name that the user's function gives an argument."""
+        read = required(self.caller.backward) if framework_of(self.caller.backward) == "numpy" else None
+        outputs = [f"d{t.name}" for t in self.caller.outputs]
+        if read is None or name not in outputs:
+            return name
+        place = outputs.index(name)
+        return read[0][place] if place < len(read[0]) else name
 
     def remark(self, trial: Trial) -> None:
         """Remarks that accuse nobody."""

@@ -36,7 +36,16 @@ from chalkgrad.expr.nodes import (
     Sum,
     Tensor,
 )
-from chalkgrad.expr.ops import canonical, children, free_indices, rebuild, substitute, tensors_in, walk
+from chalkgrad.expr.ops import (
+    canonical,
+    children,
+    free_indices,
+    rebuild,
+    replace_access,
+    substitute,
+    tensors_in,
+    walk,
+)
 from chalkgrad.expr.text import tensor_name
 
 OPPOSITE = {"==": "!=", "!=": "==", "<": ">", ">": "<", "<=": ">=", ">=": "<="}
@@ -181,6 +190,9 @@ class _Spoiler:
         self.graph = graph
         self.name = tensor_name(definition.target)
         self.factors = graph.factors
+        self.given = derived.upstream
+        reads = [n for n in walk(definition.body) if isinstance(n, Access) and n.tensor.role == "adjoint"]
+        self.upstreams = len(reads)
         self.adjoints = [d.target for d in derived.staged.definitions] + list(derived.upstream)
 
     def everywhere(self, e: Expr, scope: tuple[Index, ...]) -> Iterator[Change]:
@@ -218,9 +230,12 @@ class _Spoiler:
             case Indicator(op, left, right):
                 other = Indicator(OPPOSITE[op], left, right)
                 yield Change("wrong_operand", f"the condition {e} is turned around", 2.2, other)
+                complement = Add((ONE, Mul((MINUS_ONE, e))))
+                yield Change("wrong_operand", f"{e} passes what it should stop", 2.2, complement)
                 yield Change("missing_mask", f"{e} is left out", 1.1, ONE)
         if e is self.definition.body and not isinstance(e, Access):
             yield from self.extra_sums(e)
+            yield from self.throughout(e)
 
     def dropped(self, factors: tuple[Expr, ...]) -> Iterator[Change]:
         for place, f in enumerate(factors):
@@ -239,7 +254,9 @@ class _Spoiler:
             case Pow(Size(of), Const(Fraction() as power)) if power < 0:
                 return "sum_for_mean", f"the factor 1/{of.name} of the mean is left out of {self.name}", 1.3
             case Access(tensor, _) if tensor.role == "adjoint":
-                return "missing_factor", f"the gradient from above, {f}, is not multiplied in", 1.4
+                # Where others stay, a forgotten one is no forgotten upstream gradient but a slip.
+                cost = 2.4 if self.upstreams > 1 else 1.4 if tensor in self.given else 1.75
+                return "missing_factor", f"the gradient from above, {f}, is not multiplied in", cost
         return "missing_factor", f"the factor {f} is left out of {self.name}", 1.5 if not _has_sum(f) else 2.6
 
     def doubled(self, factors: tuple[Expr, ...]) -> Iterator[Change]:
@@ -286,13 +303,24 @@ class _Spoiler:
             sizes = tuple(Pow(Size(i.range), MINUS_ONE) for i in indices)
             yield Change("mean_for_sum", text, 1.5, Mul((*sizes, Sum(indices, body))))
             text = f"the sum over {names} is left out of {self.name}"
-            yield Change("missing_sum", text, 1.6, _broadcast(body, indices, scope))
+            yield Change("missing_sum", text, 1.65, _broadcast(body, indices, scope))
+            last = substitute(body, {i: Size(i.range) - 1 for i in indices})
+            text = f"only the last term of the sum over {names} is kept in {self.name} (= instead of +=?)"
+            yield Change("missing_sum", text, 2.4, last)
+        e_is_root = not any(i.range is s.range for i in indices for s in scope)
         for place, index in enumerate(indices):
             rest = (*indices[:place], *indices[place + 1 :])
             of = index.range.name
             text = f"the sum over {index.name} (the {of} axis) is left out of {self.name}"
             left = _broadcast(Sum(rest, body) if rest else body, (index,), scope)
-            yield Change("missing_sum", text, 1.5, left)
+            # An unsummed part whose axis lines up with another often equals a forgotten part.
+            cost = 1.5 if e_is_root else 1.65
+            yield Change("missing_sum", text, cost, left)
+            last = substitute(body, {index: Size(index.range) - 1})
+            text = (
+                f"only the last term of the sum over {index.name} is kept in {self.name} (= instead of +=?)"
+            )
+            yield Change("missing_sum", text, 2.4, Sum(rest, last) if rest else last)
             mean = Mul((Pow(Size(index.range), MINUS_ONE), Sum(indices, body)))
             text = f"{self.name} takes the mean over {index.name} instead of the sum"
             yield Change("mean_for_sum", text, 1.5, mean)
@@ -320,6 +348,19 @@ class _Spoiler:
                 code, cost = "preactivation", 1.9
             text = f"{self.name} uses {tensor_name(other)} where {tensor_name(e.tensor)} belongs"
             yield Change(code, text, cost, Access(other, e.indices))
+
+    def throughout(self, e: Expr) -> Iterator[Change]:
+        """One operand taken for another at every place, as in x (1 - x) for y (1 - y)."""
+        reads = [n.tensor for n in walk(e) if isinstance(n, Access) and n.tensor.axes]
+        for tensor in sorted({t for t in reads if reads.count(t) > 1}, key=lambda t: (t.name, t.role)):
+            for other in self.adjoints if tensor.role == "adjoint" else self.graph.values:
+                if other is tensor or other.axes != tensor.axes:
+                    continue
+                likely = self.graph.activates(tensor, other)
+                code, cost = ("preactivation", 1.85) if likely else ("wrong_operand", 2.2)
+                text = f"{self.name} uses {tensor_name(other)} where {tensor_name(tensor)} belongs"
+                node = replace_access(e, tensor, lambda at, o=other: Access(o, at))  # type: ignore[misc]
+                yield Change(code, text, cost, node)
 
     def extra_sums(self, e: Expr) -> Iterator[Change]:
         for index in sorted(free_indices(e), key=lambda i: i.name):

@@ -202,7 +202,7 @@ def diagonals(search: Search, wanted: Tensor, observed: Sequence[Array]) -> Iter
                     (d for d in search.derived.chosen.definitions if d.target is before.adjoint),
                     search.line(wanted),
                 )
-                yield Explanation(1.65, (Reason("diagonal_only", text, line),))
+                yield Explanation(1.62, (Reason("diagonal_only", text, line),))
 
 
 def _between(search: Search, before: Tensor, after: Tensor) -> set[Tensor]:
