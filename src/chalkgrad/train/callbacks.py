@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from chalkgrad.train.history import Epoch, History
@@ -26,7 +27,14 @@ class Callback:
         """Before the first step of epoch `number`, counted from 1."""
 
     def on_step(self, step: int, loss: float) -> None:
-        """After step `step`, counted from 1 over the whole run."""
+        """After step `step`, counted from 1 over the whole run.
+
+        A callback that has this method is told of every step before the next one is taken, which costs
+        short steps their speed; `on_steps` does not.
+        """
+
+    def on_steps(self, done: int, losses: Sequence[float]) -> None:
+        """After some steps, at least five times a second: the number so far, and the latest losses."""
 
     def on_epoch_end(self, epoch: Epoch) -> None:
         """After the epoch was evaluated."""

@@ -21,6 +21,12 @@ FORWARD_ONLY = Backward("closed", (), ())
 """The backward of a program that nobody differentiates."""
 
 
+@lru_cache(None)
+def derived(program: Program, wrt: tuple[str, ...]) -> tuple[Program, Backward]:
+    """The program made numerically safe and its backward, derived once."""
+    return for_code(program, wrt)
+
+
 class ForwardCode:
     """An emitted forward pass, called with a value per name. Nothing is checked, for speed.
 
@@ -52,7 +58,7 @@ class GradientCode:
     """
 
     def __init__(self, program: Program, wrt: tuple[str, ...]) -> None:
-        safe, backward = for_code(program, wrt)
+        safe, backward = derived(program, wrt)
         self._arguments = _Arguments(safe)
         self._gradients = tuple(t.name for t in safe.inputs)
         self.ops = compile_numpy(safe, backward)
@@ -61,6 +67,7 @@ class GradientCode:
         """The loss, and the gradient by each name of `wrt`."""
         inputs, parameters = self._arguments.of(values)
         loss, cache = self.ops.raw_forward(*inputs, **parameters)
+        assert self.ops.raw_backward is not None, "a gradient was asked for"
         gradients = self.ops.raw_backward(1.0, cache)
         found = zip(self._gradients, gradients, strict=True)
         return float(loss), {name: gradient for name, gradient in found if gradient is not None}

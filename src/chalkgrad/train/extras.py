@@ -27,3 +27,11 @@ def require(module: str, purpose: str, extra: str = "train") -> ModuleType:
             f"{purpose} needs the package '{package}', which is not installed.",
             hint=f"Install it with: pip install 'chalkgrad[{extra}]'",
         ) from cause
+
+
+def optional(module: str) -> ModuleType | None:
+    """The optional module, or None where it is not installed."""
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        return None

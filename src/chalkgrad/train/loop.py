@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from chalkgrad.errors import DataError, TrainingError
 from chalkgrad.train.atomic import prepare_folder
 from chalkgrad.train.callbacks import Callback, Plan
 from chalkgrad.train.checkpoint import has_checkpoint, load_checkpoint, save_checkpoint
 from chalkgrad.train.data import Dataset, check_alike
+from chalkgrad.train.engines import Engine, make_engine
 from chalkgrad.train.extras import require
 from chalkgrad.train.history import Epoch, History
 from chalkgrad.train.interrupt import DeferredInterrupt
@@ -23,6 +25,11 @@ from chalkgrad.train.model import Model
 from chalkgrad.train.network import Network
 from chalkgrad.train.optimisers import Optimiser
 from chalkgrad.train.run_state import RunState, fingerprint
+from chalkgrad.train.threads import limited, threads_for
+
+CALL_SECONDS = 0.05
+"""How long one call of the engine runs, about: nobody waits longer for progress or Ctrl-C than a few times
+this."""
 
 
 def fit(
@@ -40,6 +47,8 @@ def fit(
     checkpoint_path: str | PathLike[str] | None = None,
     checkpoint_seconds: float = 1.0,
     resume: bool = False,
+    engine: str = "auto",
+    threads: int | None = None,
 ) -> History:
     """Train the network in place; it ends with the parameters of the best epoch.
 
@@ -56,7 +65,11 @@ def fit(
         callbacks: Told of every step and epoch.
         checkpoint_path: A folder in which the run is saved: after an epoch when the last save is
             `checkpoint_seconds` old, at Ctrl-C, and at the end.
-        resume: Continue from the checkpoint in that folder, bit for bit as if never stopped.
+        resume: Continue from the checkpoint in that folder, bit for bit as if never stopped (by the
+            same engine, with as many threads).
+        engine: What takes the steps: "plain" (readable code), "numpy" (code that writes into memory
+            made once), "llvm" (machine code, the extra `fast`), or "auto", the fastest that there is.
+        threads: Of the matrix products; None chooses by size, and takes one in a worker of a pool.
 
     Returns:
         The history. After Ctrl-C it has `interrupted` set, and the run is saved where it stood.
@@ -70,6 +83,7 @@ def fit(
     rule = Optimiser(optimiser) if isinstance(optimiser, str) else optimiser.fresh()
     _check_settings(epochs, learning_rate, lr_decay)
     run = _Run(network, data, validation, rule, epochs, batch_size, learning_rate, lr_decay, seed, callbacks)
+    run.engine_name, run.threads = engine, threads
     run.saver = _Saver(checkpoint_path, checkpoint_seconds) if checkpoint_path is not None else None
     if resume:
         run.resume()
@@ -144,7 +158,14 @@ class _Run:
             "data": fingerprint(self.x, self.y, *(self.held_out or ())),
         }
         self.state = RunState.fresh(network.flat, rule, len(self.y), batch_size, seed, settings)
+        self.batch_size = min(batch_size, len(self.y))
         self.saver: _Saver | None = None
+        self.engine_name = "auto"
+        self.threads: int | None = None
+        self.engine: Engine | None = None
+        # Whoever wants to hear of each step gets steps one by one.
+        self._singly = any(type(c).on_step is not Callback.on_step for c in callbacks)
+        self._count = 1
 
     def resume(self) -> None:
         """Take the state of the checkpoint in place of the fresh one."""
@@ -164,7 +185,11 @@ class _Run:
         sampler = self.state.sampler
         self._tell("on_fit_begin", Plan(self.epochs, sampler.batches, len(history.steps)))
         try:
-            with DeferredInterrupt() as interrupt:
+            threads = self.threads or threads_for(self.network.flat.size, self.batch_size)
+            with DeferredInterrupt() as interrupt, limited(threads):
+                self.engine = make_engine(
+                    self.engine_name, self.network, self.state.optimiser, self.x, self.y, self.batch_size
+                )
                 self._epochs(interrupt)
         except KeyboardInterrupt:
             history.interrupted = True
@@ -197,21 +222,40 @@ class _Run:
         return self.learning_rate * self.lr_decay ** len(self.state.history.epochs)
 
     def _steps(self, interrupt: DeferredInterrupt) -> None:
-        """The steps that the epoch still lacks."""
-        state, network, rate = self.state, self.network, self._rate()
-        # A diverging run overflows on its way to infinity; the loss is tested instead of warning.
+        """The steps that the epoch still lacks, many at a call."""
+        state, rate, engine = self.state, self._rate(), self.engine
+        assert engine is not None
+        # A diverging run overflows on its way to infinity; the losses are tested instead of warning.
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             while not state.sampler.epoch_done and not interrupt.requested:
                 state.sound = False
-                rows = state.sampler.next_batch()
-                loss, gradient = network.loss_and_gradient(self.x[rows], self.y[rows])
-                if not math.isfinite(loss):
-                    raise self._divergence(f"the loss of step {len(state.history.steps) + 1} is {loss}")
-                network.flat[:] = state.optimiser.step(network.flat, gradient, rate)
-                state.loss_sum += loss * len(rows)
-                state.history.steps.append(loss)
+                order = state.sampler.next_batches(1 if self._singly else self._count)
+                losses = np.empty(len(order), np.float64)
+                began = time.perf_counter()
+                engine.run(order, losses, rate)
+                self._pace(len(order), time.perf_counter() - began)
+                self._record(losses, order.shape[1])
                 state.sound = True
-                self._tell("on_step", len(state.history.steps), loss)
+                done = len(state.history.steps)
+                if self._singly:
+                    self._tell("on_step", done, float(losses[0]))
+                self._tell("on_steps", done, losses)
+
+    def _pace(self, steps: int, seconds: float) -> None:
+        """How many steps the next call takes, so that callbacks and Ctrl-C wait for `CALL_SECONDS`."""
+        wanted = steps * CALL_SECONDS / max(seconds, 1e-9)
+        self._count = max(1, min(int(wanted), 4 * self._count))
+
+    def _record(self, losses: NDArray[np.float64], rows: int) -> None:
+        """Keep the losses of the steps just taken."""
+        history = self.state.history
+        wrong = np.flatnonzero(~np.isfinite(losses))
+        if len(wrong):
+            history.steps.extend(losses[: wrong[0]].tolist())
+            raise self._divergence(f"the loss of step {len(history.steps) + 1} is {losses[wrong[0]]}")
+        for loss in losses.tolist():
+            self.state.loss_sum += loss * rows
+            history.steps.append(loss)
 
     def _end_epoch(self) -> None:
         state, network = self.state, self.network

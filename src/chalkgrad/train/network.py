@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from chalkgrad.emit.step.compiled_step import CompiledStep
 from chalkgrad.errors import DataError, ShapeError
+from chalkgrad.expr.nodes import Program
 from chalkgrad.train.architecture import (
     ACTIVATIONS,
     LOSSES,
@@ -19,6 +21,7 @@ from chalkgrad.train.architecture import (
 )
 from chalkgrad.train.data import Ints, check_labels
 from chalkgrad.train.emitted import ForwardCode, GradientCode, forward_code, gradient_code
+from chalkgrad.train.steps import compiled_step
 
 Array = NDArray[np.floating[Any]]
 
@@ -92,6 +95,32 @@ class Network:
             start = stop
         return views
 
+    def spans(self) -> dict[str, tuple[int, int]]:
+        """Where each parameter lies in the flat vector: its first entry, and the one after its last."""
+        spans, start = {}, 0
+        for name, shape in self.shapes().items():
+            spans[name] = (start, start + math.prod(shape))
+            start += math.prod(shape)
+        return spans
+
+    @property
+    def program(self) -> Program:
+        """The loss as a formula of the features, the labels and the parameters."""
+        return loss_program(self.layers, self.activation, self.l2 > 0)
+
+    def scalars(self) -> dict[str, float]:
+        """The values of the program's scalar parameters."""
+        return {"l2": self.l2} if self.l2 > 0 else {}
+
+    def axis_sizes(self) -> dict[str, int]:
+        """The size of every range of the program but that of the observations."""
+        sizes: dict[str, int] = {}
+        shapes: dict[str, tuple[int, ...]] = {**self.shapes()}
+        for t in self.program.inputs:
+            if t.name in shapes:
+                sizes |= {r.name: n for r, n in zip(t.axes, shapes[t.name], strict=True)}
+        return sizes
+
     def _initialise(self) -> None:
         generator = np.random.default_rng(self.seed)
         gain = 2.0 if self.activation in ("relu", "silu") else 1.0
@@ -107,13 +136,30 @@ class Network:
     @property
     def loss_code(self) -> GradientCode:
         """The emitted loss and gradient; derived once per architecture in a process."""
-        program = loss_program(self.layers, self.activation, self.l2 > 0)
-        return gradient_code(program, tuple(self.shapes()))
+        return gradient_code(self.program, tuple(self.shapes()))
 
     @property
     def probabilities_code(self) -> ForwardCode:
         """The emitted probabilities, forward only."""
         return forward_code(probabilities_program(self.layers, self.activation))
+
+    def step_source(self, rule: str = "adam", batch_size: int = 32) -> str:
+        """The text of a whole training step that writes into memory made once: the engine "numpy".
+
+        Example:
+            >>> "np.matmul(x, W1, out=f1)" in Network((64, 100, 10)).step_source()
+            True
+        """
+        return self.step(rule, batch_size).text.text
+
+    def step(self, rule: str, batch_size: int) -> CompiledStep:
+        """The emitted step for batches of this size and less.
+
+        Raises:
+            UnsupportedError: When something in it cannot be written into given memory.
+        """
+        sizes = {"N": batch_size, **self.axis_sizes()}
+        return compiled_step(self.program, tuple(self.shapes()), rule, ("x", "y"), sizes)
 
     def loss_and_gradient(self, x: Array, y: Ints) -> tuple[float, Array]:
         """The mean loss over these rows, and its gradient by `flat`.
@@ -136,8 +182,7 @@ class Network:
         return self.loss_code.value(self._values(x, y))
 
     def _values(self, x: Array, y: Ints) -> dict[str, Any]:
-        values = {"x": x, "y": y, **self.params}
-        return {**values, "l2": self.l2} if self.l2 > 0 else values
+        return {"x": x, "y": y, **self.params, **self.scalars()}
 
     def cast(self, x: NDArray[Any]) -> Array:
         """Features (N, D) in the network's dtype.

@@ -185,14 +185,18 @@ class Optimiser:
 
     def step(self, w: Vector, g: Vector, learning_rate: float) -> Vector:
         """The parameters after one step; `w` and `g` (P,) are left as they are."""
-        if not self.memories:
-            self.memories = {name: np.zeros_like(w) for name in self.rule.memories}
+        self.prepare(w)
         self.steps += 1
         scalars = {"lr": float(learning_rate), "t": float(self.steps), **self.constants}
         values: dict[str, Any] = {"w": w, "g": g, **self.memories, **scalars}
         after, *memories = self.rule.code(values)
         self.memories = dict(zip(self.rule.memories, memories, strict=True))
         return after
+
+    def prepare(self, w: Vector) -> None:
+        """Make the memories, before the first step."""
+        if not self.memories:
+            self.memories = {name: np.zeros_like(w) for name in self.rule.memories}
 
     def fresh(self) -> Optimiser:
         """The same rule and constants, before the first step."""

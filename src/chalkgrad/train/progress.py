@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from chalkgrad.train.callbacks import Callback, Plan
@@ -53,12 +54,12 @@ class ProgressBar(Callback):
         if self._plan is not None:
             self._progress.update(self._task, description=f"epoch {number}/{self._plan.epochs}")
 
-    def on_step(self, step: int, loss: float) -> None:
+    def on_steps(self, done: int, losses: Sequence[float]) -> None:
         """Move the bar, at most every `REFRESH_SECONDS`."""
         now = time.monotonic()
         if now - self._drawn >= REFRESH_SECONDS:
             self._drawn = now
-            self._progress.update(self._task, completed=step, refresh=True)
+            self._progress.update(self._task, completed=done, refresh=True)
 
     def on_epoch_end(self, epoch: Epoch) -> None:
         """Show the epoch's figures."""

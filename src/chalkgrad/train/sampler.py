@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from chalkgrad.errors import DataError
 from chalkgrad.train.data import Ints
@@ -58,6 +59,17 @@ class Sampler:
         batch = self._order[self.position : self.position + self.batch_size]
         self.position += len(batch)
         return batch
+
+    def next_batches(self, most: int) -> NDArray[np.int64]:
+        """The next whole batches, at most so many, one a row; or the smaller last batch alone."""
+        left = self.rows - self.position
+        count = min(most, left // self.batch_size)
+        if count == 0:
+            return self.next_batch()[None, :]
+        stop = self.position + count * self.batch_size
+        batches = self._order[self.position : stop].reshape(count, self.batch_size)
+        self.position = stop
+        return batches
 
     def state(self) -> dict[str, Any]:
         """Where the sampler stands, as plain JSON values."""

@@ -1,0 +1,116 @@
+"""What runs the training steps: emitted code that allocates, emitted code that does not, machine code.
+
+plain     loss and gradient, then the update, as the readable NumPy code; the reference
+numpy     the whole step as one straight line of NumPy calls that write into memory made once
+llvm      the whole step as machine code (the extra `fast`)
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chalkgrad.errors import DataError, UnsupportedError, suggestion
+from chalkgrad.train.network import Array, Network
+from chalkgrad.train.optimisers import Optimiser
+
+ENGINES = ("auto", "plain", "numpy", "llvm")
+
+
+class Engine(Protocol):
+    """Something that takes training steps.
+
+    Attributes:
+        name: One of `ENGINES`, "auto" aside.
+    """
+
+    name: str
+
+    def run(self, order: NDArray[np.int64], losses: NDArray[np.float64], learning_rate: float) -> None:
+        """Take one step per row of `order`.
+
+        Args:
+            order: (S, N) row numbers of the batches, N ≥ 1.
+            losses: (S,) where the loss of each step is written.
+            learning_rate: Of all these steps.
+
+        The network's parameters and the optimiser's memories are changed in place.
+        """
+
+
+class PlainEngine:
+    """The readable code, one step at a time."""
+
+    name = "plain"
+
+    def __init__(self, network: Network, optimiser: Optimiser, x: Array, y: NDArray[Any]) -> None:
+        self.network, self.optimiser, self.x, self.y = network, optimiser, x, y
+
+    def run(self, order: NDArray[np.int64], losses: NDArray[np.float64], learning_rate: float) -> None:
+        """See `Engine`."""
+        for step, rows in enumerate(order):
+            losses[step], gradient = self.network.loss_and_gradient(self.x[rows], self.y[rows])
+            self.network.flat[:] = self.optimiser.step(self.network.flat, gradient, learning_rate)
+
+
+class NumpyEngine:
+    """The emitted step that writes into memory made once; see `Network.step_source`."""
+
+    name = "numpy"
+
+    def __init__(self, network: Network, optimiser: Optimiser, x: Array, y: NDArray[Any], batch: int) -> None:
+        self.optimiser = optimiser
+        self.step = network.step(optimiser.rule.name, batch)
+        optimiser.prepare(network.flat)
+        gradient = np.empty_like(network.flat)
+        values: dict[str, Any] = {"x": x, "y": y, **network.params, **network.scalars()}
+        values |= {f"d{name}": view for name, view in network.views(gradient).items()}
+        values |= {"w_flat": network.flat, "g_flat": gradient}
+        values |= {f"{name}_flat": memory for name, memory in optimiser.memories.items()}
+        values |= {f"rule.{name}": value for name, value in optimiser.constants.items()}
+        text = self.step.text
+        self._bound = {argument: values[name] for name, argument in text.arguments.items() if name in values}
+        spans = network.spans()
+        self._bound |= {tail: [spans[name] for name in names] for tail, names in text.tails.items()}
+        self._moving = {name: text.arguments.get(f"rule.{name}") for name in ("lr", "t")}
+        sizes = {"N": batch, **network.axis_sizes()}
+        self._memory = self.step.allocate(*(sizes[r] for r in text.sizes.values()), network.dtype)
+
+    def run(self, order: NDArray[np.int64], losses: NDArray[np.float64], learning_rate: float) -> None:
+        """See `Engine`.
+
+        Raises:
+            DataError: For batches without rows.
+        """
+        if order.shape[1] < 1:
+            raise DataError("A batch without rows has no mean loss.", hint="Give at least one row per batch.")
+        moving = {"lr": float(learning_rate), "t": float(self.optimiser.steps)}
+        scalars = {argument: moving[name] for name, argument in self._moving.items() if argument}
+        self.step.steps(order, losses, self._memory, **self._bound, **scalars)
+        self.optimiser.steps += len(order)
+
+
+def make_engine(
+    name: str, network: Network, optimiser: Optimiser, x: Array, y: NDArray[Any], batch: int
+) -> Engine:
+    """The engine of this name; "auto" takes the fastest one that is installed and covers the network.
+
+    Raises:
+        DataError: For an unknown name.
+        UnsupportedError: When an engine that was asked for by name does not cover the network.
+        MissingExtraError: When it was asked for by name and is not installed.
+    """
+    if name not in ENGINES:
+        raise DataError(
+            f"There is no engine '{name}'.{suggestion(name, ENGINES)}", hint=f"Engines: {', '.join(ENGINES)}."
+        )
+    if name == "plain":
+        return PlainEngine(network, optimiser, x, y)
+    if name == "numpy":
+        return NumpyEngine(network, optimiser, x, y, batch)
+    try:
+        return NumpyEngine(network, optimiser, x, y, batch)
+    except UnsupportedError:
+        return PlainEngine(network, optimiser, x, y)

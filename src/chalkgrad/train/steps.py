@@ -1,0 +1,43 @@
+"""The emitted training step of a program under an update rule, made once in a process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+
+from chalkgrad.emit.step.compiled_step import CompiledStep, compile_step
+from chalkgrad.emit.step.step_text import Plans
+from chalkgrad.expr.nodes import Program
+from chalkgrad.train.emitted import derived
+from chalkgrad.train.optimisers import RULES
+
+
+def compiled_step(
+    program: Program, wrt: tuple[str, ...], rule: str, rows: tuple[str, ...], sizes: Mapping[str, int]
+) -> CompiledStep:
+    """The step as functions.
+
+    Args:
+        program: With one scalar output, the loss.
+        wrt: The parameters that are trained.
+        rule: The name of an update rule.
+        rows: The inputs of which each batch takes its rows.
+        sizes: The size of every range; only the choice of the buffers depends on them.
+
+    Raises:
+        UnsupportedError: When the program or the rule has a construct that cannot be written into given
+            memory.
+    """
+    return _compiled(program, wrt, rule, rows, tuple(sizes.items()))
+
+
+@lru_cache(64)
+def _compiled(
+    program: Program,
+    wrt: tuple[str, ...],
+    rule: str,
+    rows: tuple[str, ...],
+    sizes: tuple[tuple[str, int], ...],
+) -> CompiledStep:
+    safe, backward = derived(program, wrt)
+    return compile_step(Plans(safe, backward, RULES[rule].program, rows, dict(sizes)))

@@ -1,0 +1,163 @@
+"""The step that writes into memory made once, against the readable code."""
+
+from __future__ import annotations
+
+import ast
+import os
+import signal
+import threading
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chalkgrad.errors import DataError
+from chalkgrad.train.architecture import ACTIVATIONS
+from chalkgrad.train.callbacks import Callback
+from chalkgrad.train.engines import make_engine
+from chalkgrad.train.history import Epoch
+from chalkgrad.train.loop import fit
+from chalkgrad.train.network import Network
+from chalkgrad.train.optimisers import RULES, Optimiser
+from tests.train.small import blobs, network
+
+ROWS = 37
+TOLERANCE = {np.float32: 1e-6, np.float64: 1e-12}
+
+
+def losses_of(engine: str, net: Network, rule: str, batch: int, epochs: int = 1) -> np.ndarray[Any, Any]:
+    """The losses of whole epochs over random rows, a smaller last batch included."""
+    generator = np.random.default_rng(0)
+    x = generator.standard_normal((ROWS, net.sizes[0])).astype(net.dtype)
+    y = generator.integers(0, net.sizes[-1], ROWS)
+    runner = make_engine(engine, net, Optimiser(rule), x, y, batch)
+    losses = []
+    for _ in range(epochs):
+        order = generator.permutation(ROWS)
+        whole = ROWS // batch * batch
+        parts = [order[:whole].reshape(-1, batch), *([order[None, whole:]] if whole < ROWS else [])]
+        for part in parts:
+            found = np.empty(len(part))
+            runner.run(part, found, 0.01)
+            losses.append(found)
+    return np.concatenate(losses)
+
+
+def agree(sizes: tuple[int, ...], rule: str, batch: int, dtype: Any, **options: Any) -> None:
+    """Both engines give the same losses and end at the same parameters."""
+    plain, fast = (Network(sizes, seed=3, dtype=dtype, **options) for _ in range(2))
+    expected, found = losses_of("plain", plain, rule, batch), losses_of("numpy", fast, rule, batch)
+    # Of a batch whose loss is nearly zero the rounding of the scores is what counts.
+    scale = np.maximum(np.abs(expected), expected.mean())
+    assert (np.abs(found - expected) <= TOLERANCE[dtype] * scale).all(), np.max(
+        np.abs(found - expected) / scale
+    )
+    np.testing.assert_allclose(fast.flat, plain.flat, rtol=0, atol=30 * TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("batch", [1, 8])
+def test_losses_are_those_of_the_plain_code(activation: str, rule: str, batch: int, dtype: Any) -> None:
+    agree((5, 7, 3), rule, batch, dtype, activation=activation, l2=1e-2)
+
+
+@settings(max_examples=12)
+@given(
+    sizes=st.lists(st.integers(1, 9), min_size=1, max_size=3),
+    classes=st.integers(2, 5),
+    batch=st.integers(1, 2 * ROWS),
+    rule=st.sampled_from(list(RULES)),
+    penalised=st.booleans(),
+)
+def test_random_networks_agree(
+    sizes: list[int], classes: int, batch: int, rule: str, penalised: bool
+) -> None:
+    agree((*sizes, classes), rule, batch, np.float64, l2=0.1 if penalised else 0.0)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_large_parameters_are_updated_in_pieces(rule: str) -> None:
+    # More entries than one piece, with the end of a weight matrix inside a piece.
+    agree((150, 170, 3), rule, 16, np.float64, l2=1e-2)
+
+
+def test_equal_seeds_give_equal_bits_however_the_steps_are_bundled() -> None:
+    class Watch(Callback):
+        def on_step(self, step: int, loss: float) -> None:
+            """Forces steps one by one."""
+
+    bundled, again, single = network(), network(), network()
+    first = fit(bundled, blobs(), epochs=5, batch_size=16, engine="numpy")
+    second = fit(again, blobs(), epochs=5, batch_size=16, engine="numpy")
+    third = fit(single, blobs(), epochs=5, batch_size=16, engine="numpy", callbacks=[Watch()])
+    assert bundled.flat.tobytes() == again.flat.tobytes() == single.flat.tobytes()
+    assert first.steps == second.steps == third.steps
+
+
+def test_nothing_is_allocated_and_no_gradient_of_the_data_is_computed() -> None:
+    source = Network((5, 7, 3), l2=0.1).step_source("adam", 8)
+    tree = ast.parse(source)
+    steps = next(f for f in tree.body if isinstance(f, ast.FunctionDef) and f.name == "steps")
+    loop = next(n for n in steps.body if isinstance(n, ast.For))
+    calls = [n for n in ast.walk(loop) if isinstance(n, ast.Call) and ast.unparse(n.func).startswith("np.")]
+    assert len(calls) > 20
+    free = [ast.unparse(c) for c in calls if not any(k.arg == "out" for k in c.keywords)]
+    assert all(code.startswith(("np.copyto(", "np.add.reduce(")) for code in free), free
+    assert "dx" not in source
+    assert max(map(len, source.splitlines())) <= 110
+
+
+def test_batches_without_rows_are_refused() -> None:
+    net = Network((4, 3))
+    runner = make_engine("numpy", net, Optimiser(), np.zeros((2, 4), np.float32), np.zeros(2, np.int64), 1)
+    with pytest.raises(DataError, match="without rows"):
+        runner.run(np.empty((1, 0), np.int64), np.empty(1), 0.1)
+
+
+def test_unknown_engines_are_refused() -> None:
+    with pytest.raises(DataError, match=r"no engine 'nmupy'. Did you mean 'numpy'"):
+        fit(network(), blobs(), engine="nmupy")
+
+
+def test_progress_is_told_at_least_five_times_a_second() -> None:
+    class Times(Callback):
+        def __init__(self) -> None:
+            self.at: list[float] = []
+            self.steps = 0
+
+        def on_steps(self, done: int, losses: Any) -> None:
+            self.at.append(time.monotonic())
+            self.steps += len(losses)
+            assert done == self.steps
+
+        def on_epoch_end(self, epoch: Epoch) -> None:
+            self.at.append(time.monotonic())
+
+    watch = Times()
+    fit(network(), blobs(20_000), epochs=2, batch_size=1, callbacks=[watch])
+    assert watch.steps == 40_000
+    assert len(watch.at) < 2_000, "steps must be taken many at a call"
+    assert np.diff(watch.at).max() < 0.2
+
+
+def test_ctrl_c_is_prompt() -> None:
+    net, began = network(), time.monotonic()
+    pid = os.getpid()
+    pressed: list[float] = []
+
+    def press() -> None:
+        pressed.append(time.monotonic())
+        os.kill(pid, signal.SIGINT)
+
+    timer = threading.Timer(0.5, press)
+    timer.start()
+    history = fit(net, blobs(3_000), epochs=10_000, batch_size=1)
+    stopped = time.monotonic()
+    assert history.interrupted
+    assert stopped - pressed[0] < 0.2
+    assert stopped - began < 5
