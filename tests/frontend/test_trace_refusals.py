@@ -19,9 +19,9 @@ def refuse(text: str, *axes: str, kind: type[ChalkgradError] = UnsupportedError)
 
 
 REFUSED = [
-    ("lambda x: np.logaddexp(x, x)", "logaddexp", "np.log(np.exp(a) + np.exp(b))"),
-    ("lambda x: np.cumsum(x)", "cumsum", "np.tril"),
-    ("lambda x: np.concatenate([x, x])", "concatenate", "two terms"),
+    ("lambda x: np.cumsum(x)", "several axes", "axis="),
+    ("lambda x: x // 2", "of floats", ""),
+    ("lambda x: np.pad(x, 1, mode='edge')", "mode='edge'", "Zeros"),
     ("lambda x: np.arctanh(x)", "arctanh", "Supported"),
     ("lambda x: x if x.sum() > 0 else -x", "values cannot be traced", "np.where"),
     ("lambda x: x if x.shape[0] > 3 else -x", "Sizes are symbols", "keyword"),
@@ -32,10 +32,9 @@ REFUSED = [
     ("lambda x: x.tolist()", ".tolist", ""),
     ("lambda x: x.sun()", ".sun", "Did you mean 'sum'"),
     ("lambda x: x[x > 0]", "boolean mask", "np.where(mask"),
-    ("lambda x: x[:, 1:]", "slice with bounds", "Whole axes"),
+    ("lambda x: x[:, 5:1:-1]", "negative step", "[::-1]"),
     ("lambda x: x[x]", "integer arrays", "N int"),
     ("lambda x: x.astype(int)", "Rounding", "N int"),
-    ("lambda x: x.reshape(-1)", "joins or splits", "einsum"),
     ("lambda x: x * np.random.rand(3)", "random", "argument"),
     ("lambda x: x + np.ones(3)", "shape (3,)", "np.eye(K)"),
     ("lambda x: x + 'a'", "str", ""),
@@ -49,7 +48,7 @@ REFUSED = [
     ("lambda x: (x > 0) - (x < 1)", "subtract conditions", "astype"),
     ("lambda x: np.linalg.norm(x, ord=1)", "ord=1", ""),
     ("lambda x: np.einsum('...d->...', x)", "ellipsis", "Name every axis"),
-    ("lambda x: np.arange(x.size)", "no name here", "N, D = x.shape"),
+    ("lambda x: np.arange(x.size)", "does not depend on any argument", ""),
     ("lambda x: x & x", "conditions only", ""),
     ("lambda x: None", "returns nothing", "return out"),
     ("lambda x: {'out': x}", "returns a dict", "return out"),

@@ -69,7 +69,7 @@ def lines(program: Program) -> list[str]:
 
 def lambda_of(text: str, *axes: str) -> Callable[..., Any]:
     """A function from an expression, its arguments annotated with the axes."""
-    made = eval(text, {"np": np, "math": math})
+    made = eval(text, {"np": np, "math": math, "window": np.lib.stride_tricks.sliding_window_view})
     names = made.__code__.co_varnames[: made.__code__.co_argcount]
     made.__annotations__ = dict(zip(names, axes, strict=True))
     made.__name__ = "made"

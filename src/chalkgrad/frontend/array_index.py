@@ -2,6 +2,7 @@
 
 x[:, None]           [i,1]     x[i]                     lp[np.arange(N), y]   [i]     lp[i, y[i]]
 x[:, 1]              [i]       x[i,1]                   W[t]                  [i,d]   W[t[i],d]
+x[1:]                [i]       x[i + 1]                 x[::-1]               [i]     x[|N| - 1 - i]
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from chalkgrad.errors import ShapeError, UnsupportedError
 from chalkgrad.expr.nodes import Expr, Index, Size, as_expr
 from chalkgrad.expr.ops import substitute
 from chalkgrad.frontend.array_ops import Axes, align, lift, record
+from chalkgrad.frontend.numpy_shapes import slice_axis
 from chalkgrad.frontend.traced import METHODS, SymbolicSize, TracedArray
 
 WHOLE = slice(None)
@@ -23,7 +25,7 @@ def getitem(array: TracedArray, key: Any) -> TracedArray:
     """array[key], by NumPy's rules.
 
     Raises:
-        UnsupportedError: A slice with bounds, a boolean mask, or an index that is not an integer.
+        UnsupportedError: A boolean mask, or an index that is not an integer.
         ShapeError: Too many indices, or np.arange over another axis.
     """
     entries = _entries(array, key if isinstance(key, tuple) else (key,))
@@ -47,7 +49,7 @@ def _entries(array: TracedArray, key: tuple[Any, ...]) -> list[Any]:
 
 
 def _checked(array: TracedArray, key: Any) -> Any:
-    if key is None or key is Ellipsis or (isinstance(key, slice) and key == WHOLE):
+    if key is None or key is Ellipsis or isinstance(key, slice):
         return key
     if isinstance(key, SymbolicSize):
         raise array.fail(UnsupportedError, "A size as an index lies outside the axis.", "Use x[-1].")
@@ -64,11 +66,10 @@ def _checked(array: TracedArray, key: Any) -> Any:
         )
     if isinstance(key, Integral) and not isinstance(key, bool):
         return int(key)
-    what = "A slice with bounds" if isinstance(key, slice) else f"The index {key!r}"
     raise array.fail(
         UnsupportedError,
-        f"{what} cannot be traced.",
-        "Whole axes (:), constants (0, -1), None, ... and integer arrays can be indices.",
+        f"The index {key!r} cannot be traced.",
+        "Slices, constants (0, -1), None, ... and integer arrays can be indices.",
     )
 
 
@@ -94,21 +95,39 @@ def _basic(array: TracedArray, entries: Sequence[Any]) -> TracedArray:
             continue
         axis = array.axes[place]
         place += 1
-        if entry == WHOLE:
-            axes.append(axis)
+        if isinstance(entry, slice):
+            new, read = (axis, axis) if is_whole(axis, entry) else slice_axis(array, axis, entry)
+            axes.append(new)
+            if axis is not None and read is not None and read is not axis:
+                mapping[axis] = read
         elif axis is not None:
             mapping[axis] = _constant(array, axis, entry)
         elif entry not in (0, -1):
             _constant(array, axis, entry)
     if not mapping:
-        return array.view(tuple(axes))
+        return array.with_axes(tuple(axes))
     found = record(array.recorder, substitute(array.body, mapping), tuple(axes), array.kind)
     found.buffer = array.buffer  # a constant index gives a view in NumPy
     return found
 
 
+def is_whole(axis: Index | None, key: slice) -> bool:
+    """Whether a slice takes all entries: x[:], x[0:N]."""
+    if key.step not in (None, 1) or key.start not in (None, 0):
+        return False
+    if key.stop is None or axis is None:
+        return True
+    return isinstance(key.stop, SymbolicSize) and key.stop.body is Size(axis.range)
+
+
 def _gather(array: TracedArray, entries: Sequence[Any]) -> TracedArray:
     """Integer arrays (and constants) among the indices: they broadcast against each other."""
+    sliced = [isinstance(e, slice) and e != WHOLE for e in entries]
+    if any(sliced):
+        # The slices first, on an array of all axes; then the integers.
+        only = tuple(e if s else WHOLE for e, s in zip(entries, sliced, strict=True) if e is not None)
+        array = _basic(array, only)
+        entries = [WHOLE if s else e for e, s in zip(entries, sliced, strict=True)]
     arrays = [lift(array.recorder, e) for e in entries if isinstance(e, TracedArray | int)]
     common, bodies = align(arrays)
     sources = iter(bodies)

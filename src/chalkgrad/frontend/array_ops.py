@@ -79,7 +79,10 @@ def record(
 
 
 def _is_size(body: Expr) -> bool:
-    return all(isinstance(e, Size | Const | Mul | Add) for e in walk(body))
+    whole = (Size, Const, Mul, Add)
+    return all(
+        isinstance(e, whole) or (isinstance(e, Apply) and e.fn in ("floordiv", "mod")) for e in walk(body)
+    )
 
 
 def widest(arrays: Sequence[TracedArray], at_least: str = "bool") -> str:
@@ -249,7 +252,7 @@ def reduce(op: str, array: TracedArray, axis: Any, keepdims: bool, kept: bool = 
     )
     kind = {"mean": "float", "max": array.kind, "min": array.kind}.get(op, widest([array], "int"))
     if not summed:
-        return array.view(axes, kind)
+        return array.with_axes(axes, kind)
     body = build.reduction(op, summed, array.body)
     return record(array.recorder, body, axes, kind, kept=kept)
 

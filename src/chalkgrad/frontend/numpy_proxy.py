@@ -7,6 +7,7 @@ module `numpy` is a proxy. Nothing is patched, so other threads and other code s
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable
 from types import CellType, FunctionType
@@ -15,10 +16,12 @@ from typing import Any
 import numpy as np
 
 from chalkgrad.errors import UnsupportedError
-from chalkgrad.expr.nodes import Index, Indicator, Size, as_expr
+from chalkgrad.expr.nodes import Index, Indicator, as_expr
 from chalkgrad.frontend import exact
 from chalkgrad.frontend.array_ops import Axes, lift, recorder_of
+from chalkgrad.frontend.namespaces import namespaces, stand_in
 from chalkgrad.frontend.recorder import Recorder
+from chalkgrad.frontend.sizes import NoSizeError
 from chalkgrad.frontend.traced import SymbolicSize, TracedArray
 
 
@@ -29,10 +32,13 @@ def _is_symbolic(shape: Any) -> bool:
 
 def _axis(recorder: Recorder, size: Any) -> Index | None:
     """An axis of the given size: a symbol |R|, or the number 1."""
-    if isinstance(size, SymbolicSize) and isinstance(size.body, Size):
-        return recorder.fresh(size.body.range)
     if not isinstance(size, TracedArray) and size == 1:
         return None
+    if isinstance(size, SymbolicSize | int):
+        with contextlib.suppress(NoSizeError, ValueError):
+            return recorder.fresh(
+                recorder.range_of(size.body if isinstance(size, SymbolicSize) else as_expr(size))
+            )
     raise recorder.error(
         UnsupportedError,
         f"An axis of size {size} has no name here.",
@@ -154,9 +160,12 @@ _REAL = {id(np): NUMPY, id(math): MATH} | {
 }
 
 
+MODULES = namespaces(NUMPY)
+
+
 def _seen(value: Any) -> Any:
     """What the traced function sees instead of `value`."""
-    return _REAL.get(id(value), value)
+    return _REAL.get(id(value)) or stand_in(value, MODULES) or value
 
 
 def for_tracing(function: FunctionType) -> FunctionType:

@@ -74,6 +74,25 @@ def power(a: Any, b: Any) -> TracedArray:
     return elementwise(arithmetic.power, a, b, kind=None if whole else "float")
 
 
+def _whole(name: str) -> Callable[..., TracedArray]:
+    """a // b and a % b of whole numbers; of floats they have no useful derivative."""
+
+    def meaning(a: Any, b: Any) -> TracedArray:
+        recorder = recorder_of(a, b)
+        if widest([lift(recorder, a), lift(recorder, b)]) == "float":
+            raise recorder.error(
+                UnsupportedError, "// and % of floats cannot be traced, only of whole numbers."
+            )
+        return elementwise(lambda x, y: Apply(name, (x, y)), a, b, kind="int")
+
+    return meaning
+
+
+def logaddexp(a: Any, b: Any) -> TracedArray:
+    """log(exp a + exp b), as a + softplus(b - a)."""
+    return elementwise(lambda x, y: Add((x, Apply("softplus", (build.subtract(y, x),)))), a, b, kind="float")
+
+
 def logical_and(a: Any, b: Any) -> TracedArray:
     """a and b, as the product of conditions."""
     recorder = recorder_of(a, b)
@@ -123,7 +142,7 @@ UFUNCS.update({
     "true_divide": lambda a, b: elementwise(build.divide, a, b, kind="float"),
     "negative": negative,
     "positive": lambda a: elementwise(lambda x: x, a),
-    "power": power,
+    "power": power, "floor_divide": _whole("floordiv"), "remainder": _whole("mod"), "logaddexp": logaddexp,
     "float_power": lambda a, b: elementwise(arithmetic.power, a, b, kind="float"),
     "square": lambda a: elementwise(lambda x: Pow(x, as_expr(2)), a),
     "reciprocal": lambda a: elementwise(lambda x: build.divide(as_expr(1), x), a, kind="float"),

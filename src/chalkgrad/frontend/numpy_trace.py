@@ -19,7 +19,7 @@ from typing import Any
 
 from chalkgrad.errors import UnsupportedError
 from chalkgrad.expr.nodes import Access, Index, Program, Range, Tensor, as_expr
-from chalkgrad.frontend import array_index, numpy_products, numpy_table, numpy_views  # noqa: F401  (tables)
+from chalkgrad.frontend import array_index, numpy_products, numpy_shapes, numpy_table, numpy_views  # noqa: F401  (tables)
 from chalkgrad.frontend.naming import assemble
 from chalkgrad.frontend.numpy_proxy import for_tracing
 from chalkgrad.frontend.recorder import Recorder
@@ -130,6 +130,7 @@ class _Arguments:
     def _input(self, name: str, axes: str) -> TracedArray:
         axes = axes.replace("...", self.leading)
         ranges, dtype = parse_axes(axes, f"{self.recorder.name}: {name}")
+        self.recorder.given.update(ranges)
         self.recorder.range_names.update(r.name for r in ranges)
         tensor = Tensor(name, ranges, dtype, "input")
         self.inputs.append(tensor)

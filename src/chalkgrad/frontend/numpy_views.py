@@ -10,8 +10,8 @@ import numpy as np
 from chalkgrad.errors import ShapeError, UnsupportedError
 from chalkgrad.expr.nodes import Add, Const, Expr, Indicator, Mul, as_expr
 from chalkgrad.expr.ops import substitute
-from chalkgrad.frontend.array_ops import counted, lift, normal_axes, record, refuse_options, truth
-from chalkgrad.frontend.traced import METHODS, SymbolicSize, TracedArray, function
+from chalkgrad.frontend.array_ops import lift, normal_axes, record, refuse_options, truth
+from chalkgrad.frontend.traced import METHODS, TracedArray, function
 
 
 @function(np.transpose)
@@ -22,7 +22,7 @@ def transpose(a: TracedArray, axes: Any = None) -> TracedArray:
     order = [int(p) % a.ndim for p in axes]
     if sorted(order) != list(range(a.ndim)):
         raise a.fail(ShapeError, f"{axes!r} is not an order of the {a.ndim} axes.")
-    return a.view(tuple(a.axes[p] for p in order))
+    return a.with_axes(tuple(a.axes[p] for p in order))
 
 
 @function(np.swapaxes)
@@ -31,14 +31,14 @@ def swapaxes(a: TracedArray, axis1: int, axis2: int) -> TracedArray:
     order = list(a.axes)
     first, second = normal_axes(a, axis1)[0], normal_axes(a, axis2)[0]
     order[first], order[second] = order[second], order[first]
-    return a.view(tuple(order))
+    return a.with_axes(tuple(order))
 
 
 @function(np.expand_dims)
 def expand_dims(a: TracedArray, axis: int) -> TracedArray:
     """A new axis of length one."""
     place = axis % (a.ndim + 1)
-    return a.view((*a.axes[:place], None, *a.axes[place:]))
+    return a.with_axes((*a.axes[:place], None, *a.axes[place:]))
 
 
 @function(np.squeeze)
@@ -47,27 +47,7 @@ def squeeze(a: TracedArray, axis: Any = None) -> TracedArray:
     places = [p for p, i in enumerate(a.axes) if i is None] if axis is None else list(normal_axes(a, axis))
     if any(a.axes[p] is not None for p in places):
         raise a.fail(ShapeError, f"{a!r} has more than one entry along axis {axis}.")
-    return a.view(tuple(i for p, i in enumerate(a.axes) if p not in places))
-
-
-@function(np.reshape)
-def reshape(a: TracedArray, shape: Any, order: str = "C") -> TracedArray:
-    """Only axes of length one may come and go: x.reshape(N, 1), v.reshape(-1, 1)."""
-    wanted = shape if isinstance(shape, tuple | list) else (shape,)
-    left = list(a.indices)
-    axes: list[Any] = []
-    for entry in wanted:
-        if isinstance(entry, SymbolicSize):
-            axes.append(left.pop(0) if left and entry.body is counted(a.view((left[0],)), None) else False)
-        else:
-            axes.append(None if entry == 1 else left.pop(0) if entry == -1 and left else False)
-    if left or False in axes or order != "C":
-        raise a.fail(
-            UnsupportedError,
-            "This reshape joins or splits axes, which cannot be traced.",
-            "Only axes of length one can come and go; use np.einsum to sum over several axes.",
-        )
-    return a.view(tuple(axes))
+    return a.with_axes(tuple(i for p, i in enumerate(a.axes) if p not in places))
 
 
 def astype(a: TracedArray, dtype: Any) -> TracedArray:
@@ -120,7 +100,7 @@ def _filled(value: Any) -> Callable[..., TracedArray]:
     def meaning(a: TracedArray, *fill: Any, **others: Any) -> TracedArray:
         refuse_options(a, "ones_like", others)
         fresh = tuple(i and a.recorder.fresh(i.range) for i in a.axes)
-        return lift(a.recorder, fill[0] if fill else value).view(fresh, "float" if not fill else None)
+        return lift(a.recorder, fill[0] if fill else value).with_axes(fresh, "float" if not fill else None)
 
     return meaning
 

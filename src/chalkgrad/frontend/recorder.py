@@ -17,7 +17,7 @@ from typing import Any
 
 from chalkgrad.errors import ChalkgradError
 from chalkgrad.expr.nodes import Access, Const, Expr, Index, Range, Size, Tensor
-from chalkgrad.expr.ops import canonical, substitute
+from chalkgrad.expr.ops import canonical, map_children, substitute
 from chalkgrad.frontend.sizes import Sizes, in_order, size_form, sizes_in
 
 
@@ -52,6 +52,7 @@ class Recorder:
         self.temporaries: dict[Tensor, Temporary] = {}
         self.sizes: dict[Range, Expr] = {}
         self.range_names: set[str] = set()
+        self.given: set[Range] = set()
         self._known: dict[tuple[object, ...], Tensor] = {}
         self._count = 0
 
@@ -67,7 +68,7 @@ class Recorder:
             NoSizeError: The size holds more than integer arithmetic on sizes.
             ValueError: The size is a constant below one.
         """
-        normal = size_form(size)
+        normal = size_form(self.in_arguments(size))
         match normal:
             case Size(of):
                 return of
@@ -87,6 +88,12 @@ class Recorder:
         self.range_names.add(name)
         self.sizes[found] = normal
         return found
+
+    def in_arguments(self, size: Expr) -> Expr:
+        """A size with the derived ranges written out, so that equal sizes are seen to be equal."""
+        if isinstance(size, Size) and size.range in self.sizes and size.range not in self.given:
+            return self.in_arguments(self.sizes[size.range])
+        return map_children(size, self.in_arguments)
 
     def sizes_of(self, used: set[Range]) -> Sizes:
         """The derived sizes among these ranges, with those that they need."""

@@ -10,6 +10,7 @@ The functions themselves are in `chalkgrad.frontend.numpy_table`, which fills `U
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, NoReturn
 
 import numpy as np
@@ -32,11 +33,9 @@ METHODS: dict[str, Callable[..., TracedArray]] = {}
 NUMPY_DTYPES = {"float": np.dtype(np.float64), "int": np.dtype(np.int64), "bool": np.dtype(np.bool_)}
 
 REPLACEMENTS = {
-    "logaddexp": "np.log(np.exp(a) + np.exp(b))", "hypot": "np.sqrt(a**2 + b**2)",
-    "argmax": "the labels as an integer input, y: \"N int\"", "cumsum": "an explicit sum with np.tril",
-    "concatenate": "two terms, one for each part", "stack": "two terms, one for each part",
-    "reshape": "np.newaxis, .T or einsum", "ravel": "np.einsum over all axes",
-    "flatten": "np.einsum over all axes", "sort": "np.max and np.min", "fmax": "np.maximum",
+    "hypot": "np.sqrt(a**2 + b**2)",
+    "argmax": "the labels as an integer input, y: \"N int\"", "cumprod": "np.exp(np.cumsum(np.log(x)))",
+    "sort": "np.max and np.min", "fmax": "np.maximum",
     "fmin": "np.minimum", "median": "np.mean", "nansum": "np.sum", "floor": "an integer input",
     "round": "an integer input", "isnan": "inputs without NaN", "nan_to_num": "inputs without NaN",
     "softmax": "np.exp(f) / np.exp(f).sum(axis=-1, keepdims=True)",
@@ -116,7 +115,7 @@ class TracedArray(NDArrayOperatorsMixin):
                 return tensor
         return None
 
-    def view(self, axes: tuple[Index | None, ...], kind: str | None = None) -> TracedArray:
+    def with_axes(self, axes: tuple[Index | None, ...], kind: str | None = None) -> TracedArray:
         """The same entries under other axes, sharing memory."""
         return TracedArray(self.recorder, self.body, axes, kind or self.kind, self.buffer)
 
@@ -153,33 +152,42 @@ class TracedArray(NDArrayOperatorsMixin):
 
     @property
     def T(self) -> TracedArray:
-        return self.view(self.axes[::-1])
+        return self.with_axes(self.axes[::-1])
 
     @property
     def mT(self) -> TracedArray:
         """The transpose of the last two axes."""
-        return self.view((*self.axes[:-2], *self.axes[:-3:-1]))
+        return self.with_axes((*self.axes[:-2], *self.axes[:-3:-1]))
 
-    def sum(self, axis: Any = None, *, keepdims: bool = False) -> Any:
-        return np.sum(self, axis=axis, keepdims=keepdims)
+    def sum(self, axis: Any = None, **options: Any) -> Any:
+        return np.sum(self, **_over(axis, options))
 
-    def mean(self, axis: Any = None, *, keepdims: bool = False) -> Any:
-        return np.mean(self, axis=axis, keepdims=keepdims)
+    def mean(self, axis: Any = None, **options: Any) -> Any:
+        return np.mean(self, **_over(axis, options))
 
-    def max(self, axis: Any = None, *, keepdims: bool = False) -> Any:
-        return np.max(self, axis=axis, keepdims=keepdims)
+    def prod(self, axis: Any = None, **options: Any) -> Any:
+        return np.prod(self, **_over(axis, options))
 
-    def min(self, axis: Any = None, *, keepdims: bool = False) -> Any:
-        return np.min(self, axis=axis, keepdims=keepdims)
+    def max(self, axis: Any = None, **options: Any) -> Any:
+        return np.max(self, **_over(axis, self._no_places(options)))
 
-    def prod(self, axis: Any = None, *, keepdims: bool = False) -> Any:
-        return np.prod(self, axis=axis, keepdims=keepdims)
+    def min(self, axis: Any = None, **options: Any) -> Any:
+        return np.min(self, **_over(axis, self._no_places(options)))
 
-    def var(self, axis: Any = None, *, ddof: float = 0, keepdims: bool = False) -> Any:
-        return np.var(self, axis=axis, ddof=ddof, keepdims=keepdims)
+    def var(self, axis: Any = None, **options: Any) -> Any:
+        return np.var(self, **_over(axis, _corrected(options)))
 
-    def std(self, axis: Any = None, *, ddof: float = 0, keepdims: bool = False) -> Any:
-        return np.std(self, axis=axis, ddof=ddof, keepdims=keepdims)
+    def std(self, axis: Any = None, **options: Any) -> Any:
+        return np.std(self, **_over(axis, _corrected(options)))
+
+    def _no_places(self, options: dict[str, Any]) -> dict[str, Any]:
+        if "dim" in options:
+            raise self.fail(
+                UnsupportedError,
+                "PyTorch's max and min over a dimension give places, too.",
+                "Use amax or amin.",
+            )
+        return options
 
     def dot(self, other: Any) -> Any:
         return np.dot(self, other)
@@ -188,6 +196,8 @@ class TracedArray(NDArrayOperatorsMixin):
         return np.clip(self, min, max)
 
     def transpose(self, *axes: Any) -> Any:
+        if len(axes) == 2 and self.ndim > 2:  # PyTorch's transpose exchanges two axes
+            return np.swapaxes(self, *axes)
         order = axes[0] if len(axes) == 1 and isinstance(axes[0], tuple | list) else axes
         return np.transpose(self, order or None)
 
@@ -302,6 +312,8 @@ class TracedArray(NDArrayOperatorsMixin):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
+        if name in METHODS:
+            return partial(METHODS[name], self)
         hint = f"Use {REPLACEMENTS[name]}." if name in REPLACEMENTS else ""
         known = [n for n in dir(type(self)) if not n.startswith("_")]
         message = f"The array attribute .{name} cannot be traced.{suggestion(name, known)}"
@@ -327,6 +339,20 @@ class SymbolicSize(TracedArray):
 def is_traced(value: object) -> bool:
     """Whether the value stands for an array in a running trace."""
     return isinstance(value, TracedArray)
+
+
+def _over(axis: Any, options: dict[str, Any]) -> dict[str, Any]:
+    """A reduction's arguments, PyTorch's dim= and keepdim= as axis= and keepdims=."""
+    renamed = {{"dim": "axis", "keepdim": "keepdims"}.get(name, name): v for name, v in options.items()}
+    return {"axis": axis, **renamed}
+
+
+def _corrected(options: dict[str, Any]) -> dict[str, Any]:
+    """PyTorch's variance, told by dim=, unbiased= or correction=, divides by n - 1 unless told otherwise."""
+    if not options.keys() & {"dim", "unbiased", "correction"}:
+        return options
+    rest = {name: v for name, v in options.items() if name not in ("unbiased", "correction")}
+    return {**rest, "ddof": options.get("correction", 1) if options.get("unbiased", True) else 0}
 
 
 def _overwrite(out: tuple[Any, ...], inputs: tuple[Any, ...], result: TracedArray) -> TracedArray:
