@@ -130,9 +130,9 @@ TORCH = Dialect(
     },
     functional=True,
     place="",
-    set_at="{0} = {0}.index_put(({1},), {2})",
-    add_at="{0} = {0}.index_put(({1},), {2}, accumulate=True)",
-    scatter_add="{0} = {0}.index_put(({1},), {2}, accumulate=True)",
+    set_at="{0} = {0}.index_put(({1}), {2})",
+    add_at="{0} = {0}.index_put(({1}), {2}, accumulate=True)",
+    scatter_add="{0} = {0}.index_put(({1}), {2}, accumulate=True)",
 )
 
 JAX = Dialect(

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from chalkgrad.derivation import Backward
-from chalkgrad.emit.affine import derived_sizes, sizes_in
+from chalkgrad.emit.affine import derived_sizes
 from chalkgrad.emit.dialects import DIALECTS, Dialect
-from chalkgrad.emit.names import Names, prefix
-from chalkgrad.emit.plan import Line, Plan, plan
-from chalkgrad.emit.printer import Printer
-from chalkgrad.emit.statement_code import WIDTH, statement_code
-from chalkgrad.emit.subscripts import whole_number
+from chalkgrad.emit.function_text import all_names, backward_function, forward_function, header
+from chalkgrad.emit.jax_text import jax_module
+from chalkgrad.emit.names import prefix
+from chalkgrad.emit.plan import Plan, plan
+from chalkgrad.emit.torch_text import torch_module
 from chalkgrad.errors import UnsupportedError, suggestion
-from chalkgrad.expr.nodes import Expr, Program, Range, Tensor
-from chalkgrad.render.math_text import math_text
-
-INDENT = "    "
+from chalkgrad.expr.nodes import Program
 
 ERF = """\
 import math
@@ -34,26 +30,30 @@ except ImportError:  # as exact, one entry at a time
 """The head of a NumPy module that needs the error function, which NumPy itself lacks."""
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One line of a function's body and the comment that belongs to it."""
-
-    code: str
-    comment: str = ""
-
-
-def source(program: Program, backward: Backward, name: str | None = None, target: str = "numpy") -> str:
+def source(
+    program: Program,
+    backward: Backward,
+    name: str | None = None,
+    target: str = "numpy",
+    *,
+    jvp: bool = False,
+    parameters: Sequence[str] = (),
+) -> str:
     """The text of a module with `NAME_forward` and, where a gradient is wanted, `NAME_backward`.
 
     `NAME_forward(*inputs, **parameters)` returns the output (a tuple of several) and a cache;
     `NAME_backward(*upstream, cache)` returns a tuple with the gradient of each input in order, None
-    for integer and boolean inputs and for those whose gradient was not asked for.
+    for integer and boolean inputs and for those whose gradient was not asked for. For JAX there is
+    also NAME, a `custom_vjp` function of both. For PyTorch there is instead NAME and a class of the
+    same name in capitals, an `autograd.Function`.
 
     Args:
         program: The forward pass.
         backward: Adjoint definitions in evaluation order.
         name: The functions' prefix; the program's name by default.
         target: A backend of `chalkgrad.emit.dialects.DIALECTS`.
+        jvp: For PyTorch, a forward-mode rule, too (which `torch.compile` refuses).
+        parameters: For PyTorch, inputs to be the parameters of an `nn.Module` called NAMEModule.
 
     Raises:
         UnsupportedError: For an unknown backend, or a construct that has no code, by name.
@@ -65,214 +65,29 @@ def source(program: Program, backward: Backward, name: str | None = None, target
             f"there is no backend '{target}'.{suggestion(target, known)}",
             hint=f"Backends: {', '.join(known)}.",
         )
-    return module(plan(program, backward), DIALECTS[target], name or program.name)
+    if target != "torch" and (jvp or parameters):
+        raise UnsupportedError(
+            f"{'jvp' if jvp else 'parameters'} is an option of the target 'torch', not of '{target}'."
+        )
+    name = name or program.name
+    made = plan(program, backward)
+    if target == "numpy" or not any(made.gradients):
+        return module(made, DIALECTS[target], name)
+    with derived_sizes(program.sizes):
+        if target == "torch":
+            return torch_module(made, name, jvp, tuple(parameters))
+        return jax_module(made, name)
 
 
 def module(p: Plan, dialect: Dialect, name: str) -> str:
-    """The module's text for a plan."""
+    """The plain functions of a plan as a module's text."""
     with derived_sizes(p.program.sizes):
-        return _module(p, dialect, prefix(name))
-
-
-def _module(p: Plan, dialect: Dialect, name: str) -> str:
-    names = Names(
-        (*p.program.tensors(), *p.upstream, *(line.definition.target for line in p.backward)),
-        p.program.ranges(),
-    )
-    functions = [_forward(p, dialect, names, name)]
-    if any(p.gradients):
-        functions.append(_backward(p, dialect, names, name))
-    code = "\n\n\n".join(functions)
-    imports = [line for line in dialect.imports if f"{line.split()[-1]}." in code]
-    if not imports:  # plain arithmetic: the module's name still says what the arrays are
-        imports = list(dialect.imports[-1:])
-    head = "\n".join(imports)
-    if dialect.name == "numpy" and re.search(r"(?<![\w.])erf\(", code):
-        head = ERF
-    return f"{head}\n\n\n{code}\n"
-
-
-# --- the two functions ------------------------------------------------------------------------------
-
-
-def _forward(p: Plan, dialect: Dialect, names: Names, name: str) -> str:
-    program = p.program
-    parameters = [f"{names.of(t)}={_literal(default)}" for t, default in program.parameters]
-    arguments = [names.of(t) for t in program.inputs] + (["*", *parameters] if parameters else [])
-    writer = _writer(names, dialect, program.inputs)
-    rows = _rows(p.forward, writer)
-    rows = _size_rows(writer, program.inputs, program) + rows
-    outputs = ", ".join(names.of(t) for t in program.outputs)
-    result = outputs if len(program.outputs) == 1 else f"({outputs})"
-    rows.append(Row(f"return {result}, {_tuple([names.of(t) for t in p.saved])}"))
-    return _function(f"{name}_forward", arguments, _forward_doc(p), rows)
-
-
-def _backward(p: Plan, dialect: Dialect, names: Names, name: str) -> str:
-    upstream = [names.of(t) for t in p.upstream]
-    visible = (*p.upstream, *p.saved)
-    writer = _writer(names, dialect, visible)
-    rows = _rows(p.backward, writer)
-    head = []
-    if p.saved:
-        saved = [names.of(t) for t in p.saved]
-        head.append(Row(f"{_unpacked(saved)} = cache"))
-    rows = head + _size_rows(writer, visible, p.program) + rows
-    rows.append(Row(f"return {_unpacked([names.of(t) if t else 'None' for t in p.gradients])}"))
-    return _function(f"{name}_backward", [*upstream, "cache"], _backward_doc(p, names), rows)
-
-
-def _writer(names: Names, dialect: Dialect, visible: Sequence[Tensor]) -> Printer:
-    """A printer that takes the precision from the first floating-point array among the arguments."""
-    arrays = [t for t in visible if t.dtype == "float" and t.role != "parameter"]
-    first = next((t for t in arrays if t.axes), None)
-    if first is None:
-        first = next((t for t in arrays if t.role != "adjoint"), None)
-    return Printer(names, dialect, names.of(first) if first else "", tuple(t for t in arrays if t.axes))
-
-
-def _function(name: str, arguments: list[str], doc: list[str], rows: list[Row]) -> str:
-    head = f"def {name}({', '.join(arguments)}):"
-    if len(head) > WIDTH:
-        head = f"def {name}(\n{INDENT}{', '.join(arguments)}\n):"
-        if max(map(len, head.split("\n"))) > WIDTH:
-            head = f"def {name}(\n" + "".join(f"{INDENT}{a},\n" for a in arguments) + "):"
-    text = [head]
-    text += [f"{INDENT}{line}".rstrip() for line in doc]
-    text += [f"{INDENT}{line}".rstrip() for line in _aligned(rows)]
-    return "\n".join(text)
-
-
-def _forward_doc(p: Plan) -> list[str]:
-    equations = [_equation(line) for line in p.forward]
-    shapes = [f"{t.name} {_shape(t.axes)}" for t in p.program.inputs]
-    results = [f"{t.name} {_shape(t.axes)}" for t in p.program.outputs]
-    last = f"Shapes: {', '.join(shapes)} → {', '.join(results)}."
-    return _docstring(equations, last)
-
-
-def _backward_doc(p: Plan, names: Names) -> list[str]:
-    scalar = len(p.upstream) == 1 and not p.upstream[0].axes
-    given = [f"{names.of(t)} is ∂L/∂{t.name}" for t in p.upstream]
-    if scalar:  # ∂L/∂L says nothing: the argument is what a loss inside a larger formula needs
-        given = [f"{names.of(p.upstream[0])} multiplies them, 1 for the loss itself"]
-    wanted = [f"∂L/∂{t.name}" for t in p.gradients if t]
-    return _docstring([f"Gradients {', '.join(wanted)}; {', '.join(given)}."], "")
-
-
-def _docstring(lines: list[str], last: str) -> list[str]:
-    wrapped = [w for line in lines for w in _wrap(line, WIDTH - 7)]
-    if not wrapped:
-        wrapped, last = [last], ""
-    tail = ["", *_wrap(last, WIDTH - 4)] if last else []
-    if len(wrapped) == 1 and not tail:
-        return [f'"""{wrapped[0]}"""']
-    return [f'"""{wrapped[0]}', *wrapped[1:], *tail, '"""']
-
-
-def _literal(value: float) -> str:
-    return repr(int(value)) if value == int(value) and isinstance(value, int) else repr(float(value))
-
-
-def _tuple(items: Sequence[str]) -> str:
-    return f"({items[0]},)" if len(items) == 1 else f"({', '.join(items)})"
-
-
-def _unpacked(items: Sequence[str]) -> str:
-    return f"({items[0]},)" if len(items) == 1 else ", ".join(items)
-
-
-# --- lines ------------------------------------------------------------------------------------------
-
-
-def _size_rows(writer: Printer, visible: Sequence[Tensor], program: Program) -> list[Row]:
-    """`N, D = x.shape` for the sizes that the code names, then those that follow from others."""
-    seen = {r for t in visible for r in t.axes}
-    follow = _following(writer, dict(program.sizes), seen)
-    wanted = [r for r in writer.sizes if r not in dict(follow)]
-    rows: list[Row] = []
-    for t in visible:
-        mine = [r for r in dict.fromkeys(t.axes) if r in wanted]
-        if not mine:
-            continue
-        wanted = [r for r in wanted if r not in mine]
-        if mine == list(t.axes):
-            left = ", ".join(writer.names.of(r) for r in mine)
-            rows.append(Row(f"{left}{',' if len(mine) == 1 else ''} = {writer.names.of(t)}.shape"))
-            if len(mine) == 1:
-                rows[-1] = Row(f"{left} = {writer.names.of(t)}.shape[0]")
-            continue
-        rows += [Row(f"{writer.names.of(r)} = {writer.names.of(t)}.shape[{t.axes.index(r)}]") for r in mine]
-    if wanted:
-        raise UnsupportedError(f"the size of {wanted[0]} cannot be read off any argument")
-    for of, size in follow:
-        rows.append(Row(f"{writer.names.of(of)} = {whole_number(size, writer.number_of)}"))
-    return rows
-
-
-def _following(writer: Printer, derived: dict[Range, Expr], seen: set[Range]) -> list[tuple[Range, Expr]]:
-    """The wanted sizes that no argument shows, after those that they follow from."""
-    found: dict[Range, Expr] = {}
-
-    def visit(of: Range) -> None:
-        if of in seen or of not in derived or of in found:
-            return
-        for below in sizes_in(derived[of]):
-            writer.size(below)
-            visit(below)
-        found[of] = derived[of]
-
-    for of in list(writer.sizes):
-        visit(of)
-    return list(found.items())
-
-
-def _rows(lines: Sequence[Line], writer: Printer) -> list[Row]:
-    rows: list[Row] = []
-    for line in lines:
-        comment = f"{_equation(line)}  {_shape(line.definition.target.axes)}"
-        for statement in line.statements:
-            for code in statement_code(statement, writer):
-                rows.append(Row(code, comment))
-                comment = ""
-    return rows
-
-
-def _equation(line: Line) -> str:
-    d = line.shown
-    return f"{math_text(d.access)} = {math_text(d.body)}"
-
-
-def _shape(axes: Sequence[Range]) -> str:
-    if not axes:
-        return "scalar"
-    return f"({axes[0].name},)" if len(axes) == 1 else f"({', '.join(r.name for r in axes)})"
-
-
-def _aligned(rows: Sequence[Row]) -> list[str]:
-    """Code lines with their comments in one column, or above the line where there is no room."""
-    room = WIDTH - len(INDENT)
-    beside = [r for r in rows if r.comment]
-    column = max((len(r.code) for r in beside if len(r.code) <= room // 2), default=0) + 2
-    text: list[str] = []
-    for r in rows:
-        start = max(column, len(r.code) + 2)
-        if not r.comment:
-            text.append(r.code)
-        elif start + 2 + len(r.comment) <= room:
-            text.append(f"{r.code:<{start}}# {r.comment}")
-        else:
-            text += [f"# {part}" for part in _wrap(r.comment, room - 2)]
-            text.append(r.code)
-    return text
-
-
-def _wrap(text: str, width: int) -> list[str]:
-    """The text in lines of at most `width`, broken at spaces, continuation indented."""
-    lines: list[str] = []
-    while len(text) > width:
-        cut = text.rfind(" ", 4, width + 1)
-        cut = cut if cut > 0 else width
-        lines.append(text[:cut].rstrip())
-        text = "    " + text[cut:].lstrip()
-    return [*lines, text]
+        names = all_names(p)
+        functions = [forward_function(p, dialect, names, prefix(name))]
+        if any(p.gradients):
+            functions.append(backward_function(p, dialect, names, prefix(name)))
+        code = "\n\n\n".join(functions)
+        head = "\n".join(header(dialect, code))
+        if dialect.name == "numpy" and re.search(r"(?<![\w.])erf\(", code):
+            head = ERF
+        return f"{head}\n\n\n{code}\n"

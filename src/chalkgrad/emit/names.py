@@ -31,8 +31,10 @@ def prefix(name: str) -> str:
 class Names:
     """A Python name for every tensor and range, each given once and never shared."""
 
-    def __init__(self, tensors: Iterable[Tensor], ranges: Iterable[Range]) -> None:
-        self._taken: set[str] = set()
+    def __init__(
+        self, tensors: Iterable[Tensor], ranges: Iterable[Range], reserved: Iterable[str] = ()
+    ) -> None:
+        self._taken: set[str] = set(reserved)
         self._of: dict[Tensor | Range, str] = {}
         for t in tensors:
             self._give(t, identifier(t.name if t.role != "adjoint" else f"d{t.name}"))

@@ -204,14 +204,25 @@ class Printer:
             return template, ATOM
         for place, arg in enumerate(a.args):
             loose, tight = self.aligned(arg, a.axes), self.aligned(arg, a.axes, ATOM)
+            if self.dialect.name == "torch" and kind(arg) == "host" and not _index_function(a.fn):
+                loose = tight = self._tensor(loose, condition=a.fn == "where" and place == 0)
             mark = "{" + str(place) + "}"
             # "(x)" that is not a call's own pair of parentheses is needed only around operators.
             template = re.sub(r"(?<![\w)])\(" + re.escape(mark) + r"\)", tight.replace("\\", r"\\"), template)
             template = template.replace(mark, loose)
         strength = ATOM if re.fullmatch(r"[\w.]+\(.*\)", template) and _closed(template) else ADD
-        if kind(a) == "host":  # a NumPy double would turn single precision into double
+        if (
+            kind(a) == "host" and self.dialect.name == "numpy"
+        ):  # a NumPy double would turn single precision into double
             return f"float({template})", ATOM
         return template, strength
+
+    def _tensor(self, code: str, condition: bool) -> str:
+        """A Python number for a PyTorch function, which takes tensors alone."""
+        dtype = "torch.bool" if condition else f"{self.reference}.dtype" if self.reference else ""
+        device = f"{self.reference}.device" if self.reference else ""
+        options = [f"{n}={v}" for n, v in (("dtype", dtype), ("device", device)) if v]
+        return f"torch.as_tensor({', '.join([code, *options])})"
 
     def _gather(self, a: Gather) -> str:
         name = self.names.of(a.tensor)
@@ -261,6 +272,10 @@ class Printer:
         """The tuple of the axes' sizes."""
         sizes = [self.size(i.range) for i in axes]
         return f"({sizes[0]},)" if len(sizes) == 1 else f"({', '.join(sizes)})"
+
+
+def _index_function(fn: str) -> bool:
+    return fn in ("floordiv", "mod")
 
 
 def _wrap(code: Code, at_least: int) -> str:

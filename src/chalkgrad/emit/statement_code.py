@@ -235,8 +235,12 @@ def _update(s: AddAt, writer: Printer) -> str:
     if dialect.functional:
         template = dialect.scatter_add if not s.unique else dialect.set_at if s.replace else dialect.add_at
         written = writer.aligned(s.value, axes)
-        if dialect.name == "torch" and kind(s.value) == "host":
-            written = dialect.as_array.format(written, name)
+        if dialect.name == "torch":
+            where += "," * (len(subscripts) == 1)
+            if isinstance(s.value, Number):
+                written = f"{name}.new_tensor({written})"
+            elif kind(s.value) == "host":
+                written = dialect.as_array.format(written, name)
         return template.format(name, where, written)
     if not s.unique:
         place = where if len(subscripts) == 1 else f"({where})"

@@ -38,7 +38,6 @@ from chalkgrad.errors import UnsupportedError
 from chalkgrad.expr.nodes import Access, Add, Apply, Const, Expr, Index, Indicator, Mul, Range, Size
 from chalkgrad.expr.ops import free_indices, walk
 
-
 NOTHING: tuple[tuple[Expr | None, int], ...] = ()
 
 
