@@ -23,6 +23,10 @@ SLACK = 1 / 8
 terms (work on a vector beside work on a matrix) are not what a name should be kept for."""
 
 
+SHORT = 14
+"""A formula of at most this many nodes, without a Σ, may be written more than once."""
+
+
 @dataclass(slots=True)
 class _Entry:
     """One adjoint on its way to its closed form."""
@@ -65,7 +69,7 @@ def close(
     melted: list[_Entry] = []
     while True:
         tried = len(entries)
-        for tensor in [t for t in entries if t not in wanted]:
+        for tensor in _order([t for t in entries if t not in wanted], entries):
             trial = _eliminate(entries, tensor, knowledge)
             if _pays(entries, trial, entries[tensor].definition):
                 melted.append(entries[tensor])
@@ -78,6 +82,12 @@ def close(
         entries = {t: _with_one_denominator(e) for t, e in entries.items()}
     stages = _stages(staged, [*melted, *entries.values()])
     return Closed(tuple(e.definition for e in entries.values()), tuple(stages), cost(plain))
+
+
+def _order(tensors: list[Tensor], entries: dict[Tensor, _Entry]) -> list[Tensor]:
+    """Small adjoints first (a norm's statistics), then those nearest the inputs."""
+    places = {t: n for n, t in enumerate(entries)}
+    return sorted(tensors, key=lambda t: (elements(entries[t].definition.indices), -places[t]))
 
 
 def _stages(staged: tuple[Definition, ...], entries: list[_Entry]) -> list[Stage]:
@@ -120,8 +130,8 @@ def _pays(before: dict[Tensor, _Entry], after: dict[Tensor, _Entry], gone: Defin
     slack = SLACK * elements(gone.indices)
     if change > slack:
         return False
-    elementwise = not any(isinstance(n, Sum) for n in walk(gone.body))
-    return change < -slack or elementwise or _length(after) <= _length(before)
+    short = sum(1 for _ in walk(gone.body)) <= SHORT and not any(isinstance(n, Sum) for n in walk(gone.body))
+    return change < -slack or short or _length(after) <= _length(before)
 
 
 def _length(entries: dict[Tensor, _Entry]) -> int:

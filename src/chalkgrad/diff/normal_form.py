@@ -130,9 +130,14 @@ class _Naming:
 
     def argument(self, e: Expr) -> Expr:
         """What a function or power is applied to: named when it holds a sum, a reduction or a function."""
-        new = self.part(e)
-        heavy = any(isinstance(n, Sum | Reduce | Opaque) for n in walk(new))
-        return self.name(new, "add") if heavy else new
+        heavy = any(isinstance(n, Sum | Reduce | Opaque) for n in walk(e))
+        if heavy and isinstance(e, Add):
+            # The pre-activation x U + h W + b is one value, not one per product.
+            return self.name(self.whole(e), "add")
+        if heavy and isinstance(e, Mul):
+            # A sign or number stays outside: 1/(1 + exp(−z)) is to be recognised.
+            return Mul(tuple(f if _is_number(f) else self.argument(f) for f in e.factors))
+        return self.part(e)
 
     def part(self, e: Expr) -> Expr:
         """A part of a larger formula, with a name where it deserves one."""

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 
 from chalkgrad.derivation import Stage, Step
 from chalkgrad.expr.cost import expression_flops
-from chalkgrad.expr.nodes import ONE, Access, Add, Definition, Expr, Index, Indicator, Program, Sum, Tensor
+from chalkgrad.expr.letters import fresh_index
+from chalkgrad.expr.nodes import ONE, Access, Add, Definition, Expr, Indicator, Program, Sum, Tensor
 from chalkgrad.expr.ops import canonical, flat_key, free_indices, inline, map_children, tensors_in, walk
 from chalkgrad.rules.affine import solve_indices
 from chalkgrad.rules.contraction import Collapse, contract_all
@@ -185,7 +186,7 @@ class _Simplifier:
 
 def one_label(collapse: Collapse) -> Lemma:
     """Σ_k 1(k = y_i) = 1: an integer label is exactly one of the values that k takes."""
-    index = Index(collapse.index.name.split("#")[0], collapse.index.range)
+    index = fresh_index(collapse.index.range, {i.name for i in free_indices(collapse.value)})
     pair = sorted((index, collapse.value), key=flat_key)
     lhs = Sum((index,), Indicator("==", pair[0], pair[1]))
     return Lemma(lhs, ONE, (Step(lhs, ONE, "one-label", "every observation has exactly one label"),))

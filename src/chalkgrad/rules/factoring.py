@@ -37,7 +37,8 @@ def common_denominator(e: Expr) -> Expr:
     below: Powers = {a: power for a, power in lowest.items() if power < 0}
     if not below:
         return inner
-    return _write(Fraction(1), below, _sum([_write(*_divide(t, Fraction(1), below)) for t in terms]))
+    over = _sum([_write(*_divide(t, Fraction(1), below)) for t in terms])
+    return tidy(_write(Fraction(1), below, undistribute(over)))
 
 
 def _term(e: Expr) -> Term:
