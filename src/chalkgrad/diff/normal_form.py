@@ -130,13 +130,13 @@ class _Naming:
 
     def argument(self, e: Expr) -> Expr:
         """What a function or power is applied to: named when it holds a sum, a reduction or a function."""
-        heavy = any(isinstance(n, Sum | Reduce | Opaque) for n in walk(e))
-        if heavy and isinstance(e, Add):
-            # The pre-activation x U + h W + b is one value, not one per product.
-            return self.name(self.whole(e), "add")
-        if heavy and isinstance(e, Mul):
-            # A sign or number stays outside: 1/(1 + exp(−z)) is to be recognised.
-            return Mul(tuple(f if _is_number(f) else self.argument(f) for f in e.factors))
+        match e:
+            case Add(terms) if any(_holds_sum(t) for t in terms):
+                # The pre-activation x U + h W + b is one value, not one per product.
+                return self.name(self.whole(e), "add")
+            case Mul(factors):
+                # A sign or number stays outside: 1/(1 + exp(−z)) is to be recognised.
+                return Mul(tuple(f if _is_number(f) else self.argument(f) for f in factors))
         return self.part(e)
 
     def part(self, e: Expr) -> Expr:
@@ -215,6 +215,12 @@ def _letters_of(tensor: Tensor) -> tuple[Index, ...]:
 def free_or_parameter(e: Expr) -> bool:
     """Whether the expression depends on any array (a pure number is left in place)."""
     return any(isinstance(n, Access) for n in walk(e))
+
+
+def _holds_sum(term: Expr) -> bool:
+    """Whether a written term is a Σ or reduction, perhaps with factors, not only inside a function."""
+    factors = term.factors if isinstance(term, Mul) else (term,)
+    return any(isinstance(f, Sum | Reduce | Opaque) for f in factors)
 
 
 def _is_number(e: Expr) -> bool:
