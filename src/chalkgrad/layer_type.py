@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -14,6 +14,7 @@ from chalkgrad.diff.gradient import gradient_program
 from chalkgrad.diff.tangent import jacobian_program, tangent_program
 from chalkgrad.emit.compiled import Ops, compile_numpy
 from chalkgrad.emit.module_text import source
+from chalkgrad.emit.ranked import RankedOps
 from chalkgrad.errors import ChalkgradError, DerivationError, UnsupportedError, suggestion
 from chalkgrad.expr.nodes import Program
 from chalkgrad.frontend.compose import chain as chain_programs
@@ -142,7 +143,7 @@ class Layer:
         Example:
             >>> from chalkgrad.layers import softmax_loss
             >>> print(softmax_loss.with_options(reduction="sum").derive("f").result)
-            dL/df[i,j] = p[i,j] - 1(j == y[i])
+            dL/df[i,k] = p[i,k] - 1(k == y[i])
         """
         return Layer(self.forward.with_options(**options))
 
@@ -150,7 +151,8 @@ class Layer:
         """Inside another layer's function, the formula put in; on arrays, the forward's value."""
         if any(is_traced(a) for a in (*args, *kwargs.values())):
             return self.forward(*args, **kwargs)
-        value, _ = self.compile("numpy").forward(*args, **kwargs)
+        program, inputs, parameters = self.forward.bound(args, kwargs)
+        value, _ = _compiled(program, self.name).forward(*inputs, **parameters)
         return value
 
     def derive(self, *wrt: str, form: str = "auto") -> Derivation:
@@ -188,7 +190,8 @@ class Layer:
 
     def compile(self, target: str = "numpy") -> Ops:
         """The emitted code, imported: `.forward(*inputs)` gives (value, cache), `.backward(df, cache)`
-        one gradient per input, None for integers and booleans.
+        one gradient per input, None for integers and booleans. Where the layer's arguments may have any
+        number of leading axes, inputs of another rank are compiled for when they come.
 
         Example:
             >>> import numpy as np
@@ -199,7 +202,14 @@ class Layer:
             (array([2., 4., 6.]),)
         """
         self._check_target(target)
-        return _compiled(self.program, self.name)
+        ops = _compiled(self.program, self.name)
+        if not self.forward.has_leading_axes:
+            return ops
+
+        def for_ranks(ranks: tuple[int, ...]) -> Ops:
+            return _compiled(self.forward.for_ranks(ranks), self.name)
+
+        return RankedOps(*(getattr(ops, f.name) for f in fields(ops)), for_ranks=for_ranks)
 
     def gradient(self, *wrt: str) -> Layer:
         """The derivative as a layer: its inputs are this layer's, then the upstream gradient.
@@ -357,7 +367,12 @@ def chain(*layers: Layer, name: str = "network") -> Layer:
                 f"chain takes layers, but argument {place + 1} is a {type(item).__name__}.",
                 hint="Make a layer with cg.layer or cg.formula first.",
             )
-    return Layer(Forward.of(chain_programs([item.program for item in layers], name)))
+    programs: list[Program] = []
+    for item in layers:
+        # A layer of any number of leading axes takes as many as it is given.
+        given = len(programs[-1].outputs[0].axes) if programs else None
+        programs.append(item.forward.for_ranks((given,)))
+    return Layer(Forward.of(chain_programs(programs, name)))
 
 
 __all__ = ["Derivation", "Layer", "chain", "formula", "inline", "layer"]

@@ -9,6 +9,8 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, overload
 
+import numpy as np
+
 from chalkgrad.errors import ShapeError, UnsupportedError, suggestion
 from chalkgrad.expr.nodes import Program
 from chalkgrad.frontend.inlining import inline
@@ -67,8 +69,8 @@ class Forward:
         Raises:
             UnsupportedError: An argument that the function does not have.
         """
-        leading = options.pop("leading", self.leading)
         self._check(options)
+        leading = options.pop("leading", self.leading)
         given = {**self.options, **options}
         return Forward(
             self.function, self.name, self.doc, written=self.written, options=given, leading=leading
@@ -145,6 +147,53 @@ class Forward:
         if not self.has_leading_axes:
             return self.program
         return self.program_with(leading=self.leading_of(ranks))
+
+    def bound(
+        self, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> tuple[Program, list[Any], dict[str, Any]]:
+        """For a call on arrays: the program, its inputs in order, and its parameters by name.
+
+        Raises:
+            UnsupportedError: An input given twice or not at all, or an unknown argument.
+        """
+        statics: dict[str, Any] = {}
+        given = dict(kwargs)
+        if self.function is not None and not self.written:
+            names = list(inspect.signature(self.function).parameters)
+            given.update(zip(names, args, strict=False))
+            optional = [n for n, p in inspect.signature(self.function).parameters.items() if is_optional(p)]
+            for name in optional:
+                if given.get(name) is None:
+                    given.pop(name, None)
+                else:
+                    statics[name] = True
+            if self.has_leading_axes:
+                ranks = [np.ndim(given[n]) if n in given else None for n in names]
+                statics["leading"] = self.leading_of(ranks)
+            program = self.program_with(**statics, **self._statics(given))
+        else:
+            program = self.program_with(**self._statics(given))
+            given.update(zip((t.name for t in program.inputs), args, strict=False))
+        inputs = [given.pop(t.name) for t in program.inputs if t.name in given]
+        if len(inputs) != len(program.inputs) or len(args) + len(kwargs) < len(inputs):
+            signature = ", ".join(t.name for t in program.inputs)
+            raise UnsupportedError(f"{self.name}({signature}) is not given all of its inputs.")
+        return program, inputs, given
+
+    def _statics(self, given: dict[str, Any]) -> dict[str, Any]:
+        """The static arguments, taken out of what is given."""
+        if self.function is None:
+            return {}
+        parameters = inspect.signature(self.function).parameters
+        fixed = [
+            n
+            for n, p in parameters.items()
+            if n in given
+            and p.default is not p.empty
+            and not is_optional(p)
+            and (self.written or not isinstance(p.default, float))
+        ]
+        return {n: given.pop(n) for n in fixed}
 
     def _check(self, options: Mapping[str, Any]) -> None:
         parameters = inspect.signature(self.function).parameters if self.function is not None else {}

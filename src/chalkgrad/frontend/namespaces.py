@@ -107,7 +107,8 @@ SAME = (
     "exp", "expm1", "log", "log1p", "log2", "log10", "sqrt", "square", "tanh", "sin", "cos", "tan", "sinh",
     "cosh", "abs", "sign", "where", "maximum", "minimum", "einsum", "matmul", "dot", "outer", "trace",
     "diagonal", "diag", "sum", "mean", "prod", "stack", "tril", "triu", "flip", "diff", "ones_like",
-    "zeros_like", "full_like", "cumsum", "logaddexp", "reciprocal", "reshape", "squeeze", "swapaxes", "moveaxis",
+    "zeros_like", "full_like", "cumsum", "logaddexp", "reciprocal", "reshape", "squeeze",
+    "swapaxes", "moveaxis",
 )  # fmt: skip
 """Functions that are called the same."""
 

@@ -1,0 +1,51 @@
+"""Compiled code of a layer whose arguments may have any number of leading axes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from chalkgrad.emit.compiled import Ops
+
+
+@dataclass(frozen=True, slots=True)
+class RankedCache:
+    """A cache, and the code that it belongs to."""
+
+    ops: Ops
+    cache: Any
+
+
+@dataclass(frozen=True, slots=True)
+class RankedOps(Ops):
+    """The code for one number of leading axes, which makes and calls the code for another where needed.
+
+    Attributes:
+        for_ranks: The code for inputs of these numbers of axes.
+    """
+
+    for_ranks: Callable[[tuple[int, ...]], Ops] = field(repr=False, kw_only=True)
+
+    def forward(self, *inputs: Any, **parameters: Any) -> Any:
+        """The output and the cache, for inputs with any number of leading axes.
+
+        Raises:
+            ShapeError: The number of inputs, their axes or their sizes do not fit.
+            DataError: An element type or a label that the formula cannot take.
+        """
+        ranks = tuple(np.ndim(value) for value in inputs)
+        if len(ranks) != len(self.program.inputs) or ranks == tuple(len(t.axes) for t in self.program.inputs):
+            return Ops.forward(self, *inputs, **parameters)
+        ops = self.for_ranks(ranks)
+        value, cache = ops.forward(*inputs, **parameters)
+        return value, RankedCache(ops, cache)
+
+    def backward(self, *arguments: Any) -> tuple[Any, ...]:
+        """The gradient of each input, by the code that made the cache."""
+        if arguments and isinstance(arguments[-1], RankedCache):
+            last = arguments[-1]
+            return last.ops.backward(*arguments[:-1], last.cache)
+        return Ops.backward(self, *arguments)
