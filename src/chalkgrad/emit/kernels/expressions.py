@@ -12,7 +12,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from chalkgrad.emit.kernels.functions import apply
+from chalkgrad.emit.kernels.functions import apply, has_estimates, quotient, root
 from chalkgrad.emit.kernels.writer import DOUBLE, I64, Writer
 from chalkgrad.errors import UnsupportedError
 from chalkgrad.expr.nodes import (
@@ -51,10 +51,12 @@ class Vectors:
         slots: Where the step's scalars are registered.
         place: The address of the slots.
         read: Gives the vector of every access and index.
+        estimates: Whether roots and quotients may be Newton's, within a unit in the last place.
     """
 
-    def __init__(self, w: Writer, slots: Slots, place: Any, read: Reader) -> None:
+    def __init__(self, w: Writer, slots: Slots, place: Any, read: Reader, estimates: bool = False) -> None:
         self.w, self.slots, self.place, self.read = w, slots, place, read
+        self.estimates = estimates and has_estimates(w)
         self.known: dict[Expr, Any] = {}
 
     def __call__(self, e: Expr) -> Any:
@@ -79,7 +81,8 @@ class Vectors:
             case Apply("where", (condition, yes, no)):
                 return b.select(self.condition(condition), self(yes), self(no))
             case Apply(fn, args):
-                return apply(self.w, fn, [self(a) for a in args])
+                arguments = [self(a) for a in args]
+                return self._root(arguments[0]) if fn == "sqrt" else apply(self.w, fn, arguments)
             case Add(terms):
                 return self._sum(terms)
             case Mul():
@@ -119,12 +122,18 @@ class Vectors:
             divisor = self(below[0])
             for factor in below[1:]:
                 divisor = self.w.b.fmul(divisor, self(factor))
-            value = self.w.b.fdiv(value if value is not None else self.w.splat(1.0), divisor)
+            value = self._quotient(value if value is not None else self.w.splat(1.0), divisor)
         if conditions:
             value = value if value is not None else self.w.splat(1.0)
             for condition in conditions:
                 value = self.w.b.select(self.condition(condition), value, self.w.splat(0.0))
         return value
+
+    def _quotient(self, a: Any, b: Any) -> Any:
+        return quotient(self.w, a, b) if self.estimates else self.w.b.fdiv(a, b)
+
+    def _root(self, x: Any) -> Any:
+        return root(self.w, x) if self.estimates else self.w.intrinsic("sqrt", x)
 
     def _power(self, base: Expr, exponent: Expr) -> Any:
         if isinstance(exponent, Const) and isinstance(exponent.value, Fraction):
@@ -133,7 +142,7 @@ class Vectors:
                 value = _repeated(self.w, self(base), abs(int(p)))
                 return value if p > 0 else self.w.b.fdiv(self.w.splat(1.0), value)
             if p.denominator == 2 and abs(p.numerator) <= 8:
-                root = self.w.intrinsic("sqrt", self(base))
+                root = self._root(self(base))
                 value = _repeated(self.w, root, abs(p.numerator))
                 return value if p > 0 else self.w.b.fdiv(self.w.splat(1.0), value)
         # x^p = exp(p log x) loses digits where the logarithm is large; the logarithm itself does not.

@@ -21,10 +21,19 @@ from chalkgrad.emit.kernels.targets import Target
 from chalkgrad.emit.kernels.tile import FIRST, LAST, Shape, write_tile
 from chalkgrad.emit.kernels.writer import I64, Writer
 from chalkgrad.errors import UnsupportedError
-from chalkgrad.expr.nodes import Access, Expr, Program, Tensor
+from chalkgrad.expr.nodes import Access, Definition, Expr, Program, Tensor
+from chalkgrad.expr.ops import replace_access
 
 DEPTH = 256
-"""How many k a block has."""
+"""How many k a block has, about."""
+
+
+def block_depth(inner: int, panel: int) -> int:
+    """k per block when `inner` of them are cut evenly into blocks of whole panels near `DEPTH`."""
+    blocks = max(1, round(inner / DEPTH))
+    return -(-(-(-inner // blocks)) // panel) * panel
+
+
 SECOND_LEVEL = 512 << 10
 """Bytes of the second-level cache that a block of weights may take."""
 
@@ -97,8 +106,9 @@ def _forward(w: Writer, layout: Layout, slots: Slots, lines: Any, sums: int, nam
     inner, outer = layout.sizes[product.weight.axes[0]], layout.panels(product.weight.axes[1])
     depth, padded = layout.padded(product.weight.axes[0]), outer.padded
     weights, source = layout.parameter(product.weight), layout.features(product.left)
-    blocked = inner > DEPTH
-    block = max(1, SECOND_LEVEL // (min(inner, DEPTH) * panel * target.item))
+    block_k = block_depth(inner, panel)
+    blocked = inner > block_k
+    block = max(1, SECOND_LEVEL // (block_k * panel * target.item))
     for part, (start, count, vectors, columns) in enumerate(outer.parts()):
         width = vectors * target.lanes
         rows = even_rows(columns, width, target)
@@ -106,8 +116,8 @@ def _forward(w: Writer, layout: Layout, slots: Slots, lines: Any, sums: int, nam
         tile = write_tile(w.module, target, f"{name}_tile{part}", shape, _epilogue(layout, slots, lines))
         with w.loop(start, start + count, block) as chunk:
             end = w.least(w.add(chunk.index, block), start + count)
-            with w.loop(0, inner, DEPTH) as k, w.loop(w["first"], w["last"]) as p:
-                n = w.least(DEPTH, w.add(inner, w.mul(k.index, -1)))
+            with w.loop(0, inner, block_k) as k, w.loop(w["first"], w["last"]) as p:
+                n = w.least(block_k, w.add(inner, w.mul(k.index, -1)))
                 vector = w.at(w["arena"], source, w.mul(w.add(w.mul(p.index, depth), k.index), panel))
                 with w.loop(chunk.index, end) as q, w.loop(0, columns, rows) as r:
                     h = w.add(w.mul(q.index, panel), r.index)
@@ -115,16 +125,16 @@ def _forward(w: Writer, layout: Layout, slots: Slots, lines: Any, sums: int, nam
                     scalar = w.at(
                         w["arena"], weights, w.mul(q.index, panel * depth), w.mul(k.index, width), r.index
                     )
-                    flags = _flags(w, k.index, inner)
+                    flags = _flags(w, k.index, block_k, inner)
                     w.call(
                         tile, w["arena"], w["slots"], vector, scalar, n, 0, w.at(w["arena"], sums, offset),
                         flags, offset, h, p.index,
                     )  # fmt: skip
 
 
-def _flags(w: Writer, k: Any, inner: int) -> Any:
+def _flags(w: Writer, k: Any, block_k: int, inner: int) -> Any:
     first = w.b.icmp_signed("==", k, ir.Constant(I64, 0))
-    last = w.b.icmp_signed(">=", w.add(k, DEPTH), ir.Constant(I64, inner))
+    last = w.b.icmp_signed(">=", w.add(k, block_k), ir.Constant(I64, inner))
     b = w.b
     return b.or_(b.zext(first, I64), b.select(last, ir.Constant(I64, LAST), ir.Constant(I64, 0)))
 
@@ -137,19 +147,20 @@ def _backward(w: Writer, layout: Layout, slots: Slots, lines: Any, sums: int, na
     count, depth, columns = layout.sizes[outer], layout.padded(outer), layout.panels(inner)
     weights, source, padded = layout.parameter(product.weight), layout.features(product.left), columns.padded
     rows = best_rows(count, depth, target.vectors, target)
-    blocked = columns.size > DEPTH
+    block_k = block_depth(columns.size, panel)
+    blocked = columns.size > block_k
     tail = (columns.last * target.lanes, columns.rest) if columns.last else None
     shape = Shape(
         rows, target.vectors, "along", panel, panel * depth, tail, groups=columns.full > 0, blocked=blocked
     )
     tile = write_tile(w.module, target, f"{name}_tile", shape, _epilogue(layout, slots, lines))
-    block = max(1, SECOND_LEVEL // (min(columns.size, DEPTH) * target.item * rows)) * rows
+    block = max(1, SECOND_LEVEL // (block_k * target.item * rows)) * rows
     narrow = columns.last * target.lanes
     with w.loop(0, count, block) as chunk:
         end = w.least(w.add(chunk.index, block), count)
-        with w.loop(0, columns.size, DEPTH) as k, w.loop(w["first"], w["last"]) as p:
+        with w.loop(0, columns.size, block_k) as k, w.loop(w["first"], w["last"]) as p:
             q = w.divide(k.index, panel)
-            whole = w.least(DEPTH // panel, w.add(columns.full, w.mul(q, -1)))
+            whole = w.least(block_k // panel, w.add(columns.full, w.mul(q, -1)))
             vector = w.at(w["arena"], source, w.mul(w.add(w.mul(p.index, padded), k.index), panel))
             with w.loop(chunk.index, end, rows) as h:
                 offset = w.mul(w.add(w.mul(p.index, depth), h.index), panel)
@@ -159,7 +170,7 @@ def _backward(w: Writer, layout: Layout, slots: Slots, lines: Any, sums: int, na
                 shift = w.mul(h.index, narrow - stride) if columns.last else 0
                 w.call(
                     tile, w["arena"], w["slots"], vector, scalar, whole, shift,
-                    w.at(w["arena"], sums, offset), _flags(w, k.index, columns.size), offset, h.index, p.index,
+                    w.at(w["arena"], sums, offset), _flags(w, k.index, block_k, columns.size), offset, h.index, p.index,
                 )  # fmt: skip
 
 
@@ -192,13 +203,29 @@ def _update_lines(w: Writer, layout: Layout, slots: Slots, gradient: Gradient, u
                 return values[e.tensor.name]
             raise UnsupportedError(f"The update rule reads {e}, which nothing defines.")
 
-        for definition in update.program.definitions:
-            values[definition.target.name] = Vectors(w, slots, w["slots"], in_update)(definition.body)
+        for definition in _inlined(update.program):
+            lower = Vectors(w, slots, w["slots"], in_update, estimates=True)
+            values[definition.target.name] = lower(definition.body)
         for name, memory in names.items():
             if name + "2" in values:
                 w.store(values[name + "2"], w["arena"], layout.parameter(gradient.parameter, memory), offset)
 
     return write
+
+
+def _inlined(rule: Program) -> list[Definition]:
+    """The outputs' definitions with the lines between written out, so that their scalars meet."""
+    bodies: dict[Tensor, Expr] = {}
+    definitions = []
+    for d in rule.definitions:
+        body = d.body
+        for t, inner in bodies.items():
+            body = replace_access(body, t, lambda _, inner=inner: inner)  # type: ignore[misc]
+        if d.target in rule.outputs:
+            definitions.append(Definition(d.target, d.indices, body))
+        else:
+            bodies[d.target] = body
+    return definitions
 
 
 def write_gradient(
@@ -266,7 +293,9 @@ def _weight_gradient(
         height = rows if vectors == target.vectors else unit
         shape = Shape(height, vectors, "along", panel, panel * depth)
         tile = write_tile(
-            w.module, target, f"{name}_tile{part}", shape, _update_epilogue(layout, slots, gradient, update, vectors)
+            w.module, target, f"{name}_tile{part}", shape,
+            _update_epilogue(layout, slots, gradient, update, vectors),
+            _update_prologue(layout, gradient, update, height * vectors),
         )
         block = max(1, SECOND_LEVEL // (layout.capacity * target.item * unit)) * unit
         with w.loop(top, end, block) as chunk, w.loop(start, start + number) as q:
@@ -296,3 +325,15 @@ def _update_epilogue(layout: Layout, slots: Slots, gradient: Gradient, update: U
 
     return write
 
+
+
+def _update_prologue(layout: Layout, gradient: Gradient, update: Update, vectors: int) -> Any:
+    """The parameter and its memories come from far; they are asked for before the sum, and arrive during it."""
+
+    def write(w: Writer) -> None:
+        for memory in ("", *update.memories):
+            place = layout.parameter(gradient.parameter, memory)
+            for n in range(vectors):
+                w.prefetch(w["arena"], place, w["offset"], n * w.target.lanes)
+
+    return write

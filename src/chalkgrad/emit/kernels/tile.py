@@ -20,6 +20,9 @@ from llvmlite import ir
 from chalkgrad.emit.kernels.targets import Target
 from chalkgrad.emit.kernels.writer import I64, Writer
 
+AHEAD = 8
+"""How many k ahead the weights of a forward tile are asked for."""
+
 FIRST, LAST = 1, 2
 """Flags of a block of k: it begins the sum (else partial sums are read), it ends it (the epilogue runs)."""
 
@@ -52,17 +55,23 @@ class Shape:
 Epilogue = Callable[[Writer, list[list[Any]]], None]
 """Writes what happens with the finished accumulators [row][vector]."""
 
+Prologue = Callable[[Writer], None]
+
 ARGUMENTS = ("arena", "slots", "vector", "scalar", "count", "shift", "sums", "flags", "offset", "row", "panel")
 """What a tile function takes. `count` is k ("across") or whole groups ("along"); `offset` is where the
 tile lies in its buffer, `shift` what the tail's first row is moved by, `row` its first row, `panel` its panel's number; `sums` are the partial sums."""
 
 
-def write_tile(module: Any, target: Target, name: str, shape: Shape, epilogue: Epilogue) -> Any:
-    """The tile as a function of the module."""
+def write_tile(
+    module: Any, target: Target, name: str, shape: Shape, epilogue: Epilogue, prologue: Prologue | None = None
+) -> Any:
+    """The tile as a function of the module; `prologue` writes what is done before the sum."""
     number = ir.DoubleType() if target.double else ir.FloatType()
     pointers = {"arena", "slots", "vector", "scalar", "sums"}
     w = Writer(module, target, name, [(a, number.as_pointer() if a in pointers else I64) for a in ARGUMENTS])
     w.function.attributes.add("noinline")
+    if prologue is not None:
+        prologue(w)
     flat = _starting_sums(w, shape)
     vector, scalar = w["vector"], w["scalar"]
     if shape.layout == "across":
@@ -116,6 +125,7 @@ def _across(w: Writer, shape: Shape, sums: list[Any]) -> list[Any]:
     with w.loop(0, w["count"], carried=sums) as k:
         vector = w.at(w["vector"], w.mul(k.index, span))
         scalar = w.at(w["scalar"], w.mul(k.index, shape.width))
+        w.prefetch(scalar, AHEAD * shape.width)
         k.after = _step(w, shape, k.carried, vector, scalar, 1)
     return k.carried
 
