@@ -25,9 +25,18 @@ from chalkgrad.expr.nodes import (
     Size,
     Sum,
 )
-from chalkgrad.expr.ops import children, flat_key, free_indices, map_children, substitute, walk
+from chalkgrad.expr.ops import canonical, children, flat_key, free_indices, map_children, substitute, walk
 from chalkgrad.rules.matching import Binding, match
-from chalkgrad.rules.polynomial import Monomial, Powers, collect, expand, factors_of, monomial, to_expr
+from chalkgrad.rules.polynomial import (
+    Monomial,
+    Powers,
+    collect,
+    expand,
+    factors_of,
+    monomial,
+    plain,
+    to_expr,
+)
 
 
 def weight(atom: Expr) -> Fraction:
@@ -106,12 +115,19 @@ def resubstitute(m: Monomial, known: Sequence[Relation]) -> tuple[Monomial, list
         for relation in known:
             for candidate in _rewrites(m, relation):
                 gain = _weight(m) - _weight(candidate)
-                if gain > 0 and (best is None or gain > best[0]):
+                if gain > 0 and (best is None or _better(gain, candidate, best)):
                     best = (gain, candidate, relation)
         if best is None:
             return m, used
         m = best[1]
         used.append(best[2])
+
+
+def _better(gain: Fraction, candidate: Monomial, best: tuple[Fraction, Monomial, Relation]) -> bool:
+    """Whether a rewriting gains more; equal gains are decided by the result, not by who came first."""
+    if gain != best[0]:
+        return gain > best[0]
+    return flat_key(canonical(plain(candidate))) < flat_key(canonical(plain(best[1])))
 
 
 def _weight(m: Monomial) -> Fraction:
