@@ -30,7 +30,17 @@ from chalkgrad.expr.nodes import (
     Sum,
     Tensor,
 )
-from chalkgrad.expr.ops import canonical, free_indices, inline, map_children, substitute, tensors_in, walk
+from chalkgrad.expr.ops import (
+    canonical,
+    free_indices,
+    index_names,
+    inline,
+    map_children,
+    rename_bound,
+    substitute,
+    tensors_in,
+    walk,
+)
 from chalkgrad.rules.identities import apply_identities
 from chalkgrad.rules.polynomial import collect, expand, to_expr
 
@@ -249,10 +259,14 @@ def _shift_stages(
     e, z = pair.exponential, pair.total
     if d.target in (e.target, z.target) or not {e.target, z.target} & tensors_in(d.body):
         return []
-    before = inline(inline(d.body, z.access, z.body), e.access, e.body)
+    # Each Σ and max gets a letter that nothing around it uses.
+    around = {i.name for i in d.indices}
+    total = rename_bound(z.body, around)
+    inside = around | set(index_names(total))
+    before = inline(inline(d.body, z.access, total), e.access, e.body)
     with_m = _shift_log(d.body, z.target, m)
-    after = inline(inline(with_m, z.access, z.body), e.access, shifted)
-    after = inline(after, m.access, largest)
+    after = inline(inline(with_m, z.access, total), e.access, shifted)
+    after = inline(after, m.access, rename_bound(largest, inside))
     because = "shifting all scores by one number changes nothing, and exp of a number ≤ 0 cannot overflow"
     if canonical(before) is canonical(after) or free_indices(before) != free_indices(after):
         return []
