@@ -198,7 +198,11 @@ def _node_edits(
             yield "left summand dropped", set(TERM), lambda n: ast.UnaryOp(ast.USub(), n.right)
             # In y * (1 - y), the term -y left out is the factor (1 - y) left out: one text, two names.
             one = ast.unparse(node.left) in ("1", "1.0")
-            yield "right summand dropped", set(TERM) | ({"missing_factor"} if one else set()), lambda n: n.left
+            yield (
+                "right summand dropped",
+                set(TERM) | ({"missing_factor"} if one else set()),
+                lambda n: n.left,
+            )
             yield "minus to plus", {"sign"}, lambda n: ast.BinOp(n.left, ast.Add(), n.right)
         case ast.BinOp(op=ast.Pow(), right=ast.Constant(value=2)):
             yield "square dropped", {"missing_factor"}, lambda n: n.left
@@ -246,7 +250,11 @@ def _factor(node: ast.AST, sizes: set[str], divides: bool) -> set[str]:
 def _other_names(
     name: str, layer: str, shapes: dict[str, tuple[int, ...]]
 ) -> Iterator[tuple[str, set[str], Node]]:
-    others = [o for o in shapes if o.isidentifier() and o != name and shapes[o] == shapes[name] and len(shapes[o]) > 0]
+    others = [
+        o
+        for o in shapes
+        if o.isidentifier() and o != name and shapes[o] == shapes[name] and len(shapes[o]) > 0
+    ]
     for other in sorted(others)[:3]:
         labels = {"preactivation"} if _activation(layer, name, other) else {"wrong_operand"}
         yield f"{name} to {other}", labels, lambda n, o=other: ast.Name(o, ast.Load())
@@ -315,7 +323,9 @@ def _whole_edits(tree: ast.Module, shapes: dict[str, tuple[int, ...]]) -> list[E
             found.append(Edit(f"{name} summed, axis kept", frozenset({"extra_sum"}), last + place,
                               result(place, "0 * A + A.sum(axis=0, keepdims=True)")))  # fmt: skip
         if len(shape) == 2:
-            found.append(Edit(f"{name} transposed", frozenset({"transpose"}), last + place, result(place, "A.T")))
+            found.append(
+                Edit(f"{name} transposed", frozenset({"transpose"}), last + place, result(place, "A.T"))
+            )
     arrays = [p for p, n in enumerate(names) if n is not None]
     if len(arrays) > 1:
 
@@ -330,8 +340,12 @@ def _whole_edits(tree: ast.Module, shapes: dict[str, tuple[int, ...]]) -> list[E
         labels = {"wrong_argument"} if same else {"wrong_argument", "shape"}
         found.append(Edit("first and last gradient exchanged", frozenset(labels), -1, exchanged))
     if shapes.get(up):
-        found.append(Edit("upstream halved in place", frozenset({"mutates_input"}), -2, insert(f"{up} *= 0.5", last)))
-        found.append(Edit("upstream spoiled first", frozenset({"mutates_input"}), -2, insert(f"{up} *= 0.5", 0)))
+        found.append(
+            Edit("upstream halved in place", frozenset({"mutates_input"}), -2, insert(f"{up} *= 0.5", last))
+        )
+        found.append(
+            Edit("upstream spoiled first", frozenset({"mutates_input"}), -2, insert(f"{up} *= 0.5", 0))
+        )
     cached = [n for n in shapes if n not in (up,) and len(shapes[n]) > 0 and n in _cached(function)]
     for name in cached[:2]:
         found.append(Edit(f"{name} spoiled in place", frozenset({"mutates_input"}), -2,
@@ -459,7 +473,9 @@ def faulty(pair_share: float = 0.25, seed: int = 0) -> Iterator[Program]:
                 seen.add(new)
                 singles.append(edit)
                 yield Program(layer, new, (edit.labels,), edit.what)
-        plain = [e for e in singles if not e.labels & {"mutates_input", "nondeterministic", "shape", "precision"}]
+        plain = [
+            e for e in singles if not e.labels & {"mutates_input", "nondeterministic", "shape", "precision"}
+        ]
         for _ in range(int(len(plain) * pair_share)):
             one, two = rng.sample(plain, 2) if len(plain) > 1 else (None, None)
             if one is None or two is None or one.statement == two.statement:
@@ -496,7 +512,11 @@ class Loops(ast.NodeTransformer):
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
         self.generic_visit(node)
-        if isinstance(node.func, ast.Attribute) and node.func.attr == "sum" and ast.unparse(node).endswith("axis=0)"):
+        if (
+            isinstance(node.func, ast.Attribute)
+            and node.func.attr == "sum"
+            and ast.unparse(node).endswith("axis=0)")
+        ):
             return expression("sum(_row for _row in A)", A=node.func.value)
         return node
 
@@ -564,7 +584,9 @@ def _in_place(tree: ast.Module) -> None:
     assert isinstance(back.value, ast.Tuple)
     for element in back.value.elts:
         if isinstance(element, ast.Name):
-            text = f"{element.id} = np.array({element.id}, copy=True)\n{element.id} *= 2.0\n{element.id} /= 2.0"
+            text = (
+                f"{element.id} = np.array({element.id}, copy=True)\n{element.id} *= 2.0\n{element.id} /= 2.0"
+            )
             body[-1:-1] = ast.parse(text).body
 
 

@@ -148,7 +148,7 @@ def _addends(backward: Backward, d: Definition, graph: Graph) -> Iterator[Addend
     for term, without, depth in _linear_terms(d.body):
         code, text = graph.describe(d, term, depth == 0 and backward.form == "staged")
         elementary = not any(t.role == "adjoint" for t in tensors_in(term)) and not _has_sum(term)
-        cost = 1.6 if code == "missing_path" else 1.4 if elementary else 1.7
+        cost = 1.35 if code == "missing_path" else 1.4 if elementary else 1.7
         if _complement(term, d.body):  # y (1 - y) without its second factor rather than without -y
             cost = 1.8
         yield Addend(backward.form, d.target, without, term, d, code, text, cost + 0.01 * depth)

@@ -1,0 +1,161 @@
+"""How many spoiled backwards are caught and named, how many right ones accused; and what gradient checkers say.
+
+python benchmarks/diagnosis.py --faulty 1500 --right 500
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import statistics
+import time
+import warnings
+from collections import Counter, defaultdict
+from typing import Any
+
+import numpy as np
+from corpus import Bench, Program, faulty, functions, right
+from machine import machine_line
+
+import chalkgrad as cg
+from chalkgrad.layers import GALLERY
+
+CHECKED = 60
+"""How many programs the gradient checkers of other packages are run on; they take long."""
+
+
+def judge(programs: list[Program]) -> tuple[list[cg.Diagnosis], list[float]]:
+    found, seconds = [], []
+    for p in programs:
+        forward, backward = functions(p.text)
+        began = time.perf_counter()
+        found.append(cg.check(backward, GALLERY[p.layer], forward=forward))
+        seconds.append(time.perf_counter() - began)
+    return found, seconds
+
+
+def named(p: Program, d: cg.Diagnosis) -> bool:
+    """Whether every edit's cause is among those reported."""
+    causes = {f.cause for f in d.faults}
+    return all(label & causes for label in p.labels)
+
+
+def gradcheck(p: Program) -> bool | None:
+    """Whether torch.autograd.gradcheck accepts the program; None where it cannot run it."""
+    try:
+        import torch
+    except ImportError:
+        return None
+    forward, backward = functions(p.text)
+    bench = Bench.of(p.layer)
+    if any(isinstance(a, float) for a in bench.inputs):
+        return None
+
+    class Wrapped(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, *inputs: Any) -> Any:
+            out, ctx.cache = forward(*(a.detach().numpy() for a in inputs))
+            return torch.as_tensor(np.array(out))
+
+        @staticmethod
+        def backward(ctx: Any, grad: Any) -> Any:
+            up = grad.numpy() if grad.ndim else grad.item()
+            return tuple(None if g is None else torch.as_tensor(np.array(g)) for g in backward(up, ctx.cache))
+
+    inputs = [torch.as_tensor(a).requires_grad_(a.dtype.kind == "f") for a in bench.inputs]
+    try:
+        return bool(torch.autograd.gradcheck(Wrapped.apply, inputs, raise_exception=False))
+    except Exception:  # noqa: BLE001 (a spoiled program may raise anything: that is a refusal)
+        return False
+
+
+def check_grads(p: Program) -> bool | None:
+    """Whether jax.test_util.check_grads accepts the program, as a custom_vjp of callbacks."""
+    try:
+        import jax
+        from jax.test_util import check_grads as jax_check
+    except ImportError:
+        return None
+    jax.config.update("jax_enable_x64", True)
+    forward, backward = functions(p.text)
+    bench = Bench.of(p.layer)
+    if any(isinstance(a, float) or a.dtype.kind != "f" for a in bench.inputs):
+        return None
+    shape = np.shape(forward(*bench.inputs)[0])
+
+    def value(*a: Any) -> Any:
+        return jax.pure_callback(
+            lambda *x: np.asarray(forward(*map(np.array, x))[0]), jax.ShapeDtypeStruct(shape, float), *a
+        )
+
+    def gradients(up: Any, *a: Any) -> Any:
+        def run(u: Any, *x: Any) -> Any:
+            _, cache = forward(*map(np.array, x))
+            found = backward(np.array(u) if np.ndim(u) else float(u), cache)
+            return tuple(np.broadcast_to(g, np.shape(i)) for g, i in zip(found, x, strict=True))
+
+        return jax.pure_callback(run, tuple(jax.ShapeDtypeStruct(np.shape(i), float) for i in a), up, *a)
+
+    wrapped = jax.custom_vjp(value)
+    wrapped.defvjp(lambda *a: (value(*a), a), lambda saved, up: gradients(up, *saved))
+    try:
+        jax_check(wrapped, bench.inputs, order=1, modes=["rev"])
+    except Exception:  # noqa: BLE001 (an assertion or whatever the program raises: a refusal)
+        return False
+    return True
+
+
+def others(spoiled: list[Program], sound: list[Program]) -> None:
+    for name, checker in (("torch.autograd.gradcheck", gradcheck), ("jax check_grads", check_grads)):
+        caught = [checker(p) for p in spoiled[:CHECKED]]
+        alarms = [checker(p) for p in sound[:CHECKED]]
+        ran, well = [c for c in caught if c is not None], [a for a in alarms if a is not None]
+        if ran and well:
+            print(f"  {name}: caught {ran.count(False)}/{len(ran)}, false alarms {well.count(False)}/{len(well)}, "
+                  "causes named 0")  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--faulty", type=int, default=1500)
+    parser.add_argument("--right", type=int, default=500)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--misses", type=int, default=0, help="print this many programs whose cause was not named"
+    )
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")
+    rng = random.Random(options.seed)
+    every, sound = list(faulty()), list(right())
+    print(f"Diagnosis of spoiled backwards. {machine_line()}")
+    print(f"  corpus: {len(every)} spoiled and {len(sound)} right programs")
+    every = rng.sample(every, min(options.faulty, len(every)))
+    sound = rng.sample(sound, min(options.right, len(sound)))
+    found, seconds = judge(every)
+    right_found, right_seconds = judge(sound)
+    caught = sum(not d.ok for d in found)
+    good = [named(p, d) for p, d in zip(every, found, strict=True)]
+    single = [g for g, p in zip(good, every, strict=True) if len(p.labels) == 1]
+    double = [g for g, p in zip(good, every, strict=True) if len(p.labels) == 2]
+    print(f"  caught {caught}/{len(every)} = {caught / len(every):.1%}")
+    print(f"  cause named {sum(good)}/{len(good)} = {sum(good) / len(good):.1%}"
+          f" (one edit {sum(single)}/{len(single)}, two edits {sum(double)}/{len(double)})")  # fmt: skip
+    print(f"  false alarms {sum(not d.ok for d in right_found)}/{len(sound)}")
+    print(f"  median time {statistics.median(seconds):.2f} s spoiled, {statistics.median(right_seconds):.2f} s right,"
+          f" longest {max(seconds):.1f} s")  # fmt: skip
+    by_cause: dict[str, Counter[bool]] = defaultdict(Counter)
+    for p, g in zip(every, good, strict=True):
+        if len(p.labels) == 1:
+            by_cause["|".join(sorted(p.labels[0]))][g] += 1
+    for cause, counts in sorted(by_cause.items()):
+        print(f"    {cause:<42} {counts[True]:4d} of {sum(counts.values()):4d}")
+    others(every, sound)
+    shown = 0
+    for p, d, g in zip(every, found, good, strict=True):
+        if not g and shown < options.misses:
+            shown += 1
+            print(f"miss: {p.layer} {[sorted(x) for x in p.labels]} {p.edit}\n  -> {d.faults[0]}")
+
+
+if __name__ == "__main__":
+    main()
