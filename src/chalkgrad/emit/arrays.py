@@ -10,6 +10,7 @@ have other axes than the node, the printer transposes and inserts axes of length
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -309,6 +310,13 @@ def parts(a: Array) -> tuple[Array, ...]:
         case Einsum(operands, _):
             return operands
     return ()
+
+
+def every_part(a: Array) -> Iterator[Array]:
+    """The node and everything inside it."""
+    yield a
+    for part in parts(a):
+        yield from every_part(part)
 
 
 def arrays_of(s: Statement) -> tuple[Array, ...]:

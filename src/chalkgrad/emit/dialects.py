@@ -165,9 +165,9 @@ JAX = Dialect(
     },
     functional=True,
     place="",
-    set_at="{0} = {0}.at[{1}].set({2})",
-    add_at="{0} = {0}.at[{1}].add({2})",
-    scatter_add="{0} = {0}.at[{1}].add({2})",
+    set_at="{0} = {0}.at[{1}].set({2}, out_sharding=jax.typeof({0}).sharding)",
+    add_at="{0} = {0}.at[{1}].add({2}, out_sharding=jax.typeof({0}).sharding)",
+    scatter_add="{0} = {0}.at[{1}].add({2}, out_sharding=jax.typeof({0}).sharding)",
 )
 
 DIALECTS: dict[str, Dialect] = {"numpy": NUMPY, "torch": TORCH, "jax": JAX}

@@ -60,6 +60,7 @@ def backward_function(p: Plan, dialect: Dialect, names: Names, name: str) -> str
     upstream = [names.of(t) for t in p.upstream]
     visible = (*p.upstream, *p.saved)
     writer = new_writer(names, dialect, visible)
+    writer.sharded_like = {t.adjoint: t for t in p.saved if dialect.name == "jax"}
     rows = rows_of(p.backward, writer)
     head = []
     if p.saved:

@@ -6,6 +6,9 @@ and never a silent zero.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from chalkgrad.emit.arrays import Einsum, MatMul, arrays_of, every_part
 from chalkgrad.emit.dialects import JAX
 from chalkgrad.emit.function_text import (
     Row,
@@ -25,6 +28,7 @@ RESERVED = ("derivative", "jnp", "jax", "functools")
 
 def jax_module(p: Plan, name: str) -> str:
     """The module's text: NAME_forward, NAME_backward, and NAME."""
+    p = _with_sharded(p)
     names = all_names(p, RESERVED)
     function = prefix(name)
     inputs = [names.of(t) for t in p.program.inputs]
@@ -59,3 +63,16 @@ def jax_module(p: Plan, name: str) -> str:
     if numbers:
         head = ["import functools", "", *head]
     return "\n".join(head) + f"\n\n\n{code}\n"
+
+
+def _with_sharded(p: Plan) -> Plan:
+    """The plan, with each input saved whose gradient is a contraction: it says how that is sharded."""
+    contracted = {
+        line.definition.target
+        for line in p.backward
+        for s in line.statements
+        for a in arrays_of(s)
+        if any(isinstance(b, MatMul | Einsum) and b.axes == line.definition.indices for b in every_part(a))
+    }
+    saved = {*p.saved, *(t for t in p.program.inputs if t.adjoint in contracted)}
+    return replace(p, saved=tuple(t for t in p.program.tensors() if t in saved))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from fractions import Fraction
 
 from chalkgrad.emit.arrays import (
@@ -51,6 +52,8 @@ class Printer:
         dialect: Spellings.
         reference: Code of an array that has the computation's precision, "" when there is none.
         in_scope: Arrays whose shapes `zeros_like` may borrow.
+        sharded_like: For the values of gradients, arrays whose sharding they take. Over an explicit
+            mesh JAX must be told how the result of a contraction is sharded.
         sizes: Collects the ranges whose sizes the code names.
     """
 
@@ -58,8 +61,10 @@ class Printer:
     dialect: Dialect
     reference: str = ""
     in_scope: tuple[Tensor, ...] = ()
+    sharded_like: Mapping[Tensor, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.target: tuple[Tensor, Axes] | None = None
         self.sizes: dict[Range, None] = {}
 
     # --- whole arrays ---
@@ -96,6 +101,8 @@ class Printer:
                 return self.dialect.cast.format(self.aligned(arg, axes, ATOM), self.reference), ATOM
             case ReduceAxes():
                 return self._reduce(a, keep=False), ATOM
+            case MatMul(left, right, _, _, axes) if self._sharding(axes):
+                return self._einsum(Einsum((left, right), axes)), ATOM
             case MatMul(left, right, left_axes, right_axes, _):
                 first = self.exact(left, left_axes, MATMUL if isinstance(left, MatMul) else NEG)
                 return f"{first} @ {self.exact(right, right_axes, NEG)}", MATMUL
@@ -226,6 +233,13 @@ class Printer:
 
     def _gather(self, a: Gather) -> str:
         name = self.names.of(a.tensor)
+        label = a.subscripts[-1]
+        rows = tuple(s.index for s in a.subscripts[:-1] if isinstance(s, Positions))
+        if self.dialect.name == "jax" and isinstance(label, Load) and len(rows) == len(a.subscripts) - 1 > 0:
+            if rows == a.shared == label.axes:  # a gather with a sharding of its own
+                return (
+                    f"jnp.take_along_axis({name}, {self.names.of(label.tensor)}[..., None], axis=-1)[..., 0]"
+                )
         written = [":" if s is None else self.aligned(s, a.shared) for s in a.subscripts]
         while written and written[-1] == ":":
             written.pop()
@@ -249,7 +263,17 @@ class Printer:
             letters[index] = choice
         inputs = ",".join("".join(letters[i] for i in o.axes) for o in a.operands)
         spec = f"{inputs}->{''.join(letters[i] for i in a.axes)}"
-        return self.dialect.einsum.format(spec, ", ".join(self.wrapped(o, COMPARE) for o in a.operands))
+        operands = [self.wrapped(o, COMPARE) for o in a.operands]
+        sharding = self._sharding(a.axes)
+        if sharding:
+            operands.append(f"out_sharding={sharding}")
+        return self.dialect.einsum.format(spec, ", ".join(operands))
+
+    def _sharding(self, axes: Axes) -> str:
+        """The sharding of a contraction that has the layout of the gradient being computed."""
+        if self.target is None or self.target[0] not in self.sharded_like or self.target[1] != axes:
+            return ""
+        return f"jax.typeof({self.names.of(self.sharded_like[self.target[0]])}).sharding"
 
     def _spread(self, arg: Array, axes: Axes) -> str:
         if not arg.axes:

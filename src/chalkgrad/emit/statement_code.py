@@ -120,6 +120,7 @@ def _dtype(value: Array) -> str:
 
 
 def _assign(target: Tensor, axes: Axes, value: Array, own: bool, writer: Printer) -> list[str]:
+    writer.target = (target, axes)
     written = writer.exact(value, axes)
     # A Python number that will be read as an array gets the computation's precision here.
     if not axes and target.role == "value" and kind(value) == "host" and writer.reference:
