@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Protocol
 
@@ -13,10 +14,12 @@ import numpy as np
 from chalkgrad.derivation import Derived
 from chalkgrad.diagnose.calling import Caller
 from chalkgrad.diagnose.capture import Call, as_array, call, same
+from chalkgrad.diagnose.example import smallest
 from chalkgrad.diagnose.forms import Prepared
 from chalkgrad.diagnose.frameworks import framework_of
 from chalkgrad.diagnose.judge import Judge, shown
 from chalkgrad.diagnose.names import required
+from chalkgrad.diagnose.own_source import OwnSource
 from chalkgrad.diagnose.points import Point, several, square_sizes
 from chalkgrad.diagnose.report import Diagnosis, Fault
 from chalkgrad.diagnose.trial import Bounds, Trial, best, run, wrong_arguments
@@ -99,6 +102,7 @@ class Check:
                 hint="Make one with cg.layer or cg.formula, or take one of cg.layers.",
             )
         self.began = time.perf_counter()
+        self.program = layer.program
         self.derived = derived_for_check(layer.program)
         self.name = str(name or getattr(backward, "__name__", type(backward).__name__))
         self.layer = str(getattr(layer, "name", layer.program.name))
@@ -307,10 +311,33 @@ class Check:
         error = None
         if not faults:
             error = self.relative_error(trial)
+        faults = [self.in_own_names(f) for f in faults]
+        wrong = [f.argument for f in faults if f.argument is not None and f.cause != "mutates_input"]
+        unsteady = any(f.cause == "nondeterministic" for f in faults)
+        example = ""
+        if wrong and not unsteady and not trial.error:
+            example = smallest(self.derived, self.caller, trial.form, wrong, self.timeout)
         return Diagnosis(
-            not faults, tuple(faults), tuple(self.notes), self.name, self.layer, error, len(trial.calls),
+            not faults,
+            tuple(faults),
+            tuple(self.notes),
+            self.name,
+            self.layer,
+            error,
+            len(trial.calls),
             time.perf_counter() - self.began,
-        )  # fmt: skip
+            example,
+        )
+
+    def in_own_names(self, fault: Fault) -> Fault:
+        """The fault with the user's line and the right one beside it, where the source can be read."""
+        if fault.argument is None or fault.fix or fault.cause == "mutates_input":
+            return fault
+        own = OwnSource(self.caller.backward, self.program)
+        yours, right = own.line(fault.argument), own.right_line(fault.argument)
+        if not yours or not right or yours == right:
+            return fault
+        return replace(fault, yours=yours, fix=right)
 
     def relative_error(self, trial: Trial) -> float:
         """The largest difference relative to the magnitude of the summands."""

@@ -1,0 +1,73 @@
+"""The smallest case that shows a fault, in whole numbers where possible."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from chalkgrad.derivation import Derived
+from chalkgrad.diagnose.calling import Caller
+from chalkgrad.diagnose.forms import Form
+from chalkgrad.diagnose.points import Point, draw, square_sizes, with_inputs
+from chalkgrad.diagnose.trial import run
+from chalkgrad.errors import ChalkgradError
+
+ENTRIES = 8
+"""Arrays with more entries are no small example."""
+
+
+def smallest(
+    derived: Derived, caller: Caller, form: Form, wrong: Sequence[str], timeout: float | None
+) -> str:
+    """A case with sizes of one or two and small whole numbers, in words; empty if there is none."""
+    for size in (1, 2):
+        for seed in range(3):
+            point = _whole(derived, size, seed, not form.upstream)
+            if point is None:
+                continue
+            trial = run(caller, form, [point], timeout)
+            if trial.error or any(r.problem for r in trial.results):
+                continue
+            for t in derived.wrt:
+                got = trial.results[0].gradients.get(t.name)
+                true = trial.points[0].true[t]
+                if t.name not in wrong or got is None or max(got.size, true.size) > ENTRIES:
+                    continue
+                if got.shape != true.shape or not np.allclose(got, true, rtol=1e-6, atol=1e-9):
+                    return _told(trial.points[0], derived, t.name, got, true)
+    return ""
+
+
+def _whole(derived: Derived, size: int, seed: int, unit: bool) -> Point | None:
+    """A point of whole numbers at which everything is finite."""
+    rng = np.random.default_rng(seed)
+    try:
+        point = draw(derived, seed, sizes=square_sizes(derived.program, size), unit=unit)
+        inputs = {
+            t: rng.choice([-2.0, -1.0, 1.0, 2.0, 3.0], size=np.shape(point.env.array(t)))
+            for t in derived.program.inputs
+            if t.dtype == "float"
+        }
+        ups = {o.adjoint: np.ones(np.shape(point.env.array(o))) for o in derived.program.outputs}
+        moved = Point(point.env.having(ups), point.true, point.magnitude, point.parameters)
+        whole = with_inputs(derived, moved, inputs, {})
+    except ChalkgradError:
+        return None
+    return whole if all(np.isfinite(v).all() for v in whole.true.values()) else None
+
+
+def _told(point: Point, derived: Derived, name: str, got: Any, true: Any) -> str:
+    given = [f"{t.name} = {_numbers(point.env.array(t))}" for t in derived.program.inputs]
+    given += [f"d{o.name} = {_numbers(point.upstream(o))}" for o in derived.program.outputs]
+    text = f"{', '.join(given)}: d{name} is {_numbers(got)} and should be {_numbers(true)}."
+    return text if len(text) <= 300 else ""
+
+
+def _numbers(array: Any) -> str:
+    """[[1, 2], [0.5, -1]]"""
+    values = np.asarray(array)
+    if values.ndim == 0:
+        return f"{float(values):.4g}"
+    return f"[{', '.join(_numbers(v) for v in values)}]"

@@ -1,0 +1,280 @@
+"""One formula spoiled at one place, in every way that people do it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import combinations
+
+from chalkgrad.derivation import Derived
+from chalkgrad.diagnose.graph import Graph
+from chalkgrad.expr.arithmetic import multiply
+from chalkgrad.expr.nodes import (
+    MINUS_ONE,
+    ONE,
+    Access,
+    Add,
+    Apply,
+    Const,
+    Definition,
+    Expr,
+    Index,
+    Indicator,
+    Mul,
+    Pow,
+    Reduce,
+    Size,
+    Sum,
+)
+from chalkgrad.expr.ops import children, free_indices, rebuild, replace_access, substitute, tensors_in, walk
+from chalkgrad.expr.text import tensor_name
+
+OPPOSITE = {"==": "!=", "!=": "==", "<": ">", ">": "<", "<=": ">=", ">=": "<="}
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A node changed: the cause, its words, its cost, the new node."""
+
+    code: str
+    text: str
+    cost: float
+    node: Expr
+
+
+def has_sum(e: Expr) -> bool:
+    return any(isinstance(n, Sum) for n in walk(e))
+
+
+class Spoiler:
+    """Every change of one place of one formula."""
+
+    def __init__(self, definition: Definition, graph: Graph, derived: Derived) -> None:
+        self.definition = definition
+        self.graph = graph
+        self.name = tensor_name(definition.target)
+        self.factors = graph.factors
+        self.given = derived.upstream
+        reads = [n for n in walk(definition.body) if isinstance(n, Access) and n.tensor.role == "adjoint"]
+        self.upstreams = len(reads)
+        self.adjoints = [d.target for d in derived.staged.definitions] + list(derived.upstream)
+
+    def everywhere(self, e: Expr, scope: tuple[Index, ...]) -> Iterator[Change]:
+        """Changes of `e` itself and of each part of it."""
+        if e is self.definition.body and not any(t.role == "adjoint" for t in tensors_in(e)):
+            yield from self.extra_factors(e, scope)
+        yield from self.here(e, scope)
+        inner = (*scope, *e.indices) if isinstance(e, Sum | Reduce) else scope
+        kids = children(e)
+        if isinstance(e, Access):
+            return
+        for place, kid in enumerate(kids):
+            for change in self.everywhere(kid, inner):
+                node = rebuild(e, (*kids[:place], change.node, *kids[place + 1 :]))
+                yield Change(change.code, change.text, change.cost, node)
+
+    def here(self, e: Expr, scope: tuple[Index, ...]) -> Iterator[Change]:
+        match e:
+            case Mul(factors):
+                yield from self.dropped(factors)
+                yield from self.doubled(factors)
+            case Pow(base, Const(Fraction() as exponent)):
+                yield from self.powers(base, exponent)
+            case Apply(_, args) if len(args) == 1:
+                yield Change("preactivation", f"{args[0]} is used where {e} belongs", 3.0, args[0])
+            case Add(terms):
+                yield from self.terms(terms)
+            case Sum(indices, body):
+                yield from self.sums(indices, body, scope)
+            case Access():
+                yield from self.operands(e)
+                if e.tensor.role == "adjoint":
+                    yield from self.extra_sums(e)
+                    yield from self.extra_factors(e, scope)
+            case Indicator(op, left, right):
+                other = Indicator(OPPOSITE[op], left, right)
+                yield Change("wrong_operand", f"the condition {e} is turned around", 2.2, other)
+                complement = Add((ONE, Mul((MINUS_ONE, e))))
+                yield Change("wrong_operand", f"{e} passes what it should stop", 2.2, complement)
+                yield Change("missing_mask", f"{e} is left out", 1.1, ONE)
+        if e is self.definition.body and not isinstance(e, Access):
+            yield from self.extra_sums(e)
+            yield from self.throughout(e)
+
+    def dropped(self, factors: tuple[Expr, ...]) -> Iterator[Change]:
+        for place, f in enumerate(factors):
+            if isinstance(f, Const):
+                continue
+            rest = (*factors[:place], *factors[place + 1 :])
+            code, text, cost = self.loss_of(f)
+            yield Change(code, text, cost, multiply(rest) if rest else ONE)
+
+    def loss_of(self, f: Expr) -> tuple[str, str, float]:
+        match f:
+            case Indicator():
+                return "missing_mask", f"{f} is left out of {self.name}", 1.1
+            case Access(tensor, _) if tensor.dtype == "bool":
+                return "missing_mask", f"{f} is left out of {self.name}", 1.1
+            case Pow(Size(of), Const(Fraction() as power)) if power < 0:
+                return "sum_for_mean", f"the factor 1/{of.name} of the mean is left out of {self.name}", 1.3
+            case Access(tensor, _) if tensor.role == "adjoint":
+                # Where others stay, a forgotten one is no forgotten upstream gradient but a slip.
+                cost = 2.4 if self.upstreams > 1 else 1.4 if tensor in self.given else 1.75
+                return "missing_factor", f"the gradient from above, {f}, is not multiplied in", cost
+        return "missing_factor", f"the factor {f} is left out of {self.name}", 1.5 if not has_sum(f) else 2.6
+
+    def doubled(self, factors: tuple[Expr, ...]) -> Iterator[Change]:
+        for f in factors:
+            if isinstance(f, Const | Indicator):
+                continue
+            if isinstance(f, Access) and f.tensor.dtype == "bool":
+                continue
+            adjoint = isinstance(f, Access) and f.tensor.role == "adjoint"
+            cost = 2.8 if adjoint else 2.6 if has_sum(f) else 2.1
+            text = f"the factor {f} stands twice in {self.name}"
+            yield Change("extra_factor", text, cost, Mul((*factors, f)))
+            if isinstance(f, Access) and f.tensor.role != "adjoint":
+                inverted = tuple(Pow(g, MINUS_ONE) if g is f else g for g in factors)
+                text = f"{self.name} is divided by {f} instead of multiplied"
+                yield Change("wrong_operand", text, 3.0, Mul(inverted))
+
+    def powers(self, base: Expr, exponent: Fraction) -> Iterator[Change]:
+        if isinstance(base, Size):
+            return
+        for step in (-1, 1, Fraction(-1, 2), Fraction(1, 2)):
+            new = exponent + step
+            less = abs(new) < abs(exponent)
+            code = "missing_factor" if less else "extra_factor"
+            text = f"the power of {base} in {self.name} is {new} instead of {exponent}"
+            node = ONE if new == 0 else base if new == 1 else Pow(base, Const(new))
+            yield Change(code, text, 2.35 if abs(step) == 1 else 2.45, node)
+        text = f"{base} has the power {-exponent} instead of {exponent} in {self.name}"
+        yield Change("wrong_operand", text, 2.6, Pow(base, Const(-exponent)))
+
+    def terms(self, terms: tuple[Expr, ...]) -> Iterator[Change]:
+        """Terms under a power or a function, which no addend covers."""
+        for place, term in enumerate(terms):
+            rest = (*terms[:place], *terms[place + 1 :])
+            left = rest[0] if len(rest) == 1 else Add(rest)
+            yield Change("missing_term", f"the term {term} is left out of {self.name}", 1.9, left)
+            flipped = (*terms[:place], Mul((MINUS_ONE, term)), *terms[place + 1 :])
+            yield Change("sign", f"the term {term} has the wrong sign in {self.name}", 1.8, Add(flipped))
+
+    def sums(self, indices: tuple[Index, ...], body: Expr, scope: tuple[Index, ...]) -> Iterator[Change]:
+        if len(indices) > 1:
+            names = ", ".join(i.name for i in indices)
+            text = f"{self.name} takes the mean over {names} instead of the sum"
+            sizes = tuple(Pow(Size(i.range), MINUS_ONE) for i in indices)
+            yield Change("mean_for_sum", text, 1.5, Mul((*sizes, Sum(indices, body))))
+            text = f"the sum over {names} is left out of {self.name}"
+            yield Change("missing_sum", text, 1.65, _broadcast(body, indices, scope))
+            last = substitute(body, {i: Size(i.range) - 1 for i in indices})
+            text = f"only the last term of the sum over {names} is kept in {self.name} (= instead of +=?)"
+            yield Change("missing_sum", text, 2.4, last)
+        e_is_root = not any(i.range is s.range for i in indices for s in scope)
+        for place, index in enumerate(indices):
+            rest = (*indices[:place], *indices[place + 1 :])
+            of = index.range.name
+            text = f"the sum over {index.name} (the {of} axis) is left out of {self.name}"
+            left = _broadcast(Sum(rest, body) if rest else body, (index,), scope)
+            # An unsummed part whose axis lines up with another often equals a forgotten part.
+            cost = 1.5 if e_is_root else 1.65
+            yield Change("missing_sum", text, cost, left)
+            last = substitute(body, {index: Size(index.range) - 1})
+            text = (
+                f"only the last term of the sum over {index.name} is kept in {self.name} (= instead of +=?)"
+            )
+            yield Change("missing_sum", text, 2.4, Sum(rest, last) if rest else last)
+            mean = Mul((Pow(Size(index.range), MINUS_ONE), Sum(indices, body)))
+            text = f"{self.name} takes the mean over {index.name} instead of the sum"
+            yield Change("mean_for_sum", text, 1.5, mean)
+            if index in free_indices(body):
+                best = Reduce("max", (index,), body)
+                yield Change("missing_sum", f"a maximum over {index.name} instead of the sum", 3.2,
+                             Sum(rest, best) if rest else best)  # fmt: skip
+
+    def operands(self, e: Access) -> Iterator[Change]:
+        axes = e.tensor.axes
+        plain = [place for place, i in enumerate(e.indices) if isinstance(i, Index)]
+        for one, two in combinations(plain, 2):
+            turned = list(e.indices)
+            turned[one], turned[two] = turned[two], turned[one]
+            node = Access(e.tensor, tuple(turned))
+            yield Change("transpose", f"{tensor_name(e.tensor)} is transposed in {self.name}", 1.5, node)
+        adjoint = e.tensor.role == "adjoint"
+        for other in (*self.graph.values, *self.adjoints):
+            if other is e.tensor or other.axes != axes or other.dtype == "int" or not axes:
+                continue
+            code, cost = "wrong_operand", 2.15 if not adjoint else 2.9
+            if (other.role == "adjoint") is not adjoint:
+                cost = 3.1
+            if self.graph.activates(e.tensor, other):
+                code, cost = "preactivation", 1.9
+            text = f"{self.name} uses {tensor_name(other)} where {tensor_name(e.tensor)} belongs"
+            yield Change(code, text, cost, Access(other, e.indices))
+
+    def throughout(self, e: Expr) -> Iterator[Change]:
+        """One operand taken for another at every place, as in x (1 - x) for y (1 - y)."""
+        reads = [n.tensor for n in walk(e) if isinstance(n, Access) and n.tensor.axes]
+        for tensor in sorted({t for t in reads if reads.count(t) > 1}, key=lambda t: (t.name, t.role)):
+            for other in self.adjoints if tensor.role == "adjoint" else self.graph.values:
+                if other is tensor or other.axes != tensor.axes:
+                    continue
+                likely = self.graph.activates(tensor, other)
+                code, cost = ("preactivation", 1.85) if likely else ("wrong_operand", 2.2)
+                text = f"{self.name} uses {tensor_name(other)} where {tensor_name(tensor)} belongs"
+                node = replace_access(e, tensor, lambda at, o=other: Access(o, at))  # type: ignore[misc]
+                yield Change(code, text, cost, node)
+
+    def extra_sums(self, e: Expr) -> Iterator[Change]:
+        for index in sorted(free_indices(e), key=lambda i: i.name):
+            text = f"{self.name} is summed over {index.name} (the {index.range.name} axis), which must stay"
+            yield Change("extra_sum", text, 2.3, Sum((index,), e))
+            mean = Mul((Pow(Size(index.range), MINUS_ONE), Sum((index,), e)))
+            yield Change("extra_sum", text.replace("summed", "averaged"), 2.7, mean)
+
+    def extra_factors(self, e: Expr, scope: tuple[Index, ...]) -> Iterator[Change]:
+        for factor in self.factors:
+            found = _fitted(factor, scope)
+            if found is None:
+                continue
+            masks = isinstance(factor, Indicator) or (
+                isinstance(factor, Access) and factor.tensor.dtype == "bool"
+            )
+            text = f"{self.name} has the factor {found} too many"
+            yield Change("extra_factor", text, 2.5, Mul((e, found)))
+            if not masks:
+                text = f"{self.name} is divided by {found}, which does not belong there"
+                yield Change("extra_factor", text, 2.8, Mul((e, Pow(found, MINUS_ONE))))
+
+
+def _broadcast(body: Expr, loose: tuple[Index, ...], scope: tuple[Index, ...]) -> Expr:
+    """A body that lost its sum: its indices line up with those in scope, as axes do in NumPy."""
+    mapping: dict[Index, Expr] = {}
+    for index in loose:
+        near = [i for i in scope if i.range is index.range]
+        if near:
+            mapping[index] = near[0]
+    return substitute(body, mapping)
+
+
+def _fitted(factor: Expr, scope: tuple[Index, ...]) -> Expr | None:
+    """The factor with its indices replaced by indices in scope over the same ranges."""
+    from_scope = list(scope)
+    mapping: dict[Index, Index] = {}
+    for index in sorted(free_indices(factor), key=lambda i: i.name):
+        near = [i for i in from_scope if i.range is index.range]
+        if not near:
+            return None
+        chosen = index if index in near else near[0]
+        mapping[index] = chosen
+        from_scope.remove(chosen)
+    return _renamed(factor, mapping)
+
+
+def _renamed(e: Expr, mapping: dict[Index, Index]) -> Expr:
+    if isinstance(e, Index):
+        return mapping.get(e, e)
+    kids = children(e)
+    return rebuild(e, tuple(_renamed(k, mapping) for k in kids)) if kids else e
