@@ -43,6 +43,10 @@ def test_values_of_a_strided_convolution(stride: int) -> None:
     assert values[program.outputs[0]] == pytest.approx(np.einsum("nchr,fcr->nfh", windows, w))
 
 
+def test_the_smallest_of_several_sizes_keeps_all_reads_inside() -> None:
+    assert sizes("y[n,h] = x[n,h+2] - x[n,h+0] * x[n,h+1]") == {"H": "size(H2) - 2"}
+
+
 def test_a_number_fixes_the_range() -> None:
     program = read_formula("range p: 2\ny[n,h] = max(p, x[n,2*h+p])")
     assert [(r.name, text(e)) for r, e in program.sizes] == [("H", "size(H2) // 2")]

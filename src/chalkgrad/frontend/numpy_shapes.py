@@ -4,7 +4,8 @@ x[1:]           x[i + 1]                        np.pad(x, 1)          1(i >= 1) 
 x[::2]          x[2 i]                          concatenate((a, b))   1(i < |N|) a[i] + 1(i >= |N|) b[i - |N|]
 x[::-1]         x[|N| - 1 - i]                  reshape(N * D)        x[i // |D|, i % |D|]
 
-Sizes stay symbols; a slice's bounds and a reshape's sizes must fit, as for the arrays at hand they must.
+An index over another range than the axis it reads is written with its offset, zero too: x[i + 0] says that
+not all of x is read. Sizes stay symbols; a slice's bounds and a reshape's sizes must fit the arrays.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ def slice_axis(array: TracedArray, axis: Index | None, key: slice) -> tuple[Inde
     count = Apply("floordiv", (high - low + (step - 1), as_expr(step)))
     new = axis_of(array, count, "The slice")
     moved: Expr = ZERO if new is None else new if step == 1 else Mul((as_expr(step), new))
-    return new, moved if low is ZERO else Add((moved, low))
+    return new, Add((moved, low))
 
 
 def _bound(array: TracedArray, given: Any, size: Expr, default: Expr) -> Expr:
@@ -122,7 +123,7 @@ def pad(array: TracedArray, pad_width: Any, mode: str = "constant", **options: A
         new = axis_of(array, size + (before + after), "The padded axis")
         assert new is not None
         axes.append(new)
-        mapping[axis] = Add((new, as_expr(-before))) if before else new
+        mapping[axis] = Add((new, as_expr(-before)))
         guard += [Indicator(">=", new, as_expr(before))] if before else []
         guard += [Indicator("<", new, Add((size, as_expr(before))) if before else size)] if after else []
     return reindex(array, tuple(axes), mapping, tuple(guard))
@@ -156,7 +157,7 @@ def _at(parts: list[TracedArray], place: int, new: Index, starts: list[Expr]) ->
     found = []
     for part, start in zip(parts, starts, strict=False):
         axis = part.axes[place]
-        shifted: Expr = new if start is ZERO else Add((new, arithmetic.negate(start)))
+        shifted = Add((new, arithmetic.negate(start)))
         body = part.body if axis is None else substitute(part.body, {axis: shifted})
         found.append(TracedArray(part.recorder, body, part.axes, part.kind))
     return found
@@ -199,7 +200,7 @@ def split(array: TracedArray, indices_or_sections: Any, axis: int = 0) -> list[T
     found = []
     for low, high in pairwise(cuts):
         new = axis_of(array, high - low, "A part")
-        moved = arithmetic.add(tuple(t for t in (new, low) if t is not None and t is not ZERO) or (ZERO,))
+        moved = low if new is None else Add((new, low))
         found.append(reindex(array, (*array.axes[:place], new, *array.axes[place + 1 :]), {along: moved}))
     return found
 

@@ -130,4 +130,13 @@ def largest(of: Range, definitions: Sequence[Definition], missing: set[Range]) -
                 if size is None or of in sizes_in(size):
                     return None
                 found.add(size)
-    return found.pop() if len(found) == 1 else None
+    return smallest(found)
+
+
+def smallest(sizes: set[Expr]) -> Expr | None:
+    """The one that is at most all others, where they differ by constants."""
+    for size in sizes:
+        gaps = [size_form(other - size) for other in sizes]
+        if all(isinstance(gap, Const) and gap.value >= 0 for gap in gaps):
+            return size
+    return None

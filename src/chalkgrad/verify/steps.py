@@ -178,6 +178,8 @@ class Judge:
 
     def check(self, claim: Claim) -> LineCheck:
         """The claim's relative error; raises where it is false."""
+        if claim.rule == f"{claim.before}" and isinstance(claim.before, Access):
+            self._require_whole(claim, claim.before)
         free = free_indices(claim.before) | free_indices(claim.after)
         indices = tuple(sorted(free, key=lambda i: (i.name, i.range.name)))
         try:
@@ -188,6 +190,16 @@ class Judge:
                 f"the line by {claim.rule} in '{claim.stage}' has no value: {error.message}", hint=error.hint
             ) from error
         return self._compare(claim, indices, a, b)
+
+    def _require_whole(self, claim: Claim, lhs: Access) -> None:
+        """A defining line says every entry: its indices run over the axes, or part of it is not said."""
+        for index, axis in zip(lhs.indices, lhs.tensor.axes, strict=True):
+            if isinstance(index, Index) and self.env.size(index.range) != self.env.size(axis):
+                raise VerificationError(
+                    f"{claim.stage}: the line for {lhs} says {index.name} < |{index.range.name}| only, "
+                    f"but {lhs.tensor} has an axis over {axis.name}.",
+                    hint="An index over another range needs its bounds as a factor 1(...).",
+                )
 
     def _evaluated(self, e: Expr, indices: tuple[Index, ...]) -> Evaluated:
         key = (e, indices)
