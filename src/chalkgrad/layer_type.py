@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import Any, Literal, overload
 
 from chalkgrad.derivation import Derived, Equation, Stage, Step
 from chalkgrad.diff import derive, for_code
@@ -13,7 +13,9 @@ from chalkgrad.diff.derive import inputs_named
 from chalkgrad.diff.gradient import gradient_program
 from chalkgrad.diff.tangent import jacobian_program, tangent_program
 from chalkgrad.emit.compiled import Ops, compile_numpy
+from chalkgrad.emit.imported import Emitted, imported
 from chalkgrad.emit.module_text import source
+from chalkgrad.emit.names import prefix
 from chalkgrad.emit.ranked import RankedOps
 from chalkgrad.errors import ChalkgradError, DerivationError, UnsupportedError, suggestion
 from chalkgrad.expr.nodes import Program
@@ -28,7 +30,7 @@ from chalkgrad.render.notebook import mime_bundle
 from chalkgrad.render.terminal import to_text
 from chalkgrad.verify.steps import Verification, verify
 
-TARGETS = ("numpy",)
+TARGETS = ("numpy", "torch", "jax")
 
 
 class Derivation:
@@ -178,17 +180,28 @@ class Layer:
         """Every line of the derivation by all inputs, checked by numbers."""
         return self.derive().verify(seed, points)
 
-    def source(self, target: str = "numpy") -> str:
-        """Readable forward and backward code for a backend ("numpy").
+    def source(self, target: str = "numpy", *, jvp: bool = False, parameters: Sequence[str] = ()) -> str:
+        """Readable forward and backward code for a backend: "numpy", "torch" or "jax".
+
+        Args:
+            target: The backend.
+            jvp: For PyTorch, a rule for forward mode, too (`torch.compile` refuses functions with one).
+            parameters: For PyTorch, the inputs that an `nn.Module` holds as its parameters.
 
         Raises:
-            UnsupportedError: For a backend there is no emitter for.
+            UnsupportedError: For a backend there is no emitter for, or an option that it does not have.
         """
         self._check_target(target)
         program, backward = _emitted(self.program)
-        return source(program, backward, self.name)
+        return source(program, backward, self.name, target, jvp=jvp, parameters=parameters)
 
-    def compile(self, target: str = "numpy") -> Ops:
+    @overload
+    def compile(self, target: Literal["numpy"] = "numpy") -> Ops: ...
+
+    @overload
+    def compile(self, target: str, *, jvp: bool = False, parameters: Sequence[str] = ()) -> Any: ...
+
+    def compile(self, target: str = "numpy", *, jvp: bool = False, parameters: Sequence[str] = ()) -> Any:
         """The emitted code, imported: `.forward(*inputs)` gives (value, cache), `.backward(df, cache)`
         one gradient per input, None for integers and booleans. Where the layer's arguments may have any
         number of leading axes, inputs of another rank are compiled for when they come.
@@ -200,8 +213,17 @@ class Layer:
             >>> y, cache = ops.forward(np.array([1.0, 2.0, 3.0]))
             >>> ops.backward(np.ones(3), cache)
             (array([2., 4., 6.]),)
+
+        For "torch" and "jax" it is the emitted module (`chalkgrad.emit.imported.Emitted`): called, it is
+        a differentiable function of tensors. Options as in `source`.
+
+        Raises:
+            MissingExtraError: When the backend is not installed.
         """
         self._check_target(target)
+        if target != "numpy" or jvp or parameters:
+            name, text = prefix(self.name), self.source(target, jvp=jvp, parameters=parameters)
+            return Emitted(name, text, imported(name, text))
         ops = _compiled(self.program, self.name)
         if not self.forward.has_leading_axes:
             return ops

@@ -44,13 +44,16 @@ def made(name):
     return for_code(read_formula(FORMULAS[name], name))
 
 
+@pytest.mark.parametrize("target", ["numpy", "torch", "jax"])
 @pytest.mark.parametrize("name", FORMULAS)
-def test_golden(name):
-    text, path = source(*made(name)), GOLDEN / f"{name}.py"
+def test_golden(name, target):
+    folder = GOLDEN if target == "numpy" else GOLDEN / target
+    text, path = source(*made(name), target=target), folder / f"{name}.py"
     if os.environ.get("CHALKGRAD_GOLDEN") == "write":
+        folder.mkdir(exist_ok=True)
         path.write_text(text, encoding="utf-8")
     assert text == path.read_text(encoding="utf-8")
-    assert text == source(*made(name))
+    assert text == source(*made(name), target=target)
 
 
 @pytest.mark.parametrize("name", FORMULAS)

@@ -136,3 +136,23 @@ def test_single_precision_stays():
     space, inputs, _ = made("batch_norm")
     out = space["batch_norm"](*(a.detach().float() for a in inputs), eps=1e-3)
     assert out.dtype == torch.float32
+
+
+def test_a_compiled_layer_is_the_module():
+    import chalkgrad as cg
+
+    made = cg.formula("y[i] = x[i]^2", "square").compile("torch", jvp=True)
+    x = torch.tensor([1.0, 2.0], dtype=torch.float64, requires_grad=True)
+    made(x).sum().backward()
+    torch.testing.assert_close(x.grad, 2 * x.detach())
+    assert issubclass(made.Square, torch.autograd.Function)
+    assert "class Square(" in made.source
+
+
+def test_a_host_condition_is_no_tensor():
+    """A condition on parameters alone is a Python boolean, which torch.where does not take."""
+    import chalkgrad as cg
+
+    made = cg.formula("parameter s: 0.5\ny[i] = where(s > 0.1, x[i]^2, x[i])", "chosen").compile("torch")
+    x = torch.tensor([1.0, 2.0], dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(made, [x])

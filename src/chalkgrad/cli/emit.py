@@ -15,7 +15,7 @@ from chalkgrad.cli.files import check_output, deliver
 @click.option(
     "--to",
     "backend",
-    type=click.Choice(["numpy"]),
+    type=click.Choice(["numpy", "torch", "jax"]),
     default="numpy",
     show_default=True,
     help="What the code is written for.",
@@ -28,7 +28,7 @@ def command(target: str, backend: str, output: Path | None) -> None:
 
     \b
     chalkgrad emit softmax_loss
-    chalkgrad emit affine --to numpy -o affine_numpy.py
+    chalkgrad emit affine --to torch -o affine_torch.py
     chalkgrad emit "y[i,k] = x[i,k] / sqrt(mean(k, x[i,k]^2))"
     """
     check_output(output, (".py",))

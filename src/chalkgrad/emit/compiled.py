@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import linecache
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -14,6 +12,7 @@ import numpy.typing as npt
 from chalkgrad.derivation import Backward
 from chalkgrad.emit.bounds import label_ranges
 from chalkgrad.emit.dialects import DIALECTS
+from chalkgrad.emit.imported import imported
 from chalkgrad.emit.module_text import module
 from chalkgrad.emit.names import identifier, prefix
 from chalkgrad.emit.plan import plan
@@ -118,16 +117,7 @@ def compile_numpy(program: Program, backward: Backward, name: str | None = None)
     p = plan(program, backward)
     name = prefix(name or program.name)
     text = module(p, DIALECTS["numpy"], name)
-    filename = f"<chalkgrad {name}>"
-    number = 1
-    while filename in linecache.cache and linecache.getlines(filename) != text.splitlines(keepends=True):
-        number += 1
-        filename = f"<chalkgrad {name} {number}>"
-    # A cache entry whose modification time is None is never checked against the disk.
-    linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
-    made = ModuleType(f"chalkgrad_{name}")
-    made.__file__ = filename
-    exec(compile(text, filename, "exec"), made.__dict__)
+    made = imported(name, text)
     forward, backward_function = getattr(made, f"{name}_forward"), getattr(made, f"{name}_backward", None)
     return Ops(name, text, forward, backward_function, program, label_ranges(program))
 

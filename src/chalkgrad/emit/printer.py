@@ -233,13 +233,13 @@ class Printer:
 
     def _gather(self, a: Gather) -> str:
         name = self.names.of(a.tensor)
-        label = a.subscripts[-1]
+        label = a.subscripts[-1] or Number(Fraction(0))
         rows = tuple(s.index for s in a.subscripts[:-1] if isinstance(s, Positions))
-        if self.dialect.name == "jax" and isinstance(label, Load) and len(rows) == len(a.subscripts) - 1 > 0:
-            if rows == a.shared == label.axes:  # a gather with a sharding of its own
-                return (
-                    f"jnp.take_along_axis({name}, {self.names.of(label.tensor)}[..., None], axis=-1)[..., 0]"
-                )
+        rowwise = len(rows) == len(a.subscripts) - 1 > 0 and isinstance(label, Load)
+        # Unlike indexing, this one keeps the sharding of rows over an explicit mesh.
+        if self.dialect.name == "jax" and rowwise and rows == a.shared == label.axes:
+            code = self.code(label)[0]
+            return f"jnp.take_along_axis({name}, {code}[..., None], axis=-1)[..., 0]"
         written = [":" if s is None else self.aligned(s, a.shared) for s in a.subscripts]
         while written and written[-1] == ":":
             written.pop()

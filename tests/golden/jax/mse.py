@@ -1,0 +1,32 @@
+import jax
+
+
+def mse_forward(yhat, t):
+    """L = (1/(N D)) Σ_i Σ_d (ŷ_id − t_id)²
+
+    Shapes: yhat (N, D), t (N, D) → L scalar.
+    """
+    N, D = yhat.shape
+    L = ((yhat - t) ** 2).sum() / (N * D)  # L = (1/(N D)) Σ_i Σ_d (ŷ_id − t_id)²  scalar
+    return L, (yhat, t)
+
+
+def mse_backward(dL, cache):
+    """Gradients ∂L/∂yhat, ∂L/∂t; dL multiplies them, 1 for the loss itself."""
+    yhat, t = cache
+    N, D = yhat.shape
+    dyhat = 2 * dL * (yhat - t) / (D * N)  # ∂L/∂ŷ_id = 2 (ŷ_id − t_id) / (D N)  (N, D)
+    dt = -2 * dL * (yhat - t) / (D * N)    # ∂L/∂t_id = −2 (ŷ_id − t_id) / (D N)  (N, D)
+    return dyhat, dt
+
+
+@jax.custom_vjp
+def mse(yhat, t):
+    """L = (1/(N D)) Σ_i Σ_d (ŷ_id − t_id)²
+
+    Shapes: yhat (N, D), t (N, D) → L scalar.
+    """
+    return mse_forward(yhat, t)[0]
+
+
+mse.defvjp(mse_forward, lambda cache, dL: mse_backward(dL, cache))
