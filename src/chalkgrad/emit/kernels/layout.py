@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,10 @@ from chalkgrad.expr.nodes import Range, Tensor
 Array = NDArray[Any]
 ZONE = 16
 """Numbers between buffers, so that a tile that ran over would be seen and no two share a line."""
+
+
+PAGE = 4096
+HUGE = 2 << 20
 
 
 class Panels:
@@ -79,7 +84,10 @@ class Layout:
         return Panels(self.sizes[r], self.target)
 
     def padded(self, r: Range) -> int:
-        return self.panels(r).padded
+        """The size in whole vectors, and never a stride of whole pages: rows a page apart share cache sets."""
+        padded = self.panels(r).padded
+        lanes = self.target.lanes
+        return padded + lanes * (padded * self.target.panel * self.target.item % PAGE == 0)
 
     def features(self, t: Tensor) -> int:
         return self._place("features", t.name, t.role, self.capacity * self.padded(t.axes[1]))
@@ -139,12 +147,16 @@ class Layout:
 
 def allocate(numbers: int, dtype: type[Any]) -> Array:
     """Zeros on a page boundary, on huge pages where the system offers them."""
-    size = numbers * np.dtype(dtype).itemsize
-    memory = mmap.mmap(-1, -(-size // (2 << 20)) * (2 << 20))
+    size = -(-numbers * np.dtype(dtype).itemsize // HUGE) * HUGE + HUGE
+    if not hasattr(mmap, "MAP_PRIVATE"):
+        memory = mmap.mmap(-1, size)
+    else:
+        # Shared memory, which Python maps unless told otherwise, gets no huge pages.
+        memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     if hasattr(mmap, "MADV_HUGEPAGE"):
         # A system without huge pages refuses the advice, which is as good as not giving it.
-        from contextlib import suppress
-
         with suppress(OSError, ValueError):
             memory.madvise(mmap.MADV_HUGEPAGE)
-    return np.frombuffer(memory, dtype, numbers)
+    whole = np.frombuffer(memory, dtype)
+    skip = -whole.ctypes.data % HUGE // whole.itemsize
+    return whole[skip : skip + numbers]

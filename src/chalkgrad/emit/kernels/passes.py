@@ -21,6 +21,10 @@ Known = Mapping[Tensor, list[Any]]
 """Values that are in registers: a vector per vector of the panel."""
 
 
+GATHER_AHEAD = 64
+"""How many numbers ahead the rows that are gathered are asked for."""
+
+
 def number_pointer(target: Target) -> Any:
     return (DOUBLE if target.double else ir.FloatType()).as_pointer()
 
@@ -92,6 +96,8 @@ def _gather_squares(w: Writer, layout: Layout, t: Tensor, size: int, p: Any) -> 
         rows = [w.at(w["data"], w.mul(_row(w, w.add(first, i)), size)) for i in range(lanes)]
 
         def square(d: Any, rows: list[Any] = rows, v: int = v) -> None:
+            for row in rows:
+                w.prefetch(row, d, GATHER_AHEAD, change=False)
             columns = w.transposed([w.load(row, d, aligned=False) for row in rows])
             for c, column in enumerate(columns):
                 w.store(column, w["arena"], base, w.mul(w.add(d, c), panel), v * lanes)
@@ -130,6 +136,9 @@ def write_turn(module: Any, layout: Layout, t: Tensor, name: str) -> Any:
             width = vectors * lanes
             with w.loop(first, first + count) as q:
                 top = w.add(goal, w.mul(q.index, panel * layout.capacity), w.mul(p.index, panel * width))
+                # The next panel of columns begins on another page, where the hardware does not look ahead.
+                for n in range(panel * vectors):
+                    w.prefetch(w["arena"], top, panel * layout.capacity + n * lanes)
                 for c in range(vectors):
                     for v in range(target.vectors):
                         h = w.add(w.mul(q.index, panel), c * lanes)

@@ -28,6 +28,17 @@ DEPTH = 256
 """How many k a block has, about."""
 
 
+MOST_SLOTS = 256
+"""Scalars of a step."""
+NEAR_TILES = 8
+"""Tiles of a gradient whose partial sums are kept while blocks of observations pass by."""
+
+
+def scratch(target: Target) -> int:
+    """Numbers that every thread needs for itself: its slots and its partial sums."""
+    return MOST_SLOTS + NEAR_TILES * 2 * target.most * target.panel
+
+
 def block_depth(inner: int, panel: int) -> int:
     """k per block when `inner` of them are cut evenly into blocks of whole panels near `DEPTH`."""
     blocks = max(1, round(inner / DEPTH))
@@ -104,7 +115,7 @@ def _forward(w: Writer, layout: Layout, slots: Slots, lines: Any, sums: int, nam
     product = lines[0].product
     target, panel = w.target, w.target.panel
     inner, outer = layout.sizes[product.weight.axes[0]], layout.panels(product.weight.axes[1])
-    depth, padded = layout.padded(product.weight.axes[0]), outer.padded
+    depth, padded = layout.padded(product.weight.axes[0]), layout.padded(product.weight.axes[1])
     weights, source = layout.parameter(product.weight), layout.features(product.left)
     block_k = block_depth(inner, panel)
     blocked = inner > block_k
@@ -145,7 +156,7 @@ def _backward(w: Writer, layout: Layout, slots: Slots, lines: Any, sums: int, na
     target, panel = w.target, w.target.panel
     outer, inner = product.weight.axes
     count, depth, columns = layout.sizes[outer], layout.padded(outer), layout.panels(inner)
-    weights, source, padded = layout.parameter(product.weight), layout.features(product.left), columns.padded
+    weights, source, padded = layout.parameter(product.weight), layout.features(product.left), layout.padded(inner)
     rows = best_rows(count, depth, target.vectors, target)
     block_k = block_depth(columns.size, panel)
     blocked = columns.size > block_k
@@ -229,9 +240,13 @@ def _inlined(rule: Program) -> list[Definition]:
 
 
 def write_gradient(
-    module: Any, layout: Layout, slots: Slots, gradient: Gradient, update: Update, name: str
-) -> tuple[Any, int]:
+    module: Any, layout: Layout, slots: Slots, gradient: Gradient, update: Update, name: str,
+    beside: Sequence[Gradient] = (),
+) -> tuple[Any, int]:  # fmt: skip
     """f(arena, slots, first, last, groups): the parameter's gradient and update, for a share of it.
+
+    With a weight's gradient go those of the vectors `beside` it, sums of the same turned values, which
+    the first share works out while a panel of them is near.
 
     Returns the function and the number of shares: tiles of rows for a weight, panels for a vector.
     `groups` is the number of panels of observations.
@@ -241,33 +256,41 @@ def write_gradient(
     w = Writer(module, layout.target, name, arguments)
     if gradient.left is None:
         return _vector_gradient(w, layout, slots, gradient, update)
-    return _weight_gradient(w, layout, slots, gradient, update, name)
+    return _weight_gradient(w, layout, slots, gradient, update, name, beside)
+
+
+CHAINS = 4
+"""Partial sums that grow side by side, so that an addition need not wait for the one before."""
 
 
 def _vector_gradient(
     w: Writer, layout: Layout, slots: Slots, gradient: Gradient, update: Update
 ) -> tuple[Any, int]:
-    lanes, panel = w.target.lanes, w.target.panel
     columns = layout.panels(gradient.parameter.axes[0])
-    source = layout.turned(gradient.right)
-    chains = 4
-    write = _update_lines(w, layout, slots, gradient, update)
     for start, count, vectors, _ in columns.parts():
-        width = vectors * lanes
         low = w.least(start + count, _most(w, w["first"], start))
         high = w.least(w["last"], start + count)
         with w.loop(low, high) as q:
-            base = w.add(source, w.mul(q.index, panel * layout.capacity))
-            zeros = [w.splat(0.0)] * (chains * vectors)
-            with w.loop(0, w.mul(w["groups"], panel), chains, carried=zeros) as i:
-                for c in range(chains * vectors):
-                    value = w.load(w["arena"], base, w.mul(i.index, width), c * lanes)
-                    i.after[c] = w.b.fadd(i.carried[c], value)
-            for v in range(vectors):
-                parts = [i.carried[c * vectors + v] for c in range(chains)]
-                total = w.b.fadd(w.b.fadd(parts[0], parts[1]), w.b.fadd(parts[2], parts[3]))
-                write(total, w.add(w.mul(q.index, panel), v * lanes))
+            _vector_panel(w, layout, slots, gradient, update, vectors, q.index)
     return w.end(), columns.count
+
+
+def _vector_panel(
+    w: Writer, layout: Layout, slots: Slots, gradient: Gradient, update: Update, vectors: int, q: Any
+) -> None:
+    """The sums over the observations of one panel of columns, and the update."""
+    lanes, panel = w.target.lanes, w.target.panel
+    write = _update_lines(w, layout, slots, gradient, update)
+    base = w.add(layout.turned(gradient.right), w.mul(q, panel * layout.capacity))
+    zeros = [w.splat(0.0)] * (CHAINS * vectors)
+    with w.loop(0, w.mul(w["groups"], panel), CHAINS, carried=zeros) as i:
+        for c in range(CHAINS * vectors):
+            value = w.load(w["arena"], base, w.mul(i.index, vectors * lanes), c * lanes)
+            i.after[c] = w.b.fadd(i.carried[c], value)
+    for v in range(vectors):
+        parts = [i.carried[c * vectors + v] for c in range(CHAINS)]
+        total = w.b.fadd(w.b.fadd(parts[0], parts[1]), w.b.fadd(parts[2], parts[3]))
+        write(total, w.add(w.mul(q, panel), v * lanes))
 
 
 def _most(w: Writer, a: Any, b: int) -> Any:
@@ -275,8 +298,9 @@ def _most(w: Writer, a: Any, b: int) -> Any:
 
 
 def _weight_gradient(
-    w: Writer, layout: Layout, slots: Slots, gradient: Gradient, update: Update, name: str
-) -> tuple[Any, int]:
+    w: Writer, layout: Layout, slots: Slots, gradient: Gradient, update: Update, name: str,
+    beside: Sequence[Gradient],
+) -> tuple[Any, int]:  # fmt: skip
     target, panel = w.target, w.target.panel
     assert gradient.left is not None
     inner, outer = gradient.parameter.axes
@@ -291,7 +315,7 @@ def _weight_gradient(
     for part, (start, number, vectors, _) in enumerate(columns.parts()):
         width = vectors * target.lanes
         height = rows if vectors == target.vectors else unit
-        shape = Shape(height, vectors, "along", panel, panel * depth)
+        shape = Shape(height, vectors, "along", panel, panel * depth, blocked=layout.capacity > DEPTH)
         tile = write_tile(
             w.module, target, f"{name}_tile{part}", shape,
             _update_epilogue(layout, slots, gradient, update, vectors),
@@ -299,16 +323,46 @@ def _weight_gradient(
         )
         block = max(1, SECOND_LEVEL // (layout.capacity * target.item * unit)) * unit
         with w.loop(top, end, block) as chunk, w.loop(start, start + number) as q:
+            if beside:
+                with w.b.if_then(w.b.icmp_signed("==", chunk.index, ir.Constant(I64, 0))):
+                    for vector_gradient in beside:
+                        _vector_panel(w, layout, slots, vector_gradient, update, vectors, q.index)
             stop = w.least(w.add(chunk.index, block), end)
-            vector = w.at(w["arena"], source, w.mul(q.index, panel * layout.capacity))
-            with w.loop(chunk.index, stop, height) as d:
-                scalar = w.at(w["arena"], left, w.mul(d.index, panel))
-                offset = w.add(w.mul(q.index, panel * depth), w.mul(d.index, width))
-                w.call(
-                    tile, w["arena"], w["slots"], vector, scalar, w["groups"], 0,
-                    w["arena"], FIRST | LAST, offset, d.index, q.index,
-                )  # fmt: skip
+            place = (w.at(w["arena"], source, w.mul(q.index, panel * layout.capacity)), left, q.index)
+            _weight_tiles(w, tile, shape, (chunk.index, stop), place, depth)
     return w.end(), shares
+
+
+def _weight_tiles(
+    w: Writer, tile: Any, shape: Shape, rows: tuple[Any, Any], place: tuple[Any, int, Any], depth: int
+) -> None:
+    """The tiles of rows first … last of one panel, in blocks of observations that stay near.
+
+    Partial sums of several blocks lie behind the slots of this thread, for a few tiles at a time.
+    """
+    panel, width = w.target.panel, shape.vectors * w.target.lanes
+    vector, left, q = place
+
+    def tiles(low: Any, high: Any, first_group: Any, groups: Any, flags: Any) -> None:
+        with w.loop(low, high, shape.rows) as d:
+            at = w.at(vector, w.mul(first_group, panel * width))
+            scalar = w.at(w["arena"], left, w.mul(d.index, panel), w.mul(first_group, panel * depth))
+            offset = w.add(w.mul(q, panel * depth), w.mul(d.index, width))
+            sums = w.at(w["slots"], MOST_SLOTS, w.mul(w.add(d.index, w.mul(low, -1)), width))
+            w.call(tile, w["arena"], w["slots"], at, scalar, groups, 0, sums, flags, offset, d.index, q)
+
+    if not shape.blocked:
+        tiles(*rows, 0, w["groups"], FIRST | LAST)
+        return
+    b, span = w.b, DEPTH // panel
+    with w.loop(*rows, NEAR_TILES * shape.rows) as low:
+        high = w.least(w.add(low.index, NEAR_TILES * shape.rows), rows[1])
+        with w.loop(0, w["groups"], span) as g:
+            first = b.zext(b.icmp_signed("==", g.index, ir.Constant(I64, 0)), I64)
+            ends = b.icmp_signed(">=", w.add(g.index, span), w["groups"])
+            flags = b.or_(first, b.select(ends, ir.Constant(I64, LAST), ir.Constant(I64, 0)))
+            groups = w.least(span, b.sub(w["groups"], g.index))
+            tiles(low.index, high, g.index, groups, flags)
 
 
 def _fits(rows: int, count: int, depth: int, target: Target) -> bool:

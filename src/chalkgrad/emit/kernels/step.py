@@ -20,7 +20,7 @@ from llvmlite import ir
 from chalkgrad.emit.kernels.expressions import Scalars, Slots
 from chalkgrad.emit.kernels.layout import Layout
 from chalkgrad.emit.kernels.passes import number_pointer, write_gather, write_pass, write_total, write_turn
-from chalkgrad.emit.kernels.products import Update, write_gradient, write_product
+from chalkgrad.emit.kernels.products import MOST_SLOTS, Update, scratch, write_gradient, write_product
 from chalkgrad.emit.kernels.recognise import Operations, Total
 from chalkgrad.emit.kernels.schedule import PassKernel, ProductKernel, Schedule
 from chalkgrad.emit.kernels.targets import Target
@@ -29,7 +29,6 @@ from chalkgrad.errors import UnsupportedError
 from chalkgrad.expr.nodes import Access, Expr, Size, Tensor
 
 ENTRY = "run"
-MOST_SLOTS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +75,15 @@ class _Kernels:
                     module, layout, self.slots, kernel, order.stored, self.totals, f"pass_{n}"
                 )
             self.kernels.append(written)
+        weights = {g.right: g for g in order.gradients if g.left is not None}
+        beside = [g for g in order.gradients if g.left is None and g.right in weights]
         self.gradients = [
-            write_gradient(module, layout, self.slots, g, update, f"gradient_{n}")
-            for n, g in enumerate(order.gradients)
-        ]
+            write_gradient(
+                module, layout, self.slots, g, update, f"gradient_{n}",
+                [v for v in beside if weights[v.right] is g],
+            )
+            for n, g in enumerate(order.gradients) if g not in beside
+        ]  # fmt: skip
         self.blocks = max([layout.blocks, *(layout.panels(r).count for r in layout.sizes)])
         self.sums = [
             write_total(module, layout, self.slots, t, self.totals[t.target] * self.blocks, f"total_{n}")
@@ -96,7 +100,7 @@ def write_step(
     kernels = _Kernels(module, layout, found, order, update)
     rule = tuple(t for t in update.program.inputs if not t.axes and t.name != "t")
     scalars = (*found.scalars, *rule, *(t for t, _ in update.program.parameters))
-    slots = layout._place("slots", "scalars", "step", threads * MOST_SLOTS)
+    slots = layout._place("slots", "scalars", "step", threads * scratch(target))
     pointer = number_pointer(target)
     data = [
         (f"data{n}", I64.as_pointer() if t.dtype != "float" else pointer) for n, t in enumerate(found.data)
@@ -125,7 +129,7 @@ class _Body:
     ) -> None:  # fmt: skip
         self.w, self.layout, self.found, self.order, self.kernels = w, layout, found, order, kernels
         self.scalars, self.threads = scalars, threads
-        self.slots = w.at(w["arena"], slots, w.mul(w["thread"], MOST_SLOTS))
+        self.slots = w.at(w["arena"], slots, w.mul(w["thread"], scratch(w.target)))
 
     def steps(self) -> None:
         w, b = self.w, self.w.b

@@ -20,7 +20,7 @@ from llvmlite import ir
 from chalkgrad.emit.kernels.targets import Target
 from chalkgrad.emit.kernels.writer import I64, Writer
 
-AHEAD = 8
+AHEAD = 16
 """How many k ahead the weights of a forward tile are asked for."""
 
 FIRST, LAST = 1, 2
@@ -70,7 +70,10 @@ def write_tile(
     pointers = {"arena", "slots", "vector", "scalar", "sums"}
     w = Writer(module, target, name, [(a, number.as_pointer() if a in pointers else I64) for a in ARGUMENTS])
     w.function.attributes.add("noinline")
-    if prologue is not None:
+    if prologue is not None and shape.blocked:
+        with w.b.if_then(_has(w, LAST)):
+            prologue(w)
+    elif prologue is not None:
         prologue(w)
     flat = _starting_sums(w, shape)
     vector, scalar = w["vector"], w["scalar"]
@@ -83,6 +86,10 @@ def write_tile(
             flat = _tail(w, shape, flat, vector, scalar)
     _finish(w, shape, flat, epilogue)
     return w.end()
+
+
+def _has(w: Writer, flag: int) -> Any:
+    return w.b.icmp_unsigned("!=", w.b.and_(w["flags"], ir.Constant(I64, flag)), ir.Constant(I64, 0))
 
 
 def _starting_sums(w: Writer, shape: Shape) -> list[Any]:
@@ -125,7 +132,7 @@ def _across(w: Writer, shape: Shape, sums: list[Any]) -> list[Any]:
     with w.loop(0, w["count"], carried=sums) as k:
         vector = w.at(w["vector"], w.mul(k.index, span))
         scalar = w.at(w["scalar"], w.mul(k.index, shape.width))
-        w.prefetch(scalar, AHEAD * shape.width)
+        w.prefetch(scalar, AHEAD * shape.width, change=False)
         k.after = _step(w, shape, k.carried, vector, scalar, 1)
     return k.carried
 
@@ -134,6 +141,11 @@ def _groups(w: Writer, shape: Shape, sums: list[Any]) -> tuple[list[Any], Any, A
     span, group = shape.vectors * w.target.lanes, shape.width
     with w.loop(0, w["count"], carried=[*sums, w["vector"], w["scalar"]]) as g:
         *inside, vector, scalar = g.carried
+        if shape.vectors < w.target.vectors:
+            # A narrow weight passes over its rows once: the next tile's numbers lie right behind this
+            # tile's, and are far. Where many panels share the rows, they are near and this only costs.
+            for n in range(shape.rows * group // w.target.lanes):
+                w.prefetch(scalar, shape.rows * group + n * w.target.lanes, change=False)
         with w.loop(0, group, carried=inside) as k:
             here = w.at(vector, w.mul(k.index, span))
             k.after = _step(w, shape, k.carried, here, w.at(scalar, k.index), group)
@@ -150,8 +162,7 @@ def _tail(w: Writer, shape: Shape, sums: list[Any], vector: Any, scalar: Any) ->
     stop: Any = count
     scalar = w.at(scalar, w["shift"])
     if shape.blocked:
-        last = w.b.icmp_unsigned("!=", w.b.and_(w["flags"], ir.Constant(I64, LAST)), ir.Constant(I64, 0))
-        stop = w.b.select(last, ir.Constant(I64, count), ir.Constant(I64, 0))
+        stop = w.b.select(_has(w, LAST), ir.Constant(I64, count), ir.Constant(I64, 0))
     with w.loop(0, stop, carried=sums) as k:
         here = w.at(vector, w.mul(k.index, span))
         k.after = _step(w, shape, k.carried, here, w.at(scalar, k.index), group)
@@ -165,8 +176,7 @@ def _finish(w: Writer, shape: Shape, flat: list[Any], epilogue: Epilogue) -> Non
         return
     b = w.b
     partial, whole = b.append_basic_block("partial"), b.append_basic_block("whole")
-    last = b.icmp_unsigned("!=", b.and_(w["flags"], ir.Constant(I64, LAST)), ir.Constant(I64, 0))
-    b.cbranch(last, whole, partial)
+    b.cbranch(_has(w, LAST), whole, partial)
     b.position_at_end(partial)
     for n, value in enumerate(flat):
         w.store(value, w["sums"], n * w.target.lanes)

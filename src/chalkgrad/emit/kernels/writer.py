@@ -96,14 +96,14 @@ class Writer:
         place = self.b.bitcast(self.at(base, *offset), self.vector.as_pointer())
         self.b.store(value, place, align=self.target.bytes)
 
-    def prefetch(self, base: Any, *offset: Any) -> None:
-        """Ask for a line of memory that will be changed soon."""
+    def prefetch(self, base: Any, *offset: Any, change: bool = True) -> None:
+        """Ask for a line of memory that will soon be changed, or only read."""
         place = self.b.bitcast(self.at(base, *offset), I8.as_pointer())
         name = "llvm.prefetch.p0"
         known = self.module.globals.get(name) or ir.Function(
             self.module, ir.FunctionType(VOID, [I8.as_pointer(), I32, I32, I32]), name
         )
-        self.b.call(known, [place, ir.Constant(I32, 1), ir.Constant(I32, 3), ir.Constant(I32, 1)])
+        self.b.call(known, [place, ir.Constant(I32, int(change)), ir.Constant(I32, 3), ir.Constant(I32, 1)])
 
     def number_at(self, base: Any, *offset: Any) -> Any:
         return self.b.load(self.at(base, *offset))
