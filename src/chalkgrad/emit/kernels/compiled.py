@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import threading
 from collections.abc import Mapping
 from typing import Any
@@ -14,9 +15,9 @@ from chalkgrad.derivation import Backward
 from chalkgrad.emit.kernels import machine
 from chalkgrad.emit.kernels.layout import Layout, allocate
 from chalkgrad.emit.kernels.products import Update
-from chalkgrad.emit.kernels.recognise import operations
+from chalkgrad.emit.kernels.recognise import Operations, operations
 from chalkgrad.emit.kernels.schedule import schedule
-from chalkgrad.emit.kernels.step import ENTRY, write_step
+from chalkgrad.emit.kernels.step import ENTRY, StepCode, write_step
 from chalkgrad.emit.kernels.targets import Target, host
 from chalkgrad.emit.kernels.writer import PREFIX
 from chalkgrad.errors import ShapeError
@@ -63,24 +64,53 @@ def compile_step(
             if ranges.setdefault(axis, size) != size or size < 1:
                 raise ShapeError(f"{t.name} has the shape {shapes[t.name]}, where {axis.name} is {ranges[axis]}.")
     layout = Layout(target, ranges, found.batch, zone)
-    code = write_step(target, layout, found, schedule(found), Update(rule, memories), threads)
-    return CompiledStep(code, found, memories, np.dtype(dtype), threads, target)
+    asked = (_text(program, backward, rule), sorted(shapes.items()), memories, threads, layout.zone)
+    code = _cached_code(machine.key(repr(asked), target), layout)
+    if code is None:
+        code = write_step(target, layout, found, schedule(found), Update(rule, memories), threads)
+        _keep_code(machine.key(repr(asked), target), code, layout)
+    return CompiledStep(code, layout, found, memories, np.dtype(dtype), threads, target)
+
+
+def _text(program: Program, backward: Backward, rule: Program) -> str:
+    """Everything that the code depends on, as text."""
+    lines = [repr((t, t.dtype, t.role)) for t in (*program.inputs, *(t for t, _ in program.parameters))]
+    lines += [str(d) for d in (*program.definitions, *backward.definitions, *rule.definitions)]
+    return "\n".join([*lines, repr(backward.wanted), repr(rule.inputs), repr(rule.outputs)])
+
+
+def _cached_code(key: str, layout: Layout) -> StepCode | None:
+    """The code that another process left, its places put into the layout."""
+    content = machine.read_cached(key + ".step")
+    if content is None:
+        return None
+    head, _, code = content.partition(b"\n")
+    about = json.loads(head)
+    layout.places = {(kind, name): (at, numbers) for kind, name, at, numbers in about["places"]}
+    layout.total = about["total"]
+    return StepCode(code, tuple((name, role) for name, role in about["scalars"]), about["totals"])
+
+
+def _keep_code(key: str, code: StepCode, layout: Layout) -> None:
+    places = [(kind, name, at, numbers) for (kind, name), (at, numbers) in layout.places.items()]
+    about = {"places": places, "total": layout.total, "scalars": code.scalars, "totals": code.totals}
+    machine.write_cached(key + ".step", json.dumps(about).encode() + b"\n" + code.code)
 
 
 class CompiledStep:
     """See `chalkgrad.emit.kernels`. Not safe to use from two threads at once."""
 
     def __init__(
-        self, code: Any, found: Any, memories: tuple[str, ...], dtype: Any, threads: int, target: Target
-    ) -> None:
-        self.layout: Layout = code.layout
+        self, code: StepCode, layout: Layout, found: Operations, memories: tuple[str, ...], dtype: Any,
+        threads: int, target: Target,
+    ) -> None:  # fmt: skip
+        self.layout = layout
         self.data, self.parameters, self.memories = found.data, found.parameters, memories
         self.dtype, self.threads, self._scalars = dtype, threads, code.scalars
-        self.ir = str(code.module)
-        self.arena = allocate(self.layout.total, dtype.type)
+        self.arena = allocate(layout.total, dtype.type)
         self._totals = np.zeros(max(code.totals, 1))
         self._sync = np.zeros(16, np.int64)
-        self._engine = machine.load(_code(self.ir, target), target)
+        self._engine = machine.load(code.code, target)
         kinds = [ctypes.c_void_p] * (3 + len(self.data) + 1) + [ctypes.c_int64] * 4 + [ctypes.c_void_p] * 2
         self._run = ctypes.CFUNCTYPE(None, *kinds)(self._engine.get_function_address(PREFIX + ENTRY))
 
@@ -140,9 +170,8 @@ class CompiledStep:
         if not len(order) or order.min() < 0 or order.max() >= rows:
             raise ShapeError(f"The row numbers must lie between 0 and {rows - 1}, and there must be some.")
         numbers = np.zeros(max(len(self._scalars), 1))
-        for place, t in enumerate(self._scalars):
-            source = parameters if parameters and t.role == "parameter" and t.name in parameters else scalars
-            numbers[place] = source[t.name]
+        for place, (name, role) in enumerate(self._scalars):
+            numbers[place] = (parameters or {})[name] if role == "parameter" else scalars[name]
         losses = np.empty(-(-len(order) // batch))
         self._sync[:] = 0
         self._call(arrays, order, batch, steps_before, numbers, losses)
@@ -170,12 +199,3 @@ class CompiledStep:
             raise ShapeError(f"{t.name} has the shape {value.shape}; it must have rows of {shape}.")
         return np.ascontiguousarray(value, self.dtype if t.dtype == "float" else np.int64)
 
-
-def _code(ir: str, target: Target) -> bytes:
-    """Machine code for the IR, from the cache where it is there."""
-    name = machine.key(ir, target) + ".o"
-    found = machine.read_cached(name)
-    if found is None:
-        found = machine.object_code(ir, target)
-        machine.write_cached(name, found)
-    return found

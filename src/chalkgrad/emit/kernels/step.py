@@ -19,12 +19,13 @@ from llvmlite import ir
 
 from chalkgrad.emit.kernels.expressions import Scalars, Slots
 from chalkgrad.emit.kernels.layout import Layout
+from chalkgrad.emit.kernels.machine import object_code
 from chalkgrad.emit.kernels.passes import number_pointer, write_gather, write_pass, write_total, write_turn
 from chalkgrad.emit.kernels.products import MOST_SLOTS, Update, scratch, write_gradient, write_product
 from chalkgrad.emit.kernels.recognise import Operations, Total
 from chalkgrad.emit.kernels.schedule import PassKernel, ProductKernel, Schedule
 from chalkgrad.emit.kernels.targets import Target
-from chalkgrad.emit.kernels.writer import DOUBLE, I32, I64, Writer
+from chalkgrad.emit.kernels.writer import DOUBLE, I8, I32, I64, Writer
 from chalkgrad.errors import UnsupportedError
 from chalkgrad.expr.nodes import Access, Expr, Size, Tensor
 
@@ -33,20 +34,16 @@ ENTRY = "run"
 
 @dataclass(frozen=True, slots=True)
 class StepCode:
-    """The module and what its caller must know.
+    """Machine code and what its caller must know, all of which a file can hold.
 
     Attributes:
-        module: LLVM IR.
-        layout: Where everything lies.
-        scalars: What the doubles in `numbers` are, in order; the step count t comes by itself.
-        slots: Where the slots of each thread lie in the arena.
+        code: An object file.
+        scalars: Name and role of the doubles in `numbers`, in order; the step count t comes by itself.
         totals: How many doubles the sums need.
     """
 
-    module: Any
-    layout: Layout
-    scalars: tuple[Tensor, ...]
-    slots: int
+    code: bytes
+    scalars: tuple[tuple[str, str], ...]
     totals: int
 
 
@@ -94,7 +91,7 @@ class _Kernels:
 def write_step(
     target: Target, layout: Layout, found: Operations, order: Schedule, update: Update, threads: int
 ) -> StepCode:
-    """The module of one network, batch capacity, optimiser and number of threads."""
+    """The code of one network, batch capacity, optimiser and number of threads."""
     module = ir.Module("chalkgrad")
     module.triple = target.triple
     kernels = _Kernels(module, layout, found, order, update)
@@ -117,7 +114,8 @@ def write_step(
     w.end()
     if len(kernels.slots.of) > MOST_SLOTS:
         raise UnsupportedError("The step has too many different scalars.", hint='Choose engine="numpy".')
-    return StepCode(module, layout, scalars, slots, len(kernels.totals) * kernels.blocks)
+    named = tuple((t.name, t.role) for t in scalars)
+    return StepCode(object_code(str(module), target), named, len(kernels.totals) * kernels.blocks)
 
 
 class _Body:
@@ -230,8 +228,7 @@ class _Body:
         wait, go = b.append_basic_block("wait"), b.append_basic_block("go")
         b.branch(wait)
         b.position_at_end(wait)
-        if w.target.x86:
-            b.asm(ir.FunctionType(ir.VoidType(), []), "pause", "", [], True)
+        _nothing(w, "llvm.x86.sse2.pause") if w.target.x86 else _nothing(w, "llvm.aarch64.hint", ir.Constant(I32, 1))
         arrived = b.load_atomic(w["sync"], "seq_cst", 8)
         b.cbranch(b.icmp_signed("<", arrived, goal), wait, go)
         b.position_at_end(go)
@@ -254,23 +251,24 @@ class _flushing:  # noqa: N801 (read as a statement: with _flushing(w))
             b.store(b.or_(b.load(self.kept), ir.Constant(I32, self.X86)), self.new)
             self._state("ldmxcsr", self.new)
         else:
-            self.kept = b.asm(ir.FunctionType(I64, []), "mrs $0, fpcr", "=r", [], True)
-            self._set(b.or_(self.kept, ir.Constant(I64, self.ARM)))
+            get = ir.Function(w.module, ir.FunctionType(I64, []), "llvm.aarch64.get.fpcr")
+            self.kept = b.call(get, [])
+            _nothing(w, "llvm.aarch64.set.fpcr", b.or_(self.kept, ir.Constant(I64, self.ARM)))
 
     def __exit__(self, *_: object) -> None:
         if self.w.target.x86:
             self._state("ldmxcsr", self.kept)
         else:
-            self._set(self.kept)
+            _nothing(self.w, "llvm.aarch64.set.fpcr", self.kept)
 
     def _state(self, name: str, place: Any) -> None:
         w = self.w
-        full = f"llvm.x86.sse.{name}"
-        byte = ir.IntType(8).as_pointer()
-        known = w.module.globals.get(full)
-        if known is None:
-            known = ir.Function(w.module, ir.FunctionType(ir.VoidType(), [byte]), full)
-        w.b.call(known, [w.b.bitcast(place, byte)])
+        _nothing(w, f"llvm.x86.sse.{name}", w.b.bitcast(place, I8.as_pointer()))
 
-    def _set(self, value: Any) -> None:
-        self.w.b.asm(ir.FunctionType(ir.VoidType(), [I64]), "msr fpcr, $0", "r", [value], True)
+
+def _nothing(w: Writer, name: str, *arguments: Any) -> None:
+    """A call of an intrinsic that gives nothing back."""
+    known = w.module.globals.get(name) or ir.Function(
+        w.module, ir.FunctionType(ir.VoidType(), [a.type for a in arguments]), name
+    )
+    w.b.call(known, list(arguments))
