@@ -10,11 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from chalkgrad.diff.derive import for_code
-from chalkgrad.emit.compiled import compile_numpy
 from chalkgrad.emit.module_text import source
 from chalkgrad.layers.forwards import FORWARDS
 from chalkgrad.verify.sample import sample
+from tests.emit.gallery import derived, numpy_code
 
 jax = pytest.importorskip("jax")
 jnp = jax.numpy
@@ -25,7 +24,7 @@ MORE = ["affine", "softmax_loss", "batch_norm", "attention", "embedding", "max_p
 def made(name):
     program = FORWARDS[name].program
     space: dict[str, object] = {}
-    exec(source(*for_code(program), name, "jax"), space)
+    exec(source(*derived(name), name, "jax"), space)
     env = sample(program, 0)
     inputs = [jnp.asarray(env.arrays[t]) for t in program.inputs]
     return space, inputs, [n for n, t in enumerate(program.inputs) if t.dtype == "float"]
@@ -44,7 +43,7 @@ def scalar(function):
 def test_gradients_equal_numpy_code(name):
     space, inputs, floats = made(name)
     found = jax.grad(scalar(space[name]), floats)(*inputs)
-    ops = compile_numpy(*for_code(FORWARDS[name].program))
+    ops = numpy_code(name)
     out, cache = ops.forward(*map(np.asarray, inputs))
     outputs = out if isinstance(out, tuple) else (out,)
     upstream = [np.cos(np.arange(np.size(o))).reshape(np.shape(o)) for o in outputs]

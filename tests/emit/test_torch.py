@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from chalkgrad.diff.derive import for_code
-from chalkgrad.emit.compiled import compile_numpy
 from chalkgrad.emit.module_text import source
 from chalkgrad.layers.forwards import FORWARDS
 from chalkgrad.verify.sample import sample
+from tests.emit.gallery import derived, numpy_code
 
 torch = pytest.importorskip("torch")
 
@@ -20,7 +19,7 @@ JVP = ["affine", "softmax_loss", "batch_norm", "attention", "embedding", "conv1d
 def made(name, **options):
     program = FORWARDS[name].program
     space: dict[str, object] = {}
-    exec(source(*for_code(program), name, "torch", **options), space)
+    exec(source(*derived(name), name, "torch", **options), space)
     env = sample(program, 0)
     inputs = [torch.tensor(env.arrays[t]) for t in program.inputs]
     for t, a in zip(program.inputs, inputs, strict=True):
@@ -44,7 +43,7 @@ def test_gradients_equal_numpy_code_and_differences(name):
     assert torch.autograd.gradcheck(function, inputs, fast_mode=True)
     plain = [a.detach() for a in inputs]
     found = torch.func.grad(lambda *a: scalar(function, a), tuple(floats))(*plain)
-    ops = compile_numpy(*for_code(FORWARDS[name].program))
+    ops = numpy_code(name)
     out, cache = ops.forward(*(a.numpy() for a in plain))
     outputs = out if isinstance(out, tuple) else (out,)
     upstream = [np.cos(np.arange(np.size(o))).reshape(np.shape(o)) for o in outputs]

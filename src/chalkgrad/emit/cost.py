@@ -6,7 +6,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from chalkgrad.emit.affine import derived_sizes
 from chalkgrad.emit.arrays import (
+    Accumulate,
     AddAt,
     Array,
     Axes,
@@ -14,7 +16,9 @@ from chalkgrad.emit.arrays import (
     Einsum,
     Gather,
     Load,
+    Loop,
     MatMul,
+    MatrixFunction,
     Number,
     Positions,
     Power,
@@ -24,13 +28,15 @@ from chalkgrad.emit.arrays import (
     SizeOf,
     Statement,
     Terms,
+    Window,
     Zeros,
     arrays_of,
     parts,
 )
+from chalkgrad.emit.plan import Plan
 from chalkgrad.emit.statements import statements
 from chalkgrad.expr.cost import COST_SIZE, FUNCTION_COST
-from chalkgrad.expr.nodes import Definition
+from chalkgrad.expr.nodes import Definition, Expr, Index, Range
 
 Monomial = tuple[str, ...]
 """Names of ranges, sorted, one per factor: ("D", "K", "N") is D·K·N."""
@@ -65,21 +71,38 @@ class Cost:
         return " + ".join("·".join((f"{c:g}", *m)) for m, c in self.flops) or "0"
 
 
-def cost(definitions: Sequence[Definition]) -> Cost:
+def cost(definitions: Sequence[Definition], sizes: tuple[tuple[Range, Expr], ...] = ()) -> Cost:
     """The cost of computing the definitions one after another.
 
     Raises:
         UnsupportedError: When a construct has no array code.
     """
+    with derived_sizes(sizes):
+        return _total(s for d in definitions for s in statements(d))
+
+
+def backward_cost(p: Plan) -> Cost:
+    """The cost of the backward that a plan's code runs."""
+    return _total(s for line in p.backward for s in line.statements)
+
+
+def _total(all_statements: Iterable[Statement]) -> Cost:
     flops: Counter[Monomial] = Counter()
     traffic: Counter[Monomial] = Counter()
-    for d in definitions:
-        for s in statements(d):
-            _statement(s, flops, traffic)
+    for s in all_statements:
+        _statement(s, flops, traffic)
     return Cost(_sorted(flops), _sorted(traffic))
 
 
 def _statement(s: Statement, flops: Counter[Monomial], traffic: Counter[Monomial]) -> None:
+    if isinstance(s, Loop):
+        once = _total([Accumulate(s.target, s.value, s.axes)])
+        times = tuple(Index(c.tensor.name, c.tensor.axes[0]) for c in s.counters)
+        for counter, polynomial in ((flops, once.flops), (traffic, once.traffic)):
+            for monomial, coefficient in polynomial:
+                axes = tuple(Index(name, Range(name)) for name in monomial)
+                _count(counter, (*axes, *times), coefficient)
+        return
     for a in arrays_of(s):
         _array(a, flops, traffic)
     match s:
@@ -88,6 +111,9 @@ def _statement(s: Statement, flops: Counter[Monomial], traffic: Counter[Monomial
         case Scale(_, _, axes):
             _count(flops, axes, 1)
             _count(traffic, axes, 2)
+        case Accumulate(_, _, axes):
+            _count(flops, axes, 1)
+            _count(traffic, axes, 3)
         case AddAt(_, _, shared, trailing, _, _, _):
             _count(flops, (*shared, *trailing), 1)
             _count(traffic, (*shared, *trailing), 3)
@@ -99,7 +125,7 @@ def _array(a: Array, flops: Counter[Monomial], traffic: Counter[Monomial]) -> No
         _array(part, flops, traffic)
         if not isinstance(a, Terms | Product):
             _count(traffic, part.axes, 1)
-    if isinstance(a, Number | SizeOf | Load):
+    if isinstance(a, Number | SizeOf | Load | Window):
         return
     passes = 1
     match a:
@@ -109,6 +135,8 @@ def _array(a: Array, flops: Counter[Monomial], traffic: Counter[Monomial]) -> No
         case Product(_, above, below, _):
             passes = max(1, len(above) + len(below) - 1)
             _count(flops, a.axes, passes)
+        case MatrixFunction(_, arg, arg_axes, _):
+            _count(flops, (*arg.axes, arg_axes[-1]), 2)
         case Call():
             _count(flops, a.axes, FUNCTION_COST)
         case Power():

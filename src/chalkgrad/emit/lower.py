@@ -125,7 +125,12 @@ def _present(axes: Axes, arrays: Iterable[Array]) -> Axes:
 
 def as_float(a: Array) -> Array:
     """Integers and booleans cast, everything else unchanged."""
-    return Cast(a, a.axes) if kind(a) in ("int", "bool") else a
+    return Cast(a, a.axes) if kind(a) in ("int", "bool") or _is_condition(a) else a
+
+
+def _is_condition(a: Array) -> bool:
+    """A comparison of numbers: a Python boolean, or a tensor that PyTorch will not subtract."""
+    return isinstance(a, Compare) and not a.axes
 
 
 def factors_of(e: Expr) -> list[Expr]:
@@ -152,7 +157,7 @@ def _terms(e: Add, order: Axes) -> Array:
         return Number(Fraction(0))
     kinds = {kind(a) for _, a in pairs}
     if "float" in kinds:
-        pairs = [(n, as_float(a) if kind(a) == "int" else a) for n, a in pairs]
+        pairs = [(n, as_float(a) if kind(a) == "int" or _is_condition(a) else a) for n, a in pairs]
         pairs.sort(key=lambda p: kind(p[1]) == "bool")  # True + True is True: a number must come first
     else:
         pairs = [(n, as_float(a)) for n, a in pairs]
@@ -243,6 +248,7 @@ def _assemble(constant: Fraction, above: list[Array], below: list[Array], axes: 
         above = [Number(numerator), *above]
     if denominator != 1:
         below = [*below, Number(denominator)]
+    above = [as_float(a) if _is_condition(a) else a for a in above]
     kinds = [kind(a) for a in above]
     below_float = any(kind(b) == "float" for b in below)
     if "float" in kinds:

@@ -25,6 +25,7 @@ from chalkgrad.emit.arrays import (
 )
 from chalkgrad.emit.share import share
 from chalkgrad.emit.statements import statements
+from chalkgrad.emit.untaken import without_overflow
 from chalkgrad.errors import DerivationError
 from chalkgrad.expr.nodes import ONE, Access, Add, Const, Definition, Expr, Mul, Program, Range, Sum, Tensor
 from chalkgrad.expr.ops import map_children, tensors_in
@@ -78,7 +79,8 @@ def _plan(program: Program, backward: Backward) -> Plan:
     derived = {d.target: _shown(d, upstream) for d in backward.definitions}
     lines = tuple(Line(d, statements(d, own=d.target in wanted), derived.get(d.target, d)) for d in adjoints)
     kept = _saved(program, lines, upstream)
-    values = _live(share(program.definitions, program.outputs + kept), (*program.outputs, *kept))
+    held = without_overflow(program).definitions
+    values = _live(share(held, program.outputs + kept), (*program.outputs, *kept))
     forward = tuple(Line(d, statements(d, own=d.target in program.outputs), d) for d in values)
     gradients = tuple(t.adjoint if t.adjoint in wanted else None for t in program.inputs)
     return Plan(program, forward, lines, kept, upstream, gradients)

@@ -4,10 +4,25 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from fractions import Fraction
 from functools import partial
 from itertools import permutations
 
-from chalkgrad.expr.nodes import Access, Apply, Const, Definition, Expr, Index, Reduce, Size, Sum, Tensor
+from chalkgrad.expr.nodes import (
+    Access,
+    Apply,
+    Const,
+    Definition,
+    Expr,
+    Index,
+    Indicator,
+    Mul,
+    Pow,
+    Reduce,
+    Size,
+    Sum,
+    Tensor,
+)
 from chalkgrad.expr.ops import (
     canonical,
     children,
@@ -32,14 +47,67 @@ def share(definitions: Sequence[Definition], keep: Sequence[Tensor]) -> tuple[De
     reduction or function that occurs twice gets a name.
     """
     known: dict[Expr, Definition] = {}
+    multiples: dict[Expr, tuple[Definition, Fraction]] = {}
     result: list[Definition] = []
-    for d in _name_repeated(definitions):
-        body = _read_back(d.body, known)
+    for d in _name_repeated(_earliest(definitions)):
+        body = _multiple(_read_back(d.body, known), d.indices, multiples)
         key = _key(body, d.indices)
         if not isinstance(body, Access | Const | Size) and free_indices(body) == set(d.indices):
             known.setdefault(key, d)
+            coefficient, rest = _coefficient(body)
+            if rest is not body or not isinstance(rest, Access):
+                multiples.setdefault(_key(rest, d.indices), (d, coefficient))
         result.append(Definition(d.target, d.indices, body))
     return _drop_copies(result, keep)
+
+
+def _earliest(definitions: Sequence[Definition]) -> list[Definition]:
+    """The definitions, a sum or reduction that an earlier one contains moved before that one."""
+    ordered = list(definitions)
+    for d in definitions:
+        if not isinstance(d.body, Sum | Reduce) or len(d.indices) > MOST_AXES:
+            continue
+        key, place = _least_key(d.body), ordered.index(d)
+        own = tensors_in(d.body)
+        ready = max((n + 1 for n, e in enumerate(ordered) if e.target in own), default=0)
+        for n in range(ready, place):
+            parts = (e for e in walk(ordered[n].body) if type(e) is type(d.body))
+            if any(_least_key(e) is key for e in parts):
+                ordered.insert(n, ordered.pop(place))
+                break
+    return ordered
+
+
+def _multiple(body: Expr, indices: tuple[Index, ...], known: dict[Expr, tuple[Definition, Fraction]]) -> Expr:
+    """−2 r / N as minus an earlier 2 r / N."""
+    coefficient, rest = _coefficient(body)
+    found = known.get(_key(rest, indices)) if isinstance(rest, Mul | Pow) else None
+    if found is None:
+        return body
+    d, other = found
+    if d.indices != indices and tuple(i.range for i in d.indices) != tuple(i.range for i in indices):
+        return body
+    read = Access(d.target, indices)
+    ratio = coefficient / other
+    return read if ratio == 1 else Mul((Const(ratio), read))
+
+
+def _coefficient(body: Expr) -> tuple[Fraction, Expr]:
+    """A product's rational factor, and the rest."""
+    if not isinstance(body, Mul):
+        return Fraction(1), body
+    numbers = [
+        f.value for f in body.factors if isinstance(f, Const) and isinstance(f.value, Fraction) and f.value
+    ]
+    rest = tuple(
+        f for f in body.factors if not (isinstance(f, Const) and isinstance(f.value, Fraction) and f.value)
+    )
+    coefficient = Fraction(1)
+    for n in numbers:
+        coefficient *= n
+    if not rest:
+        return Fraction(1), body
+    return coefficient, rest[0] if len(rest) == 1 else Mul(rest)
 
 
 def _whole(d: Definition, body: Access) -> bool:
@@ -74,7 +142,12 @@ def _key(e: Expr, indices: Sequence[Index]) -> Expr:
 
 
 def _costly(e: Expr) -> bool:
-    return bool(tensors_in(e)) and isinstance(e, Sum | Reduce | Apply)
+    return bool(tensors_in(e)) and (isinstance(e, Sum | Reduce | Apply) or _is_mask(e))
+
+
+def _is_mask(e: Expr) -> bool:
+    """A comparison of array values; one of indices and labels says where to write instead."""
+    return isinstance(e, Indicator) and any(t.axes and t.dtype == "float" for t in tensors_in(e))
 
 
 def _read_back(e: Expr, known: dict[Expr, Definition]) -> Expr:
@@ -158,5 +231,7 @@ def _temporary(e: Expr, taken: set[str]) -> Definition:
         if set(indices) <= set(axes):
             indices = tuple(i for i in axes if isinstance(i, Index) and i in indices)
             break
-    target = Tensor(f"t{number}", tuple(i.range for i in indices), "float", "value")
+    target = Tensor(
+        f"t{number}", tuple(i.range for i in indices), "bool" if _is_mask(e) else "float", "value"
+    )
     return Definition(target, indices, e)

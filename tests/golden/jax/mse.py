@@ -16,7 +16,7 @@ def mse_backward(dL, cache):
     yhat, t = cache
     N, D = yhat.shape
     dyhat = 2 * dL * (yhat - t) / (D * N)  # ∂L/∂ŷ_id = 2 (ŷ_id − t_id) / (D N)  (N, D)
-    dt = -2 * dL * (yhat - t) / (D * N)    # ∂L/∂t_id = −2 (ŷ_id − t_id) / (D N)  (N, D)
+    dt = -dyhat                            # ∂L/∂t_id = −2 (ŷ_id − t_id) / (D N)  (N, D)
     return dyhat, dt
 
 
