@@ -1,0 +1,134 @@
+"""Networks, data and the NumPy step that compiled steps are held to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from chalkgrad.diff.derive import for_code
+from chalkgrad.emit.kernels import CompiledStep, compile_step
+from chalkgrad.expr.nodes import Program
+from chalkgrad.frontend.text_formula import read_formula
+from chalkgrad.train.emitted import gradient_code
+from chalkgrad.train.optimisers import RULES, Optimiser
+
+ACTIVATIONS = {
+    "relu": "a1[i,h1] = relu(f1[i,h1])",
+    "tanh": "a1[i,h1] = tanh(f1[i,h1])",
+    "sigmoid": "a1[i,h1] = sigmoid(f1[i,h1])",
+    "softplus": "a1[i,h1] = softplus(f1[i,h1])",
+    "silu": "a1[i,h1] = silu(f1[i,h1])",
+    "gelu": "a1[i,h1] = gelu(f1[i,h1])",
+    "layer norm": """mu[i] = mean(h1, f1[i,h1])
+        c[i,h1] = f1[i,h1] - mu[i]
+        s[i] = (mean(h1, c[i,h1]^2) + 1/100000)^(-1/2)
+        q[i,h1] = c[i,h1] * s[i]
+        a1[i,h1] = relu(g1[h1] * q[i,h1] + e1[h1])""",
+}
+
+LOSSES = {
+    "softmax": "p[i,k] = exp(f2[i,k]) / sum(j, exp(f2[i,j]))\nL = -mean(i, log(p[i,y[i]]))",
+    "soft targets": "p[i,k] = exp(f2[i,k]) / sum(j, exp(f2[i,j]))\nL = -mean(i, sum(k, t[i,k] * log(p[i,k])))",
+    "weighted": "p[i,k] = exp(f2[i,k]) / sum(j, exp(f2[i,j]))\nL = -mean(i, w[i] * log(p[i,y[i]]))",
+    "mse": "L = mean(i, mean(k, (f2[i,k] - t[i,k])^2))",
+    "mae": "L = mean(i, mean(k, abs(f2[i,k] - t[i,k])))",
+    "huber": "r[i,k] = f2[i,k] - t[i,k]\n"
+    "L = mean(i, mean(k, where(abs(r[i,k]) <= 1, r[i,k]^2 / 2, abs(r[i,k]) - 1/2)))",
+    "sigmoid": "L = mean(i, sum(k, softplus(f2[i,k]) - t[i,k] * f2[i,k]))",
+    "poisson": "L = mean(i, mean(k, exp(f2[i,k]) - t[i,k] * f2[i,k]))",
+    "hinge": "L = mean(i, sum(k, 1(k != y[i]) * maximum(0, f2[i,k] - f2[i,y[i]] + 1)))",
+    "penalty": "p[i,k] = exp(f2[i,k]) / sum(j, exp(f2[i,j]))\n"
+    "L = -mean(i, log(p[i,y[i]])) + 1/100 * (sum(d, h1, W1[d,h1]^2) + sum(h1, k, W2[h1,k]^2))",
+}
+DATA = ("x", "y", "t", "w")
+TOLERANCE = {np.float32: 1e-6, np.float64: 1e-12}
+
+
+def two_layers(activation: str, loss: str) -> Program:
+    """x W1 + b1, the activation, W2 + b2, the loss."""
+    head = "y: N int\n" if "y[i]" in LOSSES[loss] else ""
+    text = f"""{head}f1[i,h1] = sum(d, x[i,d] * W1[d,h1]) + b1[h1]
+        {ACTIVATIONS[activation]}
+        f2[i,k] = sum(h1, a1[i,h1] * W2[h1,k]) + b2[k]
+        {LOSSES[loss]}"""
+    return read_formula("\n".join(line.strip() for line in text.splitlines()), "net")
+
+
+@dataclass
+class Case:
+    """A program with parameters and data of given sizes.
+
+    Attributes:
+        sizes: Features, hidden units, classes.
+        rows: Rows of the data.
+        batch: Rows per step.
+    """
+
+    program: Program
+    sizes: tuple[int, int, int]
+    rows: int
+    batch: int
+    rule: str = "adam"
+    dtype: Any = np.float32
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        rng = np.random.default_rng(self.seed)
+        d, h, k = self.sizes
+        everything = {
+            "W1": rng.standard_normal((d, h)) / np.sqrt(d), "b1": 0.1 * rng.standard_normal(h),
+            "W2": rng.standard_normal((h, k)) / np.sqrt(h), "b2": 0.1 * rng.standard_normal(k),
+            "g1": 1 + 0.1 * rng.standard_normal(h), "e1": 0.1 * rng.standard_normal(h),
+            "x": rng.standard_normal((self.rows, d)), "y": rng.integers(0, k, self.rows),
+            "t": np.abs(rng.standard_normal((self.rows, k))), "w": rng.random(self.rows),
+        }  # fmt: skip
+        names = [t.name for t in self.program.inputs]
+        typed = {n: v if n == "y" else v.astype(self.dtype) for n, v in everything.items() if n in names}
+        self.data = {n: v for n, v in typed.items() if n in DATA}
+        self.parameters = {n: v for n, v in typed.items() if n not in DATA}
+        self.order = rng.permutation(self.rows)
+        self.scalars = {"lr": 0.01, **dict(RULES[self.rule].constants)}
+
+    def compile(self, **options: Any) -> CompiledStep:
+        """The compiled step with the parameters loaded."""
+        rule = RULES[self.rule]
+        shapes = {n: (self.batch, *v.shape[1:]) for n, v in self.data.items()}
+        shapes |= {n: v.shape for n, v in self.parameters.items()}
+        parts = for_code(self.program, tuple(self.parameters))
+        step = compile_step(
+            *parts, rule.program, shapes=shapes, memories=rule.memories, dtype=self.dtype, **options
+        )
+        step.load(self.parameters)
+        return step
+
+    def run(self, step: CompiledStep) -> tuple[Any, dict[str, Any]]:
+        """Losses and the parameters afterwards."""
+        losses = step.run(self.data, self.order, self.batch, scalars=self.scalars)
+        after = {n: np.empty_like(v) for n, v in self.parameters.items()}
+        step.store(after)
+        return losses, after
+
+    def expected(self) -> tuple[Any, dict[str, Any]]:
+        """The same by the emitted NumPy code."""
+        gradient = gradient_code(self.program, tuple(self.parameters))
+        values = dict(self.parameters)
+        rules = {n: Optimiser(self.rule) for n in values}
+        losses = []
+        for start in range(0, self.rows, self.batch):
+            rows = self.order[start : start + self.batch]
+            loss, gradients = gradient({**{n: v[rows] for n, v in self.data.items()}, **values})
+            losses.append(loss)
+            values = {n: rules[n].step(v, gradients[n].astype(v.dtype), 0.01) for n, v in values.items()}
+        return np.array(losses), values
+
+
+def assert_same(case: Case, step: CompiledStep) -> None:
+    """Losses within the tolerance of the type at every step."""
+    losses, after = case.run(step)
+    wanted, values = case.expected()
+    np.testing.assert_allclose(losses, wanted, rtol=TOLERANCE[case.dtype], atol=0)
+    for name, value in values.items():
+        # Adam's quotient amplifies a last digit where the gradient is almost zero.
+        assert np.abs(after[name] - value).max() <= (1e-3 if case.dtype == np.float32 else 1e-9), name

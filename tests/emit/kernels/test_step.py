@@ -1,0 +1,144 @@
+"""The compiled step against the NumPy step: losses × activations × rules × types × sizes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+pytest.importorskip("llvmlite")
+
+from chalkgrad.emit.kernels import compile_step
+from chalkgrad.errors import ShapeError, UnsupportedError
+from chalkgrad.frontend.text_formula import read_formula
+from chalkgrad.train.optimisers import RULES
+from tests.emit.kernels.networks import ACTIVATIONS, LOSSES, Case, assert_same, two_layers
+
+TYPES = (np.float32, np.float64)
+SIZES = (9, 35, 5)
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_activations(activation, dtype):
+    case = Case(two_layers(activation, "softmax"), SIZES, rows=70, batch=40, dtype=dtype)
+    assert_same(case, case.compile())
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("loss", LOSSES)
+def test_losses(loss, dtype):
+    case = Case(two_layers("tanh", loss), SIZES, rows=70, batch=40, rule="momentum", dtype=dtype)
+    assert_same(case, case.compile())
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("rule", RULES)
+def test_rules(rule, dtype):
+    case = Case(two_layers("relu", "softmax"), SIZES, rows=70, batch=40, rule=rule, dtype=dtype)
+    assert_same(case, case.compile())
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    sizes=st.tuples(st.integers(1, 70), st.integers(1, 70), st.integers(1, 40)),
+    batch=st.integers(1, 90),
+    rows=st.integers(1, 120),
+    dtype=st.sampled_from(TYPES),
+)
+def test_sizes(sizes, batch, rows, dtype):
+    case = Case(two_layers("tanh", "mse"), sizes, rows=rows, batch=batch, rule="sgd", dtype=dtype)
+    assert_same(case, case.compile())
+
+
+@pytest.mark.parametrize("sizes", [(300, 520, 10), (270, 40, 33)])
+def test_blocked_sums(sizes):
+    """More k than one block holds, in all three products."""
+    case = Case(two_layers("relu", "softmax"), sizes, rows=700, batch=400, rule="sgd")
+    assert_same(case, case.compile())
+
+
+def test_memory_is_kept_between_calls():
+    """Two calls of one step equal one call of two, the memories stored and loaded in between."""
+    case = Case(two_layers("relu", "softmax"), SIZES, rows=80, batch=40)
+    whole, after = case.run(case.compile())
+    step = case.compile()
+    first = step.run(case.data, case.order[:40], 40, scalars=case.scalars)
+    between = {n: v.copy() for n, v in case.parameters.items()}
+    memories = {m: {n: np.empty_like(v) for n, v in between.items()} for m in ("m", "v")}
+    step.store(between, memories)
+    other = case.compile()
+    other.load(between, memories)
+    second = other.run(case.data, case.order[40:], 40, scalars=case.scalars, steps_before=1)
+    assert [*first, *second] == list(whole)
+    other.store(between)
+    for name, value in after.items():
+        assert (between[name] == value).all()
+
+
+def test_threads_change_no_bit():
+    case = Case(two_layers("relu", "softmax"), (40, 70, 10), rows=500, batch=150)
+    losses, after = case.run(case.compile())
+    again, values = case.run(case.compile(threads=2))
+    assert list(losses) == list(again)
+    assert all((after[n] == values[n]).all() for n in after)
+
+
+def test_nothing_is_written_between_buffers():
+    case = Case(two_layers("tanh", "softmax"), (33, 17, 3), rows=75, batch=37)
+    step = case.compile(zone=64, threads=2)
+    free = np.ones(step.layout.total, bool)
+    for place, numbers in step.layout.places.values():
+        free[place : place + numbers] = False
+    assert free.sum() >= 64 * len(step.layout.places)
+    step.arena[free] = 123.5
+    case.run(step)
+    assert (step.arena[free] == 123.5).all()
+
+
+def test_the_callers_arrays_are_only_read():
+    case = Case(two_layers("relu", "softmax"), SIZES, rows=50, batch=20)
+    before = {n: v.copy() for n, v in (case.data | case.parameters).items()}
+    case.run(case.compile())
+    assert all((before[n] == v).all() for n, v in (case.data | case.parameters).items())
+
+
+def test_denormals_count_again_after_a_run():
+    case = Case(two_layers("relu", "softmax"), SIZES, rows=50, batch=20)
+    case.run(case.compile())
+    assert np.float32(1e-40) * np.float32(1.0) > 0
+
+
+def test_a_diverged_run_shows():
+    case = Case(two_layers("relu", "softmax"), SIZES, rows=60, batch=20, rule="sgd")
+    case.data["x"][case.order[25]] = np.nan
+    losses, _ = case.run(case.compile())
+    assert np.isfinite(losses[0])
+    assert np.isnan(losses[1:]).all()
+
+
+def test_refusals():
+    case = Case(two_layers("relu", "softmax"), SIZES, rows=50, batch=20)
+    step = case.compile()
+    for order, batch in (([], 20), ([50], 20), ([-1], 20), ([0], 0), ([0], 21)):
+        with pytest.raises(ShapeError):
+            step.run(case.data, np.array(order, np.int64), batch, scalars=case.scalars)
+    with pytest.raises(ShapeError, match="W1 has the shape"):
+        step.load({**case.parameters, "W1": case.parameters["W1"].T})
+
+
+def test_what_no_kernel_covers_is_refused_by_name():
+    program = read_formula("f[i,j] = sum(d, x[i,d] * W[d,j])\nL = sum(i, j, f[i,j] * sum(h, W[h,j]))")
+    case = Case(two_layers("relu", "softmax"), SIZES, rows=50, batch=20)
+    case.program, case.parameters = program, {"W": np.ones((9, 5), np.float32)}
+    with pytest.raises(UnsupportedError, match="no kernel"):
+        case.compile()
+
+
+def test_shapes_must_agree():
+    case = Case(two_layers("relu", "softmax"), SIZES, rows=50, batch=20)
+    case.parameters["W2"] = case.parameters["W2"][:-1]
+    with pytest.raises(ShapeError, match="W2 has the shape"):
+        case.compile()
+    assert callable(compile_step)
