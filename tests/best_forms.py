@@ -39,13 +39,14 @@ df[i,k] = dl[i,k] - exp(f[i,k] - m[i]) / z[i] * sum(j, dl[i,j])""",
     "logsumexp": "e: N K\nz: N\ndl: N\ndf[i,k] = dl[i] / z[i] * e[i,k]",
     "softmax_loss": "p: N K\ny: N int\nparameter dL: 1.0\ndf[i,k] = (p[i,k] - 1(k == y[i])) * dL / size(i)",
     "soft_target_loss": """
+f: N K
 t: N K
 e: N K
 z: N
-l: N K
+m: N
 parameter dL: 1.0
 df[i,k] = dL / size(i) * (sum(j, t[i,j]) / z[i] * e[i,k] - t[i,k])
-dt[i,k] = -dL / size(i) * l[i,k]""",
+dt[i,k] = -dL / size(i) * (f[i,k] - (m[i] + log(z[i])))""",
     "sigmoid_loss": """
 f: N K
 t: N K

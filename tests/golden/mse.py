@@ -15,6 +15,6 @@ def mse_backward(dL, cache):
     """Gradients ∂L/∂yhat, ∂L/∂t; dL multiplies them, 1 for the loss itself."""
     yhat, t = cache
     N, D = yhat.shape
-    dyhat = 2 * dL * (yhat - t) / (D * N)  # ∂L/∂ŷ_id = 2 (ŷ_id − t_id) / (D N)  (N, D)
+    dyhat = 2 * dL / (D * N) * (yhat - t)  # ∂L/∂ŷ_id = 2 (ŷ_id − t_id) / (D N)  (N, D)
     dt = -dyhat                            # ∂L/∂t_id = −2 (ŷ_id − t_id) / (D N)  (N, D)
     return dyhat, dt

@@ -261,7 +261,23 @@ def _assemble(constant: Fraction, above: list[Array], below: list[Array], axes: 
         return above[0]
     if not above and not below:
         return Number(constant)
-    return Product(constant < 0, tuple(above), tuple(below), _present(axes, (*above, *below)))
+    axes = _present(axes, (*above, *below))
+    small_above, small_below = _small(above, axes), _small(below, axes)
+    if len(small_above) + len(small_below) > 1:  # one pass over the large array instead of several
+        group = (*small_above, *small_below)
+        first = Product(False, tuple(small_above), tuple(small_below), _present(axes, group))
+        above = [first, *(a for a in above if not any(a is g for g in group))]
+        below = [b for b in below if not any(b is g for g in group)]
+    return Product(constant < 0, tuple(above), tuple(below), axes)
+
+
+def _small(factors: Sequence[Array], axes: Axes) -> list[Array]:
+    """The factors that together have fewer axes than the product: those without any, or with some."""
+    numbers = [f for f in factors if not f.axes]
+    some = [f for f in factors if len(f.axes) < len(axes) and kind(f) != "bool"]
+    if {i for f in some for i in f.axes} != set(axes):
+        return some
+    return numbers
 
 
 def _decimal(value: Fraction) -> bool:

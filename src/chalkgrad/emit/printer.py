@@ -184,7 +184,8 @@ class Printer:
         return " ".join(parts), ADD
 
     def _product(self, a: Product) -> Code:
-        above = [self.aligned(f, a.axes, NEG) for f in a.above] or ["1"]
+        # Products associate to the left: the first factor needs no parentheses.
+        above = [self.aligned(f, a.axes, NEG if n else MUL) for n, f in enumerate(a.above)] or ["1"]
         code = " * ".join(above)
         if a.below:
             below = [self.aligned(f, a.axes, NEG) for f in a.below]

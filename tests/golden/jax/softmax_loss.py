@@ -27,7 +27,7 @@ def softmax_loss_backward(dL, cache):
     N = y.shape[0]
     df = p  # ∂L/∂f_ik = (p_ik − 1(k = y_i)) / N  (N, K)
     df = df.at[jnp.arange(N), y].add(-1, out_sharding=jax.typeof(df).sharding)
-    df = df * dL / N
+    df = df * (dL / N)
     return df, None
 
 

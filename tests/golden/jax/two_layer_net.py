@@ -33,7 +33,7 @@ def two_layer_net_backward(dL, cache):
     N = x.shape[0]
     df = p                      # ∂L/∂f_ik = (p_ik − 1(k = y_i)) / N  (N, K)
     df = df.at[jnp.arange(N), y].add(-1, out_sharding=jax.typeof(df).sharding)
-    df = df * dL / N
+    df = df * (dL / N)
     da = (df @ W2.T) * (h > 0)  # ∂L/∂a_im = 1(h_im > 0) Σ_k W2_mk · ∂L/∂f_ik  (N, M)
     # ∂L/∂x_id = Σ_m W1_dm · ∂L/∂a_im  (N, D)
     dx = jnp.einsum("im,dm->id", da, W1, out_sharding=jax.typeof(x).sharding)

@@ -25,7 +25,7 @@ class Mse(torch.autograd.Function):
         """Gradients ∂L/∂yhat, ∂L/∂t; dL multiplies them, 1 for the loss itself."""
         yhat, t = ctx.saved_tensors
         N, D = yhat.shape
-        dyhat = 2 * dL * (yhat - t) / (D * N)  # ∂L/∂ŷ_id = 2 (ŷ_id − t_id) / (D N)  (N, D)
+        dyhat = 2 * dL / (D * N) * (yhat - t)  # ∂L/∂ŷ_id = 2 (ŷ_id − t_id) / (D N)  (N, D)
         dt = None
         if ctx.needs_input_grad[1]:
             dt = -dyhat                        # ∂L/∂t_id = −2 (ŷ_id − t_id) / (D N)  (N, D)
