@@ -13,6 +13,7 @@ import os
 import statistics
 import sys
 import time
+from itertools import pairwise
 
 SIZES = {
     "A": ((64, 100, 10), 32, 400),
@@ -40,18 +41,18 @@ if __name__ == "__main__":
     for variable in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"):
         os.environ[variable] = str(ASKED.threads)
 
-import numpy as np
+import numpy as np  # noqa: E402
 
-from chalkgrad.diff.derive import for_code
-from chalkgrad.emit.kernels import compile_step
-from chalkgrad.train.network import loss_program
-from chalkgrad.train.optimisers import RULES
+from chalkgrad.diff.derive import for_code  # noqa: E402
+from chalkgrad.emit.kernels import compile_step  # noqa: E402
+from chalkgrad.train.network import loss_program  # noqa: E402
+from chalkgrad.train.optimisers import RULES  # noqa: E402
 
 
 def products(widths, batch):
     """(left, right) shapes of every matrix product: forward, dW, and dX but for the first layer."""
     shapes = []
-    for layer, (a, b) in enumerate(zip(widths, widths[1:], strict=False)):
+    for layer, (a, b) in enumerate(pairwise(widths)):
         shapes += [((batch, a), (a, b), "nn"), ((batch, a), (batch, b), "tn")]
         if layer:
             shapes.append(((batch, b), (a, b), "nt"))
@@ -76,7 +77,8 @@ def blas(shapes, dtype):
         if torch is not None:
             ta, tb = torch.from_numpy(a), torch.from_numpy(b)
             top = {"nn": (ta, tb), "tn": (ta.T, tb), "nt": (ta, tb.T)}[kind]
-            libraries["torch"].append(lambda p=top[0], q=top[1], o=torch.from_numpy(out.copy()): torch.mm(p, q, out=o))
+            held = torch.from_numpy(out.copy())
+            libraries["torch"].append(lambda p=top[0], q=top[1], o=held: torch.mm(p, q, out=o))
     return {name: calls for name, calls in libraries.items() if calls}
 
 
@@ -87,17 +89,25 @@ def compiled(widths, batch, rule, steps):
     wrt = tuple(t.name for t in program.inputs if t.name not in ("x", "y"))
     shapes = {"x": (batch, widths[0]), "y": (batch,)}
     values = {}
-    for layer, (a, b) in enumerate(zip(widths, widths[1:], strict=False), 1):
+    for layer, (a, b) in enumerate(pairwise(widths), 1):
         values[f"W{layer}"] = rng.standard_normal((a, b)) * np.sqrt(2 / a)
         values[f"b{layer}"] = np.zeros(b)
     shapes |= {name: v.shape for name, v in values.items()}
     update = RULES[rule]
     step = compile_step(
-        *for_code(program, wrt), update.program, shapes=shapes, memories=update.memories, dtype=ASKED.dtype, threads=ASKED.threads
+        *for_code(program, wrt),
+        update.program,
+        shapes=shapes,
+        memories=update.memories,
+        dtype=ASKED.dtype,
+        threads=ASKED.threads,
     )
     step.load(values)
     rows = max(4 * batch, 4096)
-    data = {"x": rng.standard_normal((rows, widths[0])).astype(ASKED.dtype), "y": rng.integers(0, widths[-1], rows)}
+    data = {
+        "x": rng.standard_normal((rows, widths[0])).astype(ASKED.dtype),
+        "y": rng.integers(0, widths[-1], rows),
+    }
     order = rng.integers(0, rows, batch * steps)
     scalars = {"lr": 1e-3, **dict(update.constants)}
     return lambda: step.run(data, order, batch, scalars=scalars)
@@ -125,7 +135,12 @@ def compare(name, rule):
     ours, ratios, bare_times = [], [], []
     for _ in range(ASKED.rounds):
         best_each = [
-            min(min(seconds(calls[n]) for _ in range(3)) if steps < 100 else seconds(lambda c=calls[n]: [c() for _ in range(50)]) / 50 for calls in libraries.values())
+            min(
+                min(seconds(calls[n]) for _ in range(3))
+                if steps < 100
+                else seconds(lambda c=calls[n]: [c() for _ in range(50)]) / 50
+                for calls in libraries.values()
+            )
             for n in range(len(shapes))
         ]
         own = min(seconds(step) / steps for _ in range(3))
@@ -134,11 +149,11 @@ def compare(name, rule):
         bare_times.append(bare)
         ratios.append(own / bare)
     flops = sum(2 * a[0] * a[1] * (b[1] if kind != "nt" else b[0]) for a, b, kind in shapes)
-    best, worst = min(ratios), max(ratios)
+    own, bare = statistics.median(ours), statistics.median(bare_times)
     print(
-        f"{name} {rule:9} ×{ASKED.threads}  step {statistics.median(ours) * 1e6:10.1f} µs  bare GEMM "
-        f"{statistics.median(bare_times) * 1e6:10.1f} µs  ratio {statistics.median(ratios):5.2f} ({best:.2f}–{worst:.2f})  "
-        f"{flops / statistics.median(ours) / 1e9:5.0f} GF/s (bare {flops / statistics.median(bare_times) / 1e9:.0f})"
+        f"{name} {rule:9} ×{ASKED.threads}  step {own * 1e6:10.1f} µs  bare GEMM {bare * 1e6:10.1f} µs  "
+        f"ratio {statistics.median(ratios):5.2f} ({min(ratios):.2f}–{max(ratios):.2f})  "
+        f"{flops / own / 1e9:5.0f} GF/s (bare {flops / bare / 1e9:.0f})"
     )
 
 

@@ -30,7 +30,8 @@ ACTIVATIONS = {
 
 LOSSES = {
     "softmax": "p[i,k] = exp(f2[i,k]) / sum(j, exp(f2[i,j]))\nL = -mean(i, log(p[i,y[i]]))",
-    "soft targets": "p[i,k] = exp(f2[i,k]) / sum(j, exp(f2[i,j]))\nL = -mean(i, sum(k, t[i,k] * log(p[i,k])))",
+    "soft targets": "p[i,k] = exp(f2[i,k]) / sum(j, exp(f2[i,j]))\n"
+    "L = -mean(i, sum(k, t[i,k] * log(p[i,k])))",
     "weighted": "p[i,k] = exp(f2[i,k]) / sum(j, exp(f2[i,j]))\nL = -mean(i, w[i] * log(p[i,y[i]]))",
     "mse": "L = mean(i, mean(k, (f2[i,k] - t[i,k])^2))",
     "mae": "L = mean(i, mean(k, abs(f2[i,k] - t[i,k])))",

@@ -1,8 +1,9 @@
 """The training step as machine code: tiles, epilogues, panels and gathers, written as LLVM IR.
 
-    step = compile_step(program, backward, rule, shapes={"x": (128, 784), "y": (128,), "W1": ...}, memories=("m", "v"))
+    shapes = {"x": (128, 784), "y": (128,), "W1": (784, 10), "b1": (10,)}      128 rows a step at the most
+    step = compile_step(program, backward, rule, shapes=shapes, memories=("m", "v"))
     step.load({"W1": W1, "b1": b1, ...})                    the user's arrays, copied into packed layout
-    losses = step.run({"x": x, "y": y}, order, 128, scalars={"lr": 1e-3, ...})   a step per 128 rows of `order`
+    losses = step.run({"x": x, "y": y}, order, 128, scalars={"lr": 1e-3, …})    a step per 128 rows of order
     step.store({"W1": W1, "b1": b1, ...})                   and back into the user's arrays
 
 `program, backward` come from `chalkgrad.diff.derive.for_code`; `rule` is the optimiser's program, which

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from chalkgrad.derivation import Backward
 from chalkgrad.emit.kernels import machine
+from chalkgrad.emit.kernels.gradients import Update
 from chalkgrad.emit.kernels.layout import Layout, allocate
-from chalkgrad.emit.kernels.products import Update
 from chalkgrad.emit.kernels.recognise import Operations, operations
 from chalkgrad.emit.kernels.schedule import schedule
 from chalkgrad.emit.kernels.step import ENTRY, StepCode, write_step
@@ -62,7 +62,9 @@ def compile_step(
     for t in (*found.data, *found.parameters):
         for axis, size in zip(t.axes, shapes[t.name], strict=True):
             if ranges.setdefault(axis, size) != size or size < 1:
-                raise ShapeError(f"{t.name} has the shape {shapes[t.name]}, where {axis.name} is {ranges[axis]}.")
+                raise ShapeError(
+                    f"{t.name} has the shape {shapes[t.name]}, where {axis.name} is {ranges[axis]}."
+                )
     layout = Layout(target, ranges, found.batch, zone)
     asked = (_text(program, backward, rule), sorted(shapes.items()), memories, threads, layout.zone)
     code = _cached_code(machine.key(repr(asked), target), layout)
@@ -114,7 +116,9 @@ class CompiledStep:
         kinds = [ctypes.c_void_p] * (3 + len(self.data) + 1) + [ctypes.c_int64] * 4 + [ctypes.c_void_p] * 2
         self._run = ctypes.CFUNCTYPE(None, *kinds)(self._engine.get_function_address(PREFIX + ENTRY))
 
-    def load(self, parameters: Mapping[str, Array], memories: Mapping[str, Mapping[str, Array]] | None = None) -> None:
+    def load(
+        self, parameters: Mapping[str, Array], memories: Mapping[str, Mapping[str, Array]] | None = None
+    ) -> None:
         """Copy parameters, and the optimiser's memories by name and parameter, into the step.
 
         Raises:
@@ -125,7 +129,9 @@ class CompiledStep:
             for memory in self.memories if memories is not None else ():
                 self.layout.pack(self.arena, t, np.asarray(memories[memory][t.name]), memory)  # type: ignore[index]
 
-    def store(self, parameters: Mapping[str, Array], memories: Mapping[str, Mapping[str, Array]] | None = None) -> None:
+    def store(
+        self, parameters: Mapping[str, Array], memories: Mapping[str, Mapping[str, Array]] | None = None
+    ) -> None:
         """Copy them back into the given arrays."""
         for t in self.parameters:
             self.layout.unpack(self.arena, t, parameters[t.name])
@@ -198,4 +204,3 @@ class CompiledStep:
         if value.shape[1:] != shape or value.ndim != len(t.axes):
             raise ShapeError(f"{t.name} has the shape {value.shape}; it must have rows of {shape}.")
         return np.ascontiguousarray(value, self.dtype if t.dtype == "float" else np.int64)
-

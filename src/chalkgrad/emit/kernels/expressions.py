@@ -16,7 +16,20 @@ from chalkgrad.emit.kernels.functions import apply, has_estimates, quotient, roo
 from chalkgrad.emit.kernels.writer import DOUBLE, I64, Writer
 from chalkgrad.errors import UnsupportedError
 from chalkgrad.expr.nodes import (
-    MINUS_ONE, ONE, Access, Add, Apply, Const, Expr, Index, Indicator, Mul, Pow, Reduce, Size, Sum,
+    MINUS_ONE,
+    ONE,
+    Access,
+    Add,
+    Apply,
+    Const,
+    Expr,
+    Index,
+    Indicator,
+    Mul,
+    Pow,
+    Reduce,
+    Size,
+    Sum,
 )  # fmt: skip
 from chalkgrad.expr.ops import children
 

@@ -93,7 +93,9 @@ def _artanh_twice(w: Writer, s: Any, terms: int) -> Any:
 
 
 def log(w: Writer, x: Any) -> Any:
-    shift, root, mask = (52, 0x3FE6A09E667F3BCD, (1 << 52) - 1) if w.target.double else (23, 0x3F3504F3, 0x7FFFFF)
+    shift, root, mask = (
+        (52, 0x3FE6A09E667F3BCD, (1 << 52) - 1) if w.target.double else (23, 0x3F3504F3, 0x7FFFFF)
+    )
     bits = w.b.bitcast(x, w.wholes)
     above = w.b.sub(bits, w.whole_splat(root))
     exponent = w.b.ashr(above, w.whole_splat(shift))
@@ -197,7 +199,14 @@ def _with_cases(w: Writer, result: Any, x: Any, cases: int) -> Any:
     current_rounding = 4
     return w.b.call(
         known,
-        [result, x, w.whole_splat(cases), ir.Constant(I32, 0), ir.Constant(mask, -1), ir.Constant(I32, current_rounding)],
+        [
+            result,
+            x,
+            w.whole_splat(cases),
+            ir.Constant(I32, 0),
+            ir.Constant(mask, -1),
+            ir.Constant(I32, current_rounding),
+        ],
     )
 
 
@@ -235,7 +244,9 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
 def library(w: Writer, name: str, x: Any) -> Any:
     """A function of the C library, lane by lane."""
     symbol = LIBRARY[name] + ("" if w.target.double else "f")
-    known = w.module.globals.get(symbol) or ir.Function(w.module, ir.FunctionType(w.number, [w.number]), symbol)
+    known = w.module.globals.get(symbol) or ir.Function(
+        w.module, ir.FunctionType(w.number, [w.number]), symbol
+    )
     value = x
     for lane in range(w.target.lanes):
         at = ir.Constant(I32, lane)

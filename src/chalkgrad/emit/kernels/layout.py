@@ -84,7 +84,7 @@ class Layout:
         return Panels(self.sizes[r], self.target)
 
     def padded(self, r: Range) -> int:
-        """The size in whole vectors, and never a stride of whole pages: rows a page apart share cache sets."""
+        """The size in whole vectors, and never a stride of whole pages: such rows share cache sets."""
         padded = self.panels(r).padded
         lanes = self.target.lanes
         return padded + lanes * (padded * self.target.panel * self.target.item % PAGE == 0)

@@ -71,7 +71,11 @@ def cache_folder() -> Path | None:
     named = os.environ.get("CHALKGRAD_CACHE")
     if named == "":
         return None
-    base = Path(named) if named else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "chalkgrad"
+    base = (
+        Path(named)
+        if named
+        else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "chalkgrad"
+    )
     try:
         base.mkdir(mode=0o700, parents=True, exist_ok=True)
         return base if _own(base.lstat(), stat.S_ISDIR) else None

@@ -199,7 +199,9 @@ def _row_lines(
             for v, value in enumerate(values):
                 w.store(value, w["arena"], layout.rows(op.target), w.mul(p, panel), v * lanes)
             continue
-        sums = [w.total(_counted(w, value, w.add(w.mul(p, panel), v * lanes))) for v, value in enumerate(values)]
+        sums = [
+            w.total(_counted(w, value, w.add(w.mul(p, panel), v * lanes))) for v, value in enumerate(values)
+        ]
         total = sums[0]
         for more in sums[1:]:
             total = w.b.fadd(total, more)
@@ -281,7 +283,9 @@ def write_total(module: Any, layout: Layout, slots: Slots, total: Total, number:
     lanes, panel, place = w.target.lanes, w.target.panel, layout.parameter(parameter)
     w.arguments["count"] = columns.size
     for start, number_of, vectors, _ in columns.parts():
-        low = w.b.select(w.b.icmp_signed(">", w["first"], ir.Constant(I64, start)), w["first"], ir.Constant(I64, start))
+        low = w.b.select(
+            w.b.icmp_signed(">", w["first"], ir.Constant(I64, start)), w["first"], ir.Constant(I64, start)
+        )
         with w.loop(low, w.least(w["last"], start + number_of)) as q:
             base = w.add(place, w.mul(q.index, panel * depth))
             with w.loop(0, rows, carried=[ir.Constant(DOUBLE, 0.0)]) as d:
@@ -292,7 +296,9 @@ def write_total(module: Any, layout: Layout, slots: Slots, total: Total, number:
                     def read(e: Expr, entry: Any = entry) -> Any:
                         if isinstance(e, Access) and e.tensor is parameter and e.indices[-1] is column:
                             return entry
-                        raise UnsupportedError(f"The compiled step cannot read {e} in a sum over a parameter.")
+                        raise UnsupportedError(
+                            f"The compiled step cannot read {e} in a sum over a parameter."
+                        )
 
                     value = Vectors(w, slots, w["slots"], read)(total.body)
                     counted = _counted(w, value, w.add(w.mul(q.index, panel), v * lanes))

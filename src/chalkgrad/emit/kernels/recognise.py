@@ -13,7 +13,19 @@ from dataclasses import dataclass
 from chalkgrad.derivation import Backward
 from chalkgrad.errors import UnsupportedError
 from chalkgrad.expr.nodes import (
-    ONE, ZERO, Access, Apply, Definition, Expr, Index, Indicator, Mul, Program, Range, Reduce, Sum,
+    ONE,
+    ZERO,
+    Access,
+    Apply,
+    Definition,
+    Expr,
+    Index,
+    Indicator,
+    Mul,
+    Program,
+    Range,
+    Reduce,
+    Sum,
     Tensor,
 )  # fmt: skip
 from chalkgrad.expr.ops import children, free_indices, map_children, substitute, tensors_in
@@ -184,9 +196,11 @@ class _Reader:
 
     def _gather(self, body: Access, indices: tuple[Index, ...]) -> Expr:
         """t[i, y[i]] as Σ_k where(k == y[i], t[i,k], 0): every lane picks its own entry."""
-        if len(body.indices) != 2 or not isinstance(body.indices[0], Index):
+        if len(body.indices) != 2:
             raise _refusal(str(body))
         row, at = body.indices
+        if not isinstance(row, Index):
+            raise _refusal(str(body))
         k = Index("pick", body.tensor.axes[1])
         picked = Apply("where", (Indicator("==", k, at), Access(body.tensor, (row, k)), ZERO))
         return self._rows(row, k, "sum", picked)
@@ -199,7 +213,7 @@ class _Reader:
         if free and free[0].range is self.batch and len(e.indices) == 1 and op in ("sum", "max", "min"):
             if len(free) == 1:
                 return self._rows(free[0], e.indices[0], op, e.body)
-            if op == "sum" and len(free) == 2:
+            if isinstance(e, Sum) and len(free) == 2:
                 return self._product(e, free[0], free[1])
         raise _refusal(str(e))
 
@@ -244,7 +258,7 @@ class _Reader:
         return Mul((*(self._split(f, (row, column)) for f in outside), whole)) if outside else whole
 
     def _gradient(self, parameter: Tensor, indices: tuple[Index, ...], body: Expr) -> None:
-        sums = [s for s in _sums(body)]
+        sums = list(_sums(body))
         if len(sums) != 1 or len(sums[0].indices) != 1 or sums[0].indices[0].range is not self.batch:
             raise _refusal(f"the gradient by {parameter.name}, {body}")
         (total,) = sums
@@ -309,5 +323,6 @@ def _sums(e: Expr) -> Iterable[Sum]:
 
 def _refusal(what: str) -> UnsupportedError:
     return UnsupportedError(
-        f"The compiled step has no kernel for {what}.", hint='Choose engine="numpy", which has no limits here.'
+        f"The compiled step has no kernel for {what}.",
+        hint='Choose engine="numpy", which has no limits here.',
     )

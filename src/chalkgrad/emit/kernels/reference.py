@@ -57,7 +57,8 @@ def tile(vector: Array, scalar: Array) -> Array:
         >>> tile(np.array([[1.0, 2.0]]), np.array([[3.0]])).tolist()
         [[3.0, 6.0]]
     """
-    return np.einsum("kc,kr->rc", vector, scalar, dtype=np.float64)
+    total: Array = np.einsum("kc,kr->rc", vector, scalar, dtype=np.float64)
+    return total
 
 
 def gather(rows: Array, order: Array) -> Array:
@@ -67,7 +68,8 @@ def gather(rows: Array, order: Array) -> Array:
         >>> gather(np.array([[1.0], [2.0]]), np.array([1, 1, 0])).ravel().tolist()
         [2.0, 2.0, 1.0]
     """
-    return rows[order]
+    picked: Array = rows[order]
+    return picked
 
 
 def turned(value: Array, target: Target, capacity: int) -> list[Array]:

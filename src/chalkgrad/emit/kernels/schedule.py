@@ -10,7 +10,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from chalkgrad.emit.kernels.recognise import (
-    Each, Gradient, Number, Operation, Operations, Product, Rows, Total, reads,
+    Each,
+    Gradient,
+    Number,
+    Operation,
+    Operations,
+    Product,
+    Rows,
+    Total,
+    reads,
 )  # fmt: skip
 from chalkgrad.expr.nodes import Range, Tensor
 
@@ -65,7 +73,8 @@ def schedule(found: Operations) -> Schedule:
     numbers = tuple(op for op in found.all if isinstance(op, Number))
     totals = tuple(op for op in found.all if isinstance(op, Total) and op.indices[0].range is not found.batch)
     pending = [op for op in found.all if op not in (*gradients, *numbers, *totals)]
-    done = {*found.data, *found.parameters, *found.scalars, *(op.target for op in (*totals, *numbers))}
+    done = {*found.data, *found.parameters, *found.scalars}
+    done |= {op.target for op in totals} | {op.target for op in numbers}
     kernels: list[ProductKernel | PassKernel] = []
     while pending:
         if isinstance(pending[0], Product):
@@ -76,9 +85,7 @@ def schedule(found: Operations) -> Schedule:
     for t in dict.fromkeys(g.right for g in gradients):
         maker = next((n for n, k in enumerate(kernels) if t in _made(k)), -1)
         turned.append((maker, t))
-    return Schedule(
-        tuple(kernels), tuple(turned), gradients, totals, numbers, _stored(kernels, gradients)
-    )
+    return Schedule(tuple(kernels), tuple(turned), gradients, totals, numbers, _stored(kernels, gradients))
 
 
 def _product(product: Operation, pending: list[Operation], done: set[Tensor]) -> ProductKernel:

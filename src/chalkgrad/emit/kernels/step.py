@@ -1,12 +1,12 @@
 """The whole step as one function: many minibatches a call, for one thread of several.
 
-    for every minibatch:
-        scalars of the step (1/N, 1 − β₁ᵗ …)
-        phase one, this thread's panels of observations: gather, products, passes, turning
-        — all threads meet —
-        the loss, by the first thread
-        phase two, this thread's share of every parameter: gradient tiles with the update inside
-        — all threads meet —
+for every minibatch:
+    scalars of the step (1/N, 1 − β₁ᵗ …)
+    phase one, this thread's panels of observations: gather, products, passes, turning
+    — all threads meet —
+    the loss, by the first thread
+    phase two, this thread's share of every parameter: gradient tiles with the update inside
+    — all threads meet —
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from typing import Any
 from llvmlite import ir
 
 from chalkgrad.emit.kernels.expressions import Scalars, Slots
+from chalkgrad.emit.kernels.gradients import MOST_SLOTS, Update, scratch, write_gradient
 from chalkgrad.emit.kernels.layout import Layout
 from chalkgrad.emit.kernels.machine import object_code
 from chalkgrad.emit.kernels.passes import number_pointer, write_gather, write_pass, write_total, write_turn
-from chalkgrad.emit.kernels.products import MOST_SLOTS, Update, scratch, write_gradient, write_product
+from chalkgrad.emit.kernels.products import write_product
 from chalkgrad.emit.kernels.recognise import Operations, Total
 from chalkgrad.emit.kernels.schedule import PassKernel, ProductKernel, Schedule
 from chalkgrad.emit.kernels.targets import Target
@@ -50,15 +51,15 @@ class StepCode:
 class _Kernels:
     """All kernels of the step, written into one module."""
 
-    def __init__(self, module: Any, layout: Layout, found: Operations, order: Schedule, update: Update) -> None:
+    def __init__(
+        self, module: Any, layout: Layout, found: Operations, order: Schedule, update: Update
+    ) -> None:
         self.slots = Slots()
         self.totals: dict[Tensor, int] = {}
         for op in found.all:
             if isinstance(op, Total):
                 self.totals[op.target] = len(self.totals)
-        self.gathers = [
-            write_gather(module, layout, t, f"gather_{n}") for n, t in enumerate(found.data)
-        ]
+        self.gathers = [write_gather(module, layout, t, f"gather_{n}") for n, t in enumerate(found.data)]
         self.observing: list[tuple[int, Any]] = []
         for n, t in order.turned:
             self.observing.append((n, write_turn(module, layout, t, f"turn_{len(self.observing)}")))
@@ -159,7 +160,9 @@ class _Body:
             value = lower(e)
             w.b.store(value if w.target.double else w.b.fptrunc(value, w.number), w.at(self.slots, place))
 
-    def _scalar_reader(self, step: Any, n: Any, known: dict[Tensor, Any] | None = None) -> Callable[[Expr], Any]:
+    def _scalar_reader(
+        self, step: Any, n: Any, known: dict[Tensor, Any] | None = None
+    ) -> Callable[[Expr], Any]:
         w = self.w
 
         def read(e: Expr) -> Any:
@@ -173,7 +176,9 @@ class _Body:
                 return w.number_at(w["numbers"], self.scalars.index(e.tensor))
             if isinstance(e, Access) and e.tensor.name == "t" and not e.indices:
                 return w.b.sitofp(w.add(w["steps_before"], step, 1), DOUBLE)
-            raise UnsupportedError(f"The compiled step cannot read {e} once a step.", hint='Choose engine="numpy".')
+            raise UnsupportedError(
+                f"The compiled step cannot read {e} once a step.", hint='Choose engine="numpy".'
+            )
 
         return read
 
@@ -205,7 +210,9 @@ class _Body:
         b.cbranch(b.icmp_signed("==", w["thread"], ir.Constant(I64, 0)), work, done)
         b.position_at_end(work)
         known: dict[Tensor, Any] = {}
-        counts = {t.target: shares for t, (_, shares) in zip(self.order.totals, self.kernels.sums, strict=True)}
+        counts = {
+            t.target: shares for t, (_, shares) in zip(self.order.totals, self.kernels.sums, strict=True)
+        }
         for target, number in self.kernels.totals.items():
             with w.loop(0, counts.get(target, blocks), carried=[ir.Constant(DOUBLE, 0.0)]) as p:
                 part = w.number_at(w["totals"], number * self.kernels.blocks, p.index)
@@ -228,7 +235,9 @@ class _Body:
         wait, go = b.append_basic_block("wait"), b.append_basic_block("go")
         b.branch(wait)
         b.position_at_end(wait)
-        _nothing(w, "llvm.x86.sse2.pause") if w.target.x86 else _nothing(w, "llvm.aarch64.hint", ir.Constant(I32, 1))
+        _nothing(w, "llvm.x86.sse2.pause") if w.target.x86 else _nothing(
+            w, "llvm.aarch64.hint", ir.Constant(I32, 1)
+        )
         arrived = b.load_atomic(w["sync"], "seq_cst", 8)
         b.cbranch(b.icmp_signed("<", arrived, goal), wait, go)
         b.position_at_end(go)

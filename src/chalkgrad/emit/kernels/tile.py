@@ -57,9 +57,12 @@ Epilogue = Callable[[Writer, list[list[Any]]], None]
 
 Prologue = Callable[[Writer], None]
 
-ARGUMENTS = ("arena", "slots", "vector", "scalar", "count", "shift", "sums", "flags", "offset", "row", "panel")
-"""What a tile function takes. `count` is k ("across") or whole groups ("along"); `offset` is where the
-tile lies in its buffer, `shift` what the tail's first row is moved by, `row` its first row, `panel` its panel's number; `sums` are the partial sums."""
+ARGUMENTS = (
+    "arena", "slots", "vector", "scalar", "count", "shift", "sums", "flags", "offset", "row", "panel",
+)  # fmt: skip
+"""What a tile function takes. `count` is k ("across") or whole groups ("along"); `shift` is what the
+tail's first row is moved by, `sums` the partial sums, `offset` where the tile lies in its buffer, `row`
+its first row, `panel` its panel's number."""
 
 
 def write_tile(

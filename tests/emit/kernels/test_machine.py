@@ -1,0 +1,154 @@
+"""Code for processors that are not at hand, and code kept on disk."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+pytest.importorskip("llvmlite")
+
+from chalkgrad.diff.derive import for_code
+from chalkgrad.emit.kernels import machine, targets
+from chalkgrad.emit.kernels.gradients import Update
+from chalkgrad.emit.kernels.layout import Layout, Panels
+from chalkgrad.emit.kernels.products import best_rows, even_rows
+from chalkgrad.emit.kernels.recognise import operations
+from chalkgrad.emit.kernels.schedule import schedule
+from chalkgrad.emit.kernels.step import write_step
+from chalkgrad.train.optimisers import RULES
+from tests.emit.kernels.networks import Case, assert_same, two_layers
+
+PROCESSORS = {
+    "avx512": (targets.avx512, "x86_64-unknown-linux-gnu", "skylake-avx512", ""),
+    "avx2": (targets.avx2, "x86_64-unknown-linux-gnu", "haswell", ""),
+    "neon": (targets.neon, "aarch64-unknown-linux-gnu", "generic", "+neon"),
+    "apple": (targets.neon, "arm64-apple-macosx14.0.0", "apple-m1", ""),
+}
+
+
+@pytest.mark.parametrize("double", [False, True])
+@pytest.mark.parametrize("name", PROCESSORS)
+def test_compiles_for(name, double):
+    """The whole step becomes an object file for the processor, at its own vector width."""
+    from llvmlite import binding
+
+    binding.initialize_all_targets()
+    binding.initialize_all_asmprinters()
+    make, triple, cpu, features = PROCESSORS[name]
+    target = make(triple, cpu, features, double)
+    case = Case(two_layers("tanh", "softmax"), (37, 50, 10), rows=64, batch=64)
+    found = operations(*for_code(case.program, tuple(case.parameters)))
+    sizes = {}
+    for t in (*found.data, *found.parameters):
+        shape = (64, *case.data[t.name].shape[1:]) if t.name in case.data else case.parameters[t.name].shape
+        sizes |= dict(zip(t.axes, shape, strict=True))
+    rule = RULES["adam"]
+    layout = Layout(target, sizes, found.batch)
+    code = write_step(target, layout, found, schedule(found), Update(rule.program, rule.memories), 2)
+    magic = b"\xcf\xfa\xed\xfe" if "apple" in triple else b"\x7fELF"
+    assert code.code[:4] == magic
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_avx2_code_runs_here(dtype):
+    here = targets.host(dtype == np.float64)
+    if not here.x86:
+        pytest.skip("needs an x86 processor")
+    target = targets.avx2(here.triple, "haswell", "", dtype == np.float64)
+    case = Case(two_layers("tanh", "softmax"), (37, 50, 10), rows=150, batch=64, dtype=dtype)
+    assert_same(case, case.compile(target=target))
+
+
+@pytest.mark.parametrize("make", [targets.avx512, targets.avx2, targets.neon])
+@pytest.mark.parametrize("double", [False, True])
+def test_tiles_cover_and_stay_in_their_padding(make, double):
+    target = make("x86_64", "", "", double)
+    for size in range(1, 400):
+        columns = Panels(size, target)
+        for _, _, vectors, width in columns.parts():
+            rows = even_rows(width, vectors * target.lanes, target)
+            assert 0 < rows <= target.most
+            assert width <= -(-width // rows) * rows <= vectors * target.lanes
+        rows = best_rows(size, columns.padded, target.vectors, target)
+        assert 0 < rows <= target.most
+        assert -(-size // rows) * rows <= columns.padded
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("CHALKGRAD_CACHE", str(folder))
+    return folder
+
+
+def test_the_second_step_is_not_compiled(cache, monkeypatch):
+    case = Case(two_layers("relu", "mse"), (5, 6, 3), rows=20, batch=10)
+    first, _ = case.run(case.compile())
+    assert len(list(cache.glob("*.step"))) == 1
+
+    def refuse(*_):
+        raise AssertionError("compiled again")
+
+    monkeypatch.setattr("chalkgrad.emit.kernels.compiled.write_step", refuse)
+    again, _ = case.run(case.compile())
+    assert list(first) == list(again)
+    case.batch = 11
+    with pytest.raises(AssertionError, match="compiled again"):
+        case.compile()
+
+
+def test_a_changed_network_is_another_step(cache):
+    for activation in ("relu", "tanh"):
+        case = Case(two_layers(activation, "mse"), (5, 6, 3), rows=20, batch=10)
+        assert_same(case, case.compile())
+    assert len(list(cache.glob("*.step"))) == 2
+
+
+def test_damaged_code_is_not_loaded(cache):
+    machine.write_cached("a", b"content")
+    assert machine.read_cached("a") == b"content"
+    path = cache / "a"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(bytes(content))
+    assert machine.read_cached("a") is None
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="needs file modes")
+def test_what_others_could_have_written_is_not_loaded(cache, tmp_path):
+    machine.write_cached("a", b"content")
+    (cache / "a").chmod(0o666)
+    assert machine.read_cached("a") is None
+    (cache / "a").chmod(0o600)
+    (cache / "b").symlink_to(cache / "a")
+    assert machine.read_cached("b") is None
+    cache.chmod(0o777)
+    assert machine.cache_folder() is None
+    assert machine.read_cached("a") is None
+    machine.write_cached("c", b"content")
+    assert not (cache / "c").exists()
+
+
+def test_the_cache_can_be_switched_off(monkeypatch):
+    monkeypatch.setenv("CHALKGRAD_CACHE", "")
+    machine.write_cached("a", b"content")
+    assert machine.cache_folder() is None
+    assert machine.read_cached("a") is None
+
+
+def test_several_writers_leave_one_whole_file(cache):
+    machine.cache_folder()
+    text = (
+        "from chalkgrad.emit.kernels import machine\n"
+        "for n in range(200):\n"
+        "    machine.write_cached('a', bytes([n % 7]) * 100_000)\n"
+        "    found = machine.read_cached('a')\n"
+        "    assert found is not None and len(found) == 100_000 and len(set(found)) == 1\n"
+    )
+    writers = [subprocess.Popen([sys.executable, "-c", text]) for _ in range(3)]
+    assert [w.wait() for w in writers] == [0, 0, 0]
+    assert [p.name for p in cache.iterdir()] == ["a"]
