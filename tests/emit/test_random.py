@@ -5,11 +5,13 @@ from __future__ import annotations
 import ast
 
 import numpy as np
+import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from chalkgrad.derivation import Backward
 from chalkgrad.emit.compiled import compile_numpy
+from chalkgrad.emit.module_text import source
 from chalkgrad.expr.nodes import Access, Definition, Index, Program, Tensor
 from chalkgrad.verify.environment import Environment
 from chalkgrad.verify.reference import evaluate
@@ -83,3 +85,20 @@ def test_backward_equals_reference_and_changes_nothing(indices, data, sizes, see
     env = Environment(sizes, {**values, eps: np.asarray(0.25)})
     assert close(found, evaluate(body, (d, k), env), 1e-10), ops.source
     assert all(np.array_equal(before[tensor], values[tensor]) for tensor in INPUTS), ops.source
+
+
+@pytest.mark.parametrize("target", ["torch", "jax"])
+@settings(max_examples=40, deadline=None, phases=PHASES)
+@given(definitions("value"), SIZES, st.integers(0, 99))
+def test_other_backends_equal_the_reference(target, definition, sizes, seed):
+    backend = pytest.importorskip(target)
+    convert = backend.tensor if target == "torch" else backend.numpy.asarray
+    program = Program("random", INPUTS, ((eps, 0.25),), (definition,), (definition.target,))
+    text = source(program, Backward("staged", (), ()), target=target)
+    space: dict[str, object] = {}
+    exec(text, space)
+    values = arrays(sizes, seed)
+    found, _ = space["random_forward"](*(convert(values[tensor]) for tensor in INPUTS))
+    env = Environment(sizes, {**values, eps: np.asarray(0.25)})
+    expected = evaluate(definition.body, definition.indices, env)
+    assert close(np.asarray(found), expected, 1e-10), text
