@@ -31,6 +31,8 @@ from chalkgrad.errors import UnsupportedError
 from chalkgrad.expr.nodes import Access, Expr, Size, Tensor
 
 ENTRY = "run"
+PATIENCE = 1024
+"""Looks at the barrier between two offers of the core, a power of two."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,21 +228,43 @@ class _Body:
         b.position_at_end(done)
 
     def _barrier(self, number: Any) -> None:
-        """All threads arrive, then all go on: a counter that only grows, watched without sleeping."""
+        """All threads arrive, then all go on: a counter that only grows, watched without sleeping.
+
+        Where the others have no core of their own, waiting would keep them from arriving: after some
+        thousand looks the core is offered to whoever wants it.
+        """
         if self.threads == 1:
             return
         w, b = self.w, self.w.b
         b.atomic_rmw("add", w["sync"], ir.Constant(I64, 1), "seq_cst")
         goal = w.mul(w.add(number, 1), self.threads)
-        wait, go = b.append_basic_block("wait"), b.append_basic_block("go")
+        before = b.block
+        wait, tired = b.append_basic_block("wait"), b.append_basic_block("tired")
+        again, go = b.append_basic_block("again"), b.append_basic_block("go")
         b.branch(wait)
         b.position_at_end(wait)
+        looks = b.phi(I64)
+        looks.add_incoming(ir.Constant(I64, 1), before)
         _nothing(w, "llvm.x86.sse2.pause") if w.target.x86 else _nothing(
             w, "llvm.aarch64.hint", ir.Constant(I32, 1)
         )
+        more = w.add(looks, 1)
+        every = b.icmp_signed("==", b.and_(looks, ir.Constant(I64, PATIENCE - 1)), ir.Constant(I64, 0))
+        b.cbranch(every, tired, again)
+        b.position_at_end(tired)
+        if "windows" not in w.target.triple:
+            w.b.call(_yield_of(w), [])
+        b.branch(again)
+        b.position_at_end(again)
         arrived = b.load_atomic(w["sync"], "seq_cst", 8)
+        looks.add_incoming(more, again)
         b.cbranch(b.icmp_signed("<", arrived, goal), wait, go)
         b.position_at_end(go)
+
+
+def _yield_of(w: Writer) -> Any:
+    name = "sched_yield"
+    return w.module.globals.get(name) or ir.Function(w.module, ir.FunctionType(I32, []), name)
 
 
 class _flushing:  # noqa: N801 (read as a statement: with _flushing(w))
