@@ -104,11 +104,6 @@ def test_an_operand_without_an_axis_gets_its_sum_back(case: tuple[str, list[tupl
     assert_sums_come_back(*case)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="the code of 1(i = 0) Σ_a Σ_c dout_abc, a gradient of shape (B, 1), keeps A's axis",
-    raises=AssertionError,
-)
 @settings(max_examples=60)
 @given(case=operands(ones=True))
 @example(case=("add", [("B", "1"), ("A", "B", "C")]))

@@ -15,7 +15,6 @@ import pytest
 import chalkgrad as cg
 from chalkgrad.diff.derive import for_code
 from chalkgrad.emit.cost import cost
-from chalkgrad.errors import VerificationError
 from chalkgrad.layers import GALLERY
 from tests.emitted import TARGETS, by_the_derivation, draw, gradients
 
@@ -95,16 +94,7 @@ def test_strided_max_pool_has_its_parity_guard(window: int, stride: int, length:
         assert not found[:, :, np.arange(length) % stride >= window].any()
 
 
-UNGUARDED = pytest.mark.xfail(
-    strict=True,
-    raises=VerificationError,
-    reason="stride 1: out[n,c,t-p] stands between its guards 1(t-p < |H|) and 1(t-p >= 0), and is read at -1",
-)
-
-
-@pytest.mark.parametrize(
-    ("window", "stride"), [pytest.param(*w, marks=[UNGUARDED] if w[1] == 1 else []) for w in WINDOWS]
-)
+@pytest.mark.parametrize(("window", "stride"), WINDOWS)
 @pytest.mark.parametrize("length", [6, 7, 9, 11])
 def test_the_derivation_of_a_strided_max_pool_has_its_parity_guard(
     window: int, stride: int, length: int

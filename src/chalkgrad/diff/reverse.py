@@ -100,6 +100,9 @@ def shared_prefix(definition: Definition, tensor: Tensor) -> int:
     accesses = [n for n in walk(definition.body) if isinstance(n, Access) and n.tensor is tensor]
     for place in range(min(len(definition.indices), len(tensor.axes))):
         index = definition.indices[place]
+        # An index over another range reads a part of the axis (x[i] with i < |N| − 1), not all of it.
+        if index.range is not tensor.axes[place]:
+            break
         if not all(a.indices[place] is index for a in accesses):
             break
         # The index must not reach the tensor by another axis as well (x[i,i]).
@@ -119,7 +122,8 @@ def natural_letters(program: Program, tensor: Tensor) -> tuple[Index, ...]:
         for node in walk(d.body):
             if isinstance(node, Access) and node.tensor is tensor:
                 plain = tuple(i for i in node.indices if isinstance(i, Index))
-                if len(plain) == len(tensor.axes) and len(set(plain)) == len(plain):
+                whole = tuple(i.range for i in plain) == tensor.axes
+                if whole and len(set(plain)) == len(plain):
                     # An index of the line itself is a better letter than one that a sum binds.
                     found.append((not set(plain) <= set(d.indices), plain))
     if found:

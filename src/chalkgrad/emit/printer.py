@@ -139,7 +139,8 @@ class Printer:
             kept = [None if i in a.over else i for i in a.arg.axes]
             while kept and kept[0] is None:
                 kept.pop(0)
-            if kept == [i if i in own else None for i in pattern]:
+            # An axis of the argument beyond `axes` would be kept as one axis too many.
+            if len(a.arg.axes) <= len(axes) and kept == [i if i in own else None for i in pattern]:
                 return self._reduce(a, keep=True)
         marks = [":" if i in own else "None" for i in pattern]
         return f"{self.exact(a, own, ATOM)}[{', '.join(marks)}]"

@@ -29,7 +29,15 @@ from chalkgrad.expr.nodes import (
     Size,
     Sum,
 )
-from chalkgrad.expr.ops import canonical, flat_key, free_indices, index_names, map_children, substitute
+from chalkgrad.expr.ops import (
+    canonical,
+    flat_key,
+    free_indices,
+    index_names,
+    is_const,
+    map_children,
+    substitute,
+)
 
 Powers = dict[Expr, Fraction]
 
@@ -97,6 +105,9 @@ def _decide(op: str, left: Expr, right: Expr) -> Fraction | None:
     """An indicator whose comparison is settled by the form of its sides."""
     if canonical(left) is canonical(right):
         return Fraction(int(op in ("==", "<=", ">=")))
+    for side, other in ((left, right), (right, left)):
+        if op == "==" and isinstance(side, Index) and side.range.size == 1 and is_const(other, 0):
+            return Fraction(1)  # the only value of an index over one
     if isinstance(left, Const) and isinstance(right, Const):
         a, b = left.value, right.value
         truth = {"==": a == b, "!=": a != b, "<": a < b, "<=": a <= b, ">": a > b, ">=": a >= b}

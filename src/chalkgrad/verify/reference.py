@@ -42,7 +42,7 @@ from chalkgrad.expr.nodes import (
     Sum,
     Tensor,
 )
-from chalkgrad.expr.ops import walk
+from chalkgrad.expr.ops import tensors_in, walk
 from chalkgrad.primitives import PRIMITIVES
 from chalkgrad.verify.branches import BRANCHES, COMPARE, number
 from chalkgrad.verify.differences import complex_step, richardson
@@ -246,10 +246,11 @@ class Evaluator:
 
     def product(self, e: Mul, scope: Scope) -> Array:
         result = np.ones((1,) * scope.ndim)
-        for guard in e.factors:
-            if isinstance(guard, Indicator):
-                holds = self.value(guard, scope)
-                result, scope = result * holds, scope.where(holds != 0)
+        guards = [f for f in e.factors if isinstance(f, Indicator)]
+        # Guards made of indices alone first: they shield the reads of the comparisons of values.
+        for guard in sorted(guards, key=lambda g: bool(tensors_in(g))):
+            holds = self.value(guard, scope)
+            result, scope = result * holds, scope.where(holds != 0)
         for factor in e.factors:
             if not isinstance(factor, Indicator):
                 result = result * self.value(factor, scope)
