@@ -20,7 +20,7 @@ from chalkgrad.emit.ranked import RankedOps
 from chalkgrad.errors import ChalkgradError, DerivationError, UnsupportedError, suggestion
 from chalkgrad.expr.nodes import Program
 from chalkgrad.frontend.compose import chain as chain_programs
-from chalkgrad.frontend.forward import Forward, inline, is_traced
+from chalkgrad.frontend.forward import Forward, is_traced
 from chalkgrad.frontend.text_formula import read_formula
 from chalkgrad.render.blocks import Code
 from chalkgrad.render.html import to_html
@@ -254,7 +254,8 @@ class Layer:
             >>> cg.formula("y[i] = tanh(x[i])").tangent("x")
             <Layer formula_tangent: y[i] = tanh(x[i]); y_dot[i] = x_dot[i] * (1 - y[i]^2)>
         """
-        program = tangent_program(self.program, inputs_named(self.program, tuple(wrt)), f"{self.name}_tangent")
+        inputs = inputs_named(self.program, wrt)
+        program = tangent_program(self.program, inputs, f"{self.name}_tangent")
         return Layer(Forward.of(program, f"How {self.name} moves with {', '.join(wrt) or 'its inputs'}."))
 
     def jacobian(self, wrt: str) -> Layer:
@@ -288,7 +289,8 @@ class Layer:
                 hint="Take the Jacobian, or chain a loss behind it.",
             )
         second = self.gradient(wrt).jacobian(wrt)
-        return Layer(Forward.of(replace(second.program, name=f"{self.name}_hessian"), f"The Hessian of {self.name}."))
+        program = replace(second.program, name=f"{self.name}_hessian")
+        return Layer(Forward.of(program, f"The Hessian of {self.name} by {wrt}."))
 
     def __repr__(self) -> str:
         lines = "; ".join(map(str, self.program.definitions))
@@ -382,7 +384,8 @@ def chain(*layers: Layer, name: str = "network") -> Layer:
         DerivationError: If there is no layer.
     """
     if not layers:
-        raise DerivationError("chain needs at least one layer.", hint="cg.chain(affine, relu, affine, softmax_loss)")
+        hint = "cg.chain(affine, relu, affine, softmax_loss)"
+        raise DerivationError("chain needs at least one layer.", hint=hint)
     for place, item in enumerate(layers):
         if not isinstance(item, Layer):
             raise ChalkgradError(
@@ -397,4 +400,4 @@ def chain(*layers: Layer, name: str = "network") -> Layer:
     return Layer(Forward.of(chain_programs(programs, name)))
 
 
-__all__ = ["Derivation", "Layer", "chain", "formula", "inline", "layer"]
+__all__ = ["Derivation", "Layer", "chain", "formula", "layer"]

@@ -94,9 +94,7 @@ TWO_LAYER = Program(
     (L,),
 )
 
-GELU = Program(
-    "gelu", (x,), (), (Definition(xhat, (i, d), fn("gelu", at(x, (i, d)))),), (xhat,)
-)
+GELU = Program("gelu", (x,), (), (Definition(xhat, (i, d), fn("gelu", at(x, (i, d)))),), (xhat,))
 
 _mean = Mul((Pow(Size(N), MINUS_ONE), Sum((i,), at(x, (i, d)))))
 _variance = Mul((Pow(Size(N), MINUS_ONE), Sum((i,), Pow(at(c, (i, d)), as_expr(2)))))
@@ -191,7 +189,9 @@ def softmax_derivation() -> Derived:
     )
     shared = Add((Mul((at(g, (i, j)), at(p, (i, j)))), Mul((e_j, dz))))
     closed = Mul(
-        (at(p, (i, j)), Add((at(g, (i, j)), Mul((MINUS_ONE, Sum((k,), Mul((at(g, (i, k)), at(p, (i, k)))))))))
+        (
+            at(p, (i, j)),
+            Add((at(g, (i, j)), Mul((MINUS_ONE, Sum((k,), Mul((at(g, (i, k)), at(p, (i, k))))))))),
         )
     )
     ones = Sum((k,), at(p, (i, k)))
@@ -212,9 +212,7 @@ def softmax_loss_derivation() -> Derived:
     """dL/ds = (p - 1(k = y)) / N."""
     label = at(y, (i,))
     by_p = Mul((MINUS_ONE, Pow(Size(N), MINUS_ONE), Indicator("==", k, label), Pow(at(p, (i, k)), MINUS_ONE)))
-    closed = Mul(
-        (Pow(Size(N), MINUS_ONE), Add((at(p, (i, k)), Mul((MINUS_ONE, Indicator("==", k, label))))))
-    )
+    closed = Mul((Pow(Size(N), MINUS_ONE), Add((at(p, (i, k)), Mul((MINUS_ONE, Indicator("==", k, label)))))))
     one = Sum((k,), Indicator("==", k, label))
     stages = (
         chain(at(L.adjoint, ()), (ONE, "upstream")),

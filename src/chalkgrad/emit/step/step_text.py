@@ -413,7 +413,7 @@ class _Writer:
         signature = "".join(f"    {line}\n" for line in _filled(keywords))
         functions.append(
             f"def steps(\n    order, losses, memory, *,\n{signature}):\n"
-            '    """One update for every batch of row numbers in `order` (S, N), its loss to `losses` (S,)."""\n'
+            '    """One update for every batch of rows in `order` (S, N), its loss to `losses` (S,)."""\n'
             + "".join(f"    {line}".rstrip() + "\n" for line in before)
             + "\n    for step, rows in enumerate(order):\n"
             + "".join(f"        {line}".rstrip() + "\n" for line in body)
