@@ -26,6 +26,11 @@ ACTIVATIONS = {
         s[i] = (mean(h1, c[i,h1]^2) + 1/100000)^(-1/2)
         q[i,h1] = c[i,h1] * s[i]
         a1[i,h1] = relu(g1[h1] * q[i,h1] + e1[h1])""",
+    "batch norm": """mu[h1] = mean(i, f1[i,h1])
+        c[i,h1] = f1[i,h1] - mu[h1]
+        s[h1] = (mean(i, c[i,h1]^2) + 1/100000)^(-1/2)
+        q[i,h1] = c[i,h1] * s[h1]
+        a1[i,h1] = relu(g1[h1] * q[i,h1] + e1[h1])""",
 }
 
 LOSSES = {

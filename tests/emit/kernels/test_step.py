@@ -77,8 +77,9 @@ def test_memory_is_kept_between_calls():
         assert (between[name] == value).all()
 
 
-def test_threads_change_no_bit():
-    case = Case(two_layers("relu", "softmax"), (40, 70, 10), rows=500, batch=150)
+@pytest.mark.parametrize("activation", ["relu", "layer norm", "batch norm"])
+def test_threads_change_no_bit(activation):
+    case = Case(two_layers(activation, "penalty"), (40, 70, 10), rows=500, batch=150)
     losses, after = case.run(case.compile())
     again, values = case.run(case.compile(threads=2))
     assert list(losses) == list(again)

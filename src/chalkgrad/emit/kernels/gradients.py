@@ -133,6 +133,10 @@ def _vector_panel(
     """The sums over the observations of one panel of columns, and the update."""
     lanes, panel = w.target.lanes, w.target.panel
     write = _update_lines(w, layout, slots, gradient, update)
+    if gradient.right is None:
+        for v in range(vectors):
+            write(w.splat(0.0), w.add(w.mul(q, panel), v * lanes))
+        return
     base = w.add(layout.turned(gradient.right), w.mul(q, panel * layout.capacity))
     zeros = [w.splat(0.0)] * (CHAINS * vectors)
     with w.loop(0, w.mul(w["groups"], panel), CHAINS, carried=zeros) as i:
@@ -155,6 +159,7 @@ def _weight_gradient(
 ) -> tuple[Any, int]:  # fmt: skip
     target, panel = w.target, w.target.panel
     assert gradient.left is not None
+    assert gradient.right is not None
     inner, outer = gradient.parameter.axes
     count, depth, columns = layout.sizes[inner], layout.padded(inner), layout.panels(outer)
     source, left = layout.turned(gradient.right), layout.features(gradient.left)

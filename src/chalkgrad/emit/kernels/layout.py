@@ -98,6 +98,12 @@ class Layout:
     def rows(self, t: Tensor) -> int:
         return self._place("rows", t.name, t.role, self.capacity)
 
+    def vector(self, t: Tensor) -> int:
+        """One number per column: a parameter, or a statistic of the batch."""
+        if t.role == "input":
+            return self.parameter(t)
+        return self._place("vector", t.name, t.role, self.padded(t.axes[0]))
+
     def parameter(self, t: Tensor, memory: str = "") -> int:
         """A weight in columns or a vector; with `memory`, the optimiser's array beside it."""
         numbers = 1

@@ -10,7 +10,7 @@ from llvmlite import ir
 from chalkgrad.emit.kernels.expressions import Slots, Vectors, whole_to_number
 from chalkgrad.emit.kernels.layout import Layout
 from chalkgrad.emit.kernels.recognise import Each, Rows, Total
-from chalkgrad.emit.kernels.schedule import PassKernel, Segment
+from chalkgrad.emit.kernels.schedule import ColumnKernel, PassKernel, Segment
 from chalkgrad.emit.kernels.targets import Target
 from chalkgrad.emit.kernels.writer import DOUBLE, I64, Loop, Writer
 from chalkgrad.errors import UnsupportedError
@@ -53,8 +53,8 @@ def observed(
                 if len(t.axes) == 1:
                     return w.load(w["arena"], layout.rows(t), w.mul(panel, width), vector * lanes)
                 return w.load(w["arena"], layout.features(t), offset, vector * lanes)
-            if len(t.axes) == 1 and t.role == "input":
-                return w.splat_at(w["arena"], layout.parameter(t), row)
+            if len(t.axes) == 1:
+                return w.splat_at(w["arena"], layout.vector(t), row)
         raise UnsupportedError(f"The compiled step cannot read {e} here.", hint='Choose engine="numpy".')
 
     return read
@@ -270,6 +270,49 @@ def _combined(w: Writer, op: str, so_far: Any, value: Any) -> Any:
         return w.b.fadd(so_far, value)
     # Unordered comparison keeps a NaN, so that a diverged score shows in the loss.
     return w.b.select(w.b.fcmp_unordered(">" if op == "max" else "<", value, so_far), value, so_far)
+
+
+def write_columns(
+    module: Any, layout: Layout, slots: Slots, kernel: ColumnKernel, name: str
+) -> tuple[Any, int]:
+    """Statistics of the batch for a share of the columns; a share is a vector of them. Also their number."""
+    w = _kernel(module, layout, name)
+    size, padded = layout.sizes[kernel.range], layout.padded(kernel.range)
+    lanes, panel, vectors = w.target.lanes, w.target.panel, w.target.vectors
+    low, high = w.mul(w["first"], lanes), w.mul(w["last"], lanes)
+    blocks = w.divide(w.add(w["count"], panel - 1), panel)
+    for op in kernel.operations:
+        if isinstance(op, Each):
+            with w.loop(low, high, lanes) as h:
+                lower = Vectors(w, slots, w["slots"], _of_columns(w, layout, h.index))
+                w.store(lower(op.body), w["arena"], layout.vector(op.target), h.index)
+            continue
+        with w.loop(low, w.least(high, size)) as h:
+            with w.loop(0, blocks, carried=[w.splat(0.0)] * vectors) as p:
+                offset = w.mul(w.add(w.mul(p.index, padded), h.index), panel)
+                for v in range(vectors):
+                    read = observed(w, layout, (offset, h.index, p.index), v, {})
+                    value = Vectors(w, slots, w["slots"], read)(op.body)
+                    counted = _counted(w, value, w.add(w.mul(p.index, panel), v * lanes))
+                    p.after[v] = w.b.fadd(p.carried[v], counted)
+            total = w.total(p.carried[0])
+            for v in range(1, vectors):
+                total = w.b.fadd(total, w.total(p.carried[v]))
+            if not w.target.double:
+                total = w.b.fptrunc(total, w.number)
+            w.b.store(total, w.at(w["arena"], layout.vector(op.target), h.index))
+    return w.end(), -(-size // lanes)
+
+
+def _of_columns(w: Writer, layout: Layout, h: Any) -> Callable[[Expr], Any]:
+    """How an expression reads its operands where the lanes are columns."""
+
+    def read(e: Expr) -> Any:
+        if isinstance(e, Access) and len(e.tensor.axes) == 1:
+            return w.load(w["arena"], layout.vector(e.tensor), h)
+        raise UnsupportedError(f"The compiled step cannot read {e} here.", hint='Choose engine="numpy".')
+
+    return read
 
 
 def write_total(module: Any, layout: Layout, slots: Slots, total: Total, number: int, name: str) -> Any:

@@ -43,7 +43,7 @@ class Product:
 
 @dataclass(frozen=True, slots=True)
 class Each:
-    """target[i,h] = body, or target[i] = body: elementwise, over `indices`."""
+    """target[i,h], target[i] or target[h] = body: elementwise, over `indices`."""
 
     target: Tensor
     indices: tuple[Index, ...]
@@ -62,11 +62,22 @@ class Rows:
 
 
 @dataclass(frozen=True, slots=True)
+class Columns:
+    """target[h] = Σ over `observation` of body(observation, h): a statistic of the batch."""
+
+    target: Tensor
+    observation: Index
+    index: Index
+    body: Expr
+
+
+@dataclass(frozen=True, slots=True)
 class Gradient:
     """The gradient of one parameter: `body` around sums over the observations.
 
     For a weight[d,h] the sum Σ_i left[i,d] right[i,h] is the access of `total`; for a vector[h] it is
-    Σ_i right[i,h] and `left` is None.
+    Σ_i right[i,h] and `left` is None. `right` is None where the body has no such sum, as for a bias in
+    front of batch norm.
     """
 
     parameter: Tensor
@@ -74,7 +85,7 @@ class Gradient:
     body: Expr
     total: Access
     left: Tensor | None
-    right: Tensor
+    right: Tensor | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +105,7 @@ class Number:
     body: Expr
 
 
-Operation = Product | Each | Rows | Gradient | Total | Number
+Operation = Product | Each | Rows | Columns | Gradient | Total | Number
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,8 +168,12 @@ def reads(op: Operation) -> frozenset[Tensor]:
         case Product(_, left, weight, _):
             return frozenset((left, weight))
         case Gradient(_, _, body, total, left, right):
-            return (tensors_in(body) - {total.tensor}) | {right} | ({left} if left else set())
-        case Each(body=body) | Rows(body=body) | Total(body=body) | Number(body=body):
+            return (
+                (tensors_in(body) - {total.tensor})
+                | ({right} if right else set())
+                | ({left} if left else set())
+            )
+        case Each(body=body) | Rows(body=body) | Columns(body=body) | Total(body=body) | Number(body=body):
             return tensors_in(body)
 
 
@@ -181,7 +196,7 @@ class _Reader:
             self._gradient(self.gradients[target], indices, body)
         elif not indices:
             self.found.append(Number(target, self._split(body, ())))
-        elif indices[0].range is self.batch and len(indices) <= 2:
+        elif len(indices) == 1 or (indices[0].range is self.batch and len(indices) == 2):
             self.found.append(Each(target, indices, self._split(body, indices)))
         else:
             raise _refusal(str(definition))
@@ -210,6 +225,8 @@ class _Reader:
         free = sorted(free_indices(e), key=lambda i: i not in indices[:1])
         if not free and op == "sum":
             return self._total(e.indices, e.body)
+        if op == "sum" and len(free) == 1 and [i.range for i in e.indices] == [self.batch]:
+            return self._columns(e.indices[0], free[0], e.body)
         if free and free[0].range is self.batch and len(e.indices) == 1 and op in ("sum", "max", "min"):
             if len(free) == 1:
                 return self._rows(free[0], e.indices[0], op, e.body)
@@ -240,6 +257,15 @@ class _Reader:
             self.found.append(Rows(self.shared[key], row, index, op, inner))
         return Access(self.shared[key], (row,))
 
+    def _columns(self, observation: Index, index: Index, body: Expr) -> Expr:
+        inner = self._split(body, (observation, index))
+        one, other = Index("row", observation.range), Index("any", index.range)
+        key = ("columns", substitute(inner, {observation: one, index: other}))
+        if key not in self.shared:
+            self.shared[key] = self._name("columns", (index.range,))
+            self.found.append(Columns(self.shared[key], observation, index, inner))
+        return Access(self.shared[key], (index,))
+
     def _product(self, e: Sum, row: Index, column: Index) -> Expr:
         """Σ_k left[i,k] weight, with factors that do not depend on k outside."""
         (k,) = e.indices
@@ -259,6 +285,10 @@ class _Reader:
 
     def _gradient(self, parameter: Tensor, indices: tuple[Index, ...], body: Expr) -> None:
         sums = list(_sums(body))
+        if not sums and len(indices) == 1:
+            access = Access(self._name("sum", parameter.axes), indices)
+            self.found.append(Gradient(parameter, indices, body, access, None, None))
+            return
         if len(sums) != 1 or len(sums[0].indices) != 1 or sums[0].indices[0].range is not self.batch:
             raise _refusal(f"the gradient by {parameter.name}, {body}")
         (total,) = sums

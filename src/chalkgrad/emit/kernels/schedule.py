@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from chalkgrad.emit.kernels.recognise import (
+    Columns,
     Each,
     Gradient,
     Number,
@@ -47,6 +48,20 @@ class PassKernel:
 
 
 @dataclass(frozen=True, slots=True)
+class ColumnKernel:
+    """Statistics of the batch and lines of one number per column, for columns of one range.
+
+    It reads what all threads have written, so they meet before it and after it.
+    """
+
+    range: Range
+    operations: tuple[Columns | Each, ...]
+
+
+Kernel = ProductKernel | PassKernel | ColumnKernel
+
+
+@dataclass(frozen=True, slots=True)
 class Schedule:
     """Everything a step does, in order.
 
@@ -59,7 +74,7 @@ class Schedule:
         stored: Values with columns that a later kernel reads from memory.
     """
 
-    kernels: tuple[ProductKernel | PassKernel, ...]
+    kernels: tuple[Kernel, ...]
     turned: tuple[tuple[int, Tensor], ...]
     gradients: tuple[Gradient, ...]
     totals: tuple[Total, ...]
@@ -75,14 +90,16 @@ def schedule(found: Operations) -> Schedule:
     pending = [op for op in found.all if op not in (*gradients, *numbers, *totals)]
     done = {*found.data, *found.parameters, *found.scalars}
     done |= {op.target for op in totals} | {op.target for op in numbers}
-    kernels: list[ProductKernel | PassKernel] = []
+    kernels: list[Kernel] = []
     while pending:
         if isinstance(pending[0], Product):
             kernels.append(_product(pending.pop(0), pending, done))
+        elif _by_columns(pending[0], found.batch):
+            kernels.append(_columns(pending, done, found.batch))
         else:
-            kernels.append(_pass(pending, done))
+            kernels.append(_pass(pending, done, found.batch))
     turned = []
-    for t in dict.fromkeys(g.right for g in gradients):
+    for t in dict.fromkeys(g.right for g in gradients if g.right is not None):
         maker = next((n for n, k in enumerate(kernels) if t in _made(k)), -1)
         turned.append((maker, t))
     return Schedule(tuple(kernels), tuple(turned), gradients, totals, numbers, _stored(kernels, gradients))
@@ -108,14 +125,41 @@ def _product(product: Operation, pending: list[Operation], done: set[Tensor]) ->
     return ProductKernel(product, tuple(fused))
 
 
-def _pass(pending: list[Operation], done: set[Tensor]) -> PassKernel:
+def _by_columns(op: Operation, batch: Range) -> bool:
+    """Whether an operation gives one number per column."""
+    return isinstance(op, Columns) or (
+        isinstance(op, Each) and len(op.indices) == 1 and op.indices[0].range is not batch
+    )
+
+
+def _columns(pending: list[Operation], done: set[Tensor], batch: Range) -> ColumnKernel:
+    taken: list[Columns | Each] = []
+    shared: Range | None = None
+    for op in list(pending):
+        if not _by_columns(op, batch) or not reads(op) <= done:
+            continue
+        assert isinstance(op, Columns | Each)
+        shared = shared or op.target.axes[0]
+        if op.target.axes[0] is shared:
+            taken.append(op)
+            pending.remove(op)
+            done.add(op.target)
+    assert shared is not None, f"nothing can be worked out first among {pending}"
+    return ColumnKernel(shared, tuple(taken))
+
+
+def _pass(pending: list[Operation], done: set[Tensor], batch: Range) -> PassKernel:
     """All lines that are ready, in as few loops as their reductions allow."""
     segments: list[Segment] = []
+    others = [op for op in pending if isinstance(op, Product) or _by_columns(op, batch)]
+    own = [op for op in pending if op not in others]
+    order = list(pending)
     while True:
-        segment = _row_segment(pending, done) or _loop_segment(pending, done)
+        segment = _row_segment(own, done) or _loop_segment(own, done)
         if segment is None:
             break
         segments.append(segment)
+    pending[:] = [op for op in order if op in others or op in own]
     assert segments, f"nothing can be worked out first among {pending}"
     return PassKernel(tuple(segments))
 
@@ -123,7 +167,7 @@ def _pass(pending: list[Operation], done: set[Tensor]) -> PassKernel:
 def _row_segment(pending: list[Operation], done: set[Tensor]) -> Segment | None:
     taken: list[Operation] = []
     for op in list(pending):
-        if _range(op) is None and not isinstance(op, Product) and reads(op) <= done:
+        if _range(op) is None and reads(op) <= done:
             taken.append(op)
             pending.remove(op)
             done.add(op.target)  # type: ignore[union-attr]
@@ -131,12 +175,12 @@ def _row_segment(pending: list[Operation], done: set[Tensor]) -> Segment | None:
 
 
 def _loop_segment(pending: list[Operation], done: set[Tensor]) -> Segment | None:
-    first = next((op for op in pending if not isinstance(op, Product) and reads(op) <= done), None)
+    first = next((op for op in pending if reads(op) <= done), None)
     if first is None:
         return None
     shared, taken, inside = _range(first), [], set(done)
     for op in list(pending):
-        if not isinstance(op, Product) and _range(op) is shared and reads(op) <= inside:
+        if _range(op) is shared and reads(op) <= inside:
             taken.append(op)
             pending.remove(op)
             done.add(op.target)  # type: ignore[union-attr]
@@ -154,21 +198,26 @@ def _range(op: Operation) -> Range | None:
     return None
 
 
-def _made(kernel: ProductKernel | PassKernel) -> set[Tensor]:
+def _made(kernel: Kernel) -> set[Tensor]:
     if isinstance(kernel, ProductKernel):
         return {kernel.product.target, *(e.target for e in kernel.fused)}
+    if isinstance(kernel, ColumnKernel):
+        return {op.target for op in kernel.operations}
     return {op.target for s in kernel.segments for op in s.operations}  # type: ignore[union-attr]
 
 
-def _stored(kernels: list[ProductKernel | PassKernel], gradients: tuple[Gradient, ...]) -> frozenset[Tensor]:
+def _stored(kernels: list[Kernel], gradients: tuple[Gradient, ...]) -> frozenset[Tensor]:
     read: set[Tensor] = set()
     for g in gradients:
-        read |= {g.right} | ({g.left} if g.left else set())
+        read |= {t for t in (g.left, g.right) if t is not None}
     for kernel in kernels:
         if isinstance(kernel, ProductKernel):
             inside = _made(kernel)
             read |= {kernel.product.left}
             read |= {t for e in kernel.fused for t in reads(e)} - inside
+            continue
+        if isinstance(kernel, ColumnKernel):
+            read |= {t for op in kernel.operations for t in reads(op)}
             continue
         for segment in kernel.segments:
             here = {op.target for op in segment.operations if isinstance(op, Each)}

@@ -21,10 +21,17 @@ from chalkgrad.emit.kernels.expressions import Scalars, Slots
 from chalkgrad.emit.kernels.gradients import MOST_SLOTS, Update, scratch, write_gradient
 from chalkgrad.emit.kernels.layout import Layout
 from chalkgrad.emit.kernels.machine import object_code
-from chalkgrad.emit.kernels.passes import number_pointer, write_gather, write_pass, write_total, write_turn
+from chalkgrad.emit.kernels.passes import (
+    number_pointer,
+    write_columns,
+    write_gather,
+    write_pass,
+    write_total,
+    write_turn,
+)
 from chalkgrad.emit.kernels.products import write_product
 from chalkgrad.emit.kernels.recognise import Operations, Total
-from chalkgrad.emit.kernels.schedule import PassKernel, ProductKernel, Schedule
+from chalkgrad.emit.kernels.schedule import ColumnKernel, PassKernel, ProductKernel, Schedule
 from chalkgrad.emit.kernels.targets import Target
 from chalkgrad.emit.kernels.writer import DOUBLE, I8, I32, I64, Writer
 from chalkgrad.errors import UnsupportedError
@@ -67,7 +74,9 @@ class _Kernels:
             self.observing.append((n, write_turn(module, layout, t, f"turn_{len(self.observing)}")))
         self.kernels = []
         for n, kernel in enumerate(order.kernels):
-            if isinstance(kernel, ProductKernel):
+            if isinstance(kernel, ColumnKernel):
+                written: Any = write_columns(module, layout, self.slots, kernel, f"columns_{n}")
+            elif isinstance(kernel, ProductKernel):
                 written = write_product(module, layout, self.slots, kernel, order.stored, f"product_{n}")
             else:
                 assert isinstance(kernel, PassKernel)
@@ -130,6 +139,9 @@ class _Body:
     ) -> None:  # fmt: skip
         self.w, self.layout, self.found, self.order, self.kernels = w, layout, found, order, kernels
         self.scalars, self.threads = scalars, threads
+        # Meetings of the threads in a step: after each phase, and around every statistic of the batch.
+        self.meetings = 2 + 2 * sum(isinstance(k, ColumnKernel) for k in order.kernels)
+        self.met = 0
         self.slots = w.at(w["arena"], slots, w.mul(w["thread"], scratch(w.target)))
 
     def steps(self) -> None:
@@ -140,11 +152,11 @@ class _Body:
             n = w.least(w["batch"], b.sub(w["length"], start))
             self._slots(s.index, n)
             blocks = b.sdiv(w.add(n, w.target.panel - 1), ir.Constant(I64, w.target.panel))
-            self._observations(n, start, *self._share(blocks))
-            self._barrier(w.mul(s.index, 2))
+            self._observations(s.index, n, start, *self._share(blocks))
+            self._barrier(s.index)
             self._loss(s.index, n, blocks)
             self._parameters(blocks)
-            self._barrier(w.add(w.mul(s.index, 2), 1))
+            self._barrier(s.index)
 
     def _share(self, of: Any) -> tuple[Any, Any]:
         """This thread's part of 0 … of − 1."""
@@ -184,14 +196,19 @@ class _Body:
 
         return read
 
-    def _observations(self, n: Any, start: Any, first: Any, last: Any) -> None:
+    def _observations(self, step: Any, n: Any, start: Any, first: Any, last: Any) -> None:
         w, kernels = self.w, self.kernels
         order = w.at(w["order"], start)
         for number, gather in enumerate(kernels.gathers):
             w.call(gather, w["arena"], w[f"data{number}"], order, first, last, n)
         common = (w["arena"], self.slots, w["totals"], first, last, n)
         for number, kernel in enumerate(kernels.kernels):
-            if isinstance(self.order.kernels[number], ProductKernel):
+            if isinstance(self.order.kernels[number], ColumnKernel):
+                function, shares = kernel
+                self._barrier(step)
+                w.call(function, w["arena"], self.slots, w["totals"], *self._share(shares), n)
+                self._barrier(step)
+            elif isinstance(self.order.kernels[number], ProductKernel):
                 w.call(kernel, w["arena"], self.slots, first, last)
             else:
                 w.call(kernel, *common)
@@ -227,7 +244,7 @@ class _Body:
         b.branch(done)
         b.position_at_end(done)
 
-    def _barrier(self, number: Any) -> None:
+    def _barrier(self, step: Any) -> None:
         """All threads arrive, then all go on: a counter that only grows, watched without sleeping.
 
         Where the others have no core of their own, waiting would keep them from arriving: after some
@@ -237,7 +254,9 @@ class _Body:
             return
         w, b = self.w, self.w.b
         b.atomic_rmw("add", w["sync"], ir.Constant(I64, 1), "seq_cst")
-        goal = w.mul(w.add(number, 1), self.threads)
+        self.met += 1
+        number = w.add(w.mul(step, self.meetings), self.met)
+        goal = w.mul(number, self.threads)
         before = b.block
         wait, tired = b.append_basic_block("wait"), b.append_basic_block("tired")
         again, go = b.append_basic_block("again"), b.append_basic_block("go")
