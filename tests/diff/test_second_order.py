@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 import chalkgrad as cg
+from chalkgrad.expr.ops import tensors_in
+from chalkgrad.layers import GALLERY
 
 torch = pytest.importorskip("torch")
 
@@ -108,3 +110,12 @@ def test_gauss_newton_product_of_a_two_layer_net() -> None:
     gradient = torch.func.grad(lambda s: torch.nn.functional.cross_entropy(s, ty))
     _, u = torch.func.jvp(gradient, (f,), (f_dot,))
     np.testing.assert_allclose(found, back(u)[0].numpy(), rtol=1e-10, atol=1e-13)
+
+
+@pytest.mark.parametrize("name", GALLERY)
+def test_a_tangent_reads_what_is_defined_before(name: str) -> None:
+    program = GALLERY[name].tangent().program
+    known = {*program.inputs, *(t for t, _ in program.parameters)}
+    for definition in program.definitions:
+        assert tensors_in(definition.body) <= known, definition
+        known.add(definition.target)

@@ -44,11 +44,13 @@ def tangent_program(program: Program, wrt: tuple[Tensor, ...], name: str) -> Pro
     active = active_values(named, wrt)
     dots = {t: _dot(t, "input") for t in wrt}
     definitions: list[Definition] = []
-    for d in named.definitions:
+    for place, d in enumerate(named.definitions):
         definitions.append(d)
         if d.target in active:
             dots[d.target] = _dot(d.target, "value")
-            definitions.append(Definition(dots[d.target], d.indices, _tangent(d, dots, named)))
+            # Only what is defined by now may be called by its name.
+            before = replace(named, definitions=named.definitions[: place + 1])
+            definitions.append(Definition(dots[d.target], d.indices, _tangent(d, dots, before)))
     taken = {t.name for t in named.tensors()}
     clash = next((t.name for t in dots.values() if t.name in taken), None)
     if clash is not None:
