@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chalkgrad.errors import DataError, UnsupportedError, suggestion
+from chalkgrad.train.extras import optional, require
 from chalkgrad.train.network import Array, Network
 from chalkgrad.train.optimisers import Optimiser
 
@@ -36,8 +37,11 @@ class Engine(Protocol):
             losses: (S,) where the loss of each step is written.
             learning_rate: Of all these steps.
 
-        The network's parameters and the optimiser's memories are changed in place.
+        The network's parameters and the optimiser's memories are right after `sync`.
         """
+
+    def sync(self) -> None:
+        """Bring the network's parameters and the optimiser's memories up to date, in place."""
 
 
 class PlainEngine:
@@ -53,6 +57,9 @@ class PlainEngine:
         for step, rows in enumerate(order):
             losses[step], gradient = self.network.loss_and_gradient(self.x[rows], self.y[rows])
             self.network.flat[:] = self.optimiser.step(self.network.flat, gradient, learning_rate)
+
+    def sync(self) -> None:
+        """Everything is up to date."""
 
 
 class NumpyEngine:
@@ -91,9 +98,56 @@ class NumpyEngine:
         self.step.steps(order, losses, self._memory, **self._bound, **scalars)
         self.optimiser.steps += len(order)
 
+    def sync(self) -> None:
+        """Everything is up to date: the steps write into the network itself."""
+
+
+class LlvmEngine:
+    """The whole step as machine code; parameters and memories live in its own layout between `sync`s."""
+
+    name = "llvm"
+
+    def __init__(
+        self, network: Network, optimiser: Optimiser, x: Array, y: NDArray[Any], batch: int, threads: int
+    ) -> None:
+        require("llvmlite", 'engine="llvm"', "fast")
+        kernels = require("chalkgrad.emit.kernels.compiled", 'engine="llvm"', "fast")
+        self.network, self.optimiser, self.data = network, optimiser, {"x": x, "y": y}
+        safe, backward = network.derived
+        rule = optimiser.rule
+        shapes = {**network.shapes(), "x": (batch, *x.shape[1:]), "y": (batch, *y.shape[1:])}
+        self.step = kernels.compile_step(
+            safe, backward, rule.program, shapes=shapes, memories=rule.memories, dtype=network.dtype,
+            threads=threads,
+        )  # fmt: skip
+        optimiser.prepare(network.flat)
+        self.step.load(network.params, self._memories())
+
+    def _memories(self) -> dict[str, dict[str, Array]]:
+        return {name: self.network.views(flat) for name, flat in self.optimiser.memories.items()}
+
+    def run(self, order: NDArray[np.int64], losses: NDArray[np.float64], learning_rate: float) -> None:
+        """See `Engine`."""
+        losses[:] = self.step.run(
+            self.data, order.reshape(-1), order.shape[1], steps_before=self.optimiser.steps,
+            scalars={"lr": float(learning_rate), **self.optimiser.constants},
+            parameters=self.network.scalars(),
+        )  # fmt: skip
+        self.optimiser.steps += len(order)
+
+    def sync(self) -> None:
+        """Copy parameters and memories back into the arrays that the network and the optimiser hold."""
+        self.step.store(self.network.params, self._memories())
+
 
 def make_engine(
-    name: str, network: Network, optimiser: Optimiser, x: Array, y: NDArray[Any], batch: int
+    name: str,
+    network: Network,
+    optimiser: Optimiser,
+    x: Array,
+    y: NDArray[Any],
+    batch: int,
+    threads: int = 1,
 ) -> Engine:
     """The engine of this name; "auto" takes the fastest one that is installed and covers the network.
 
@@ -103,14 +157,19 @@ def make_engine(
         MissingExtraError: When it was asked for by name and is not installed.
     """
     if name not in ENGINES:
-        raise DataError(
-            f"There is no engine '{name}'.{suggestion(name, ENGINES)}", hint=f"Engines: {', '.join(ENGINES)}."
-        )
+        known = ", ".join(ENGINES)
+        raise DataError(f"There is no engine '{name}'.{suggestion(name, ENGINES)}", hint=f"Engines: {known}.")
     if name == "plain":
         return PlainEngine(network, optimiser, x, y)
-    if name == "numpy":
-        return NumpyEngine(network, optimiser, x, y, batch)
+    if name == "llvm" or (name == "auto" and optional("llvmlite") is not None):
+        try:
+            return LlvmEngine(network, optimiser, x, y, batch, threads)
+        except UnsupportedError:
+            if name == "llvm":
+                raise
     try:
         return NumpyEngine(network, optimiser, x, y, batch)
     except UnsupportedError:
-        return PlainEngine(network, optimiser, x, y)
+        if name == "numpy":
+            raise
+    return PlainEngine(network, optimiser, x, y)

@@ -188,7 +188,13 @@ class _Run:
             threads = self.threads or threads_for(self.network.flat.size, self.batch_size)
             with DeferredInterrupt() as interrupt, limited(threads):
                 self.engine = make_engine(
-                    self.engine_name, self.network, self.state.optimiser, self.x, self.y, self.batch_size
+                    self.engine_name,
+                    self.network,
+                    self.state.optimiser,
+                    self.x,
+                    self.y,
+                    self.batch_size,
+                    threads,
                 )
                 self._epochs(interrupt)
         except KeyboardInterrupt:
@@ -201,6 +207,8 @@ class _Run:
     def _finish(self, history: History) -> None:
         """Save where the run stands, if that is worth it, and leave the best parameters behind."""
         try:
+            if self.engine is not None and self.state.sound:
+                self.engine.sync()
             if self.saver is not None and self.state.sound:
                 self.saver.save(self.model, self.state)
         finally:
@@ -238,6 +246,7 @@ class _Run:
                 state.sound = True
                 done = len(state.history.steps)
                 if self._singly:
+                    engine.sync()
                     self._tell("on_step", done, float(losses[0]))
                 self._tell("on_steps", done, losses)
 
@@ -260,6 +269,8 @@ class _Run:
     def _end_epoch(self) -> None:
         state, network = self.state, self.network
         state.sound = False
+        assert self.engine is not None
+        self.engine.sync()
         if not np.isfinite(network.flat).all():
             raise self._divergence("a parameter is no longer finite")
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):

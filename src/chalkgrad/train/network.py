@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from chalkgrad.derivation import Backward
 from chalkgrad.emit.step.compiled_step import CompiledStep
 from chalkgrad.errors import DataError, ShapeError
 from chalkgrad.expr.nodes import Program
@@ -20,7 +21,7 @@ from chalkgrad.train.architecture import (
     probabilities_program,
 )
 from chalkgrad.train.data import Ints, check_labels
-from chalkgrad.train.emitted import ForwardCode, GradientCode, forward_code, gradient_code
+from chalkgrad.train.emitted import ForwardCode, GradientCode, derived, forward_code, gradient_code
 from chalkgrad.train.steps import compiled_step
 
 Array = NDArray[np.floating[Any]]
@@ -107,6 +108,11 @@ class Network:
     def program(self) -> Program:
         """The loss as a formula of the features, the labels and the parameters."""
         return loss_program(self.layers, self.activation, self.l2 > 0)
+
+    @property
+    def derived(self) -> tuple[Program, Backward]:
+        """The loss made numerically safe, and its derived gradient by every parameter."""
+        return derived(self.program, tuple(self.shapes()))
 
     def scalars(self) -> dict[str, float]:
         """The values of the program's scalar parameters."""

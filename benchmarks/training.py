@@ -1,0 +1,247 @@
+"""Time of one training step beside everything that people train MLPs with: `python benchmarks/training.py`.
+
+    --quick         three short rounds
+    --sizes A,B     some of the sizes
+    --threads 1     some of the numbers of threads
+    --skip-digits   without the time to 97 % on handwritten digits
+    --readme        put the table into README.md, section "Measured"
+
+Every contender has a process of its own (`contenders.py`), all of one size wait side by side, and rounds go
+through them in turn. A figure is the median over the rounds of the contender's step over the bare matrix
+products measured in the same round; behind ± stands half the distance between the quartiles.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+
+from contenders import CONTENDERS, SIZES  # noqa: E402
+from machine import machine_line  # noqa: E402
+
+README = HERE.parent / "README.md"
+NEEDS = {
+    "gemm": ("torch",), "llvm": ("llvmlite", "chalkgrad.emit.kernels.compiled"), "sklearn": ("sklearn",),
+    "torch": ("torch",), "compile": ("torch",), "jit": ("jax",), "scan": ("jax",),
+}  # fmt: skip
+
+
+class Worker:
+    """One contender's process."""
+
+    def __init__(self, name: str, size: str, threads: int, cache: str) -> None:
+        count = str(threads)
+        environment = {
+            **os.environ, "THREADS": count, "OMP_NUM_THREADS": count, "OPENBLAS_NUM_THREADS": count,
+            "MKL_NUM_THREADS": count, "JAX_PLATFORMS": "cpu", "TORCHINDUCTOR_CACHE_DIR": f"{cache}/inductor",
+            "JAX_COMPILATION_CACHE_DIR": f"{cache}/jax", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+            "XDG_CACHE_HOME": cache, "CHALKGRAD_CACHE": f"{cache}/chalkgrad",
+        }  # fmt: skip
+        command = [sys.executable, str(HERE / "contenders.py"), name, size, count]
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env=environment,
+        )  # fmt: skip
+        self.begun = self._answer()
+
+    def _answer(self) -> dict[str, Any]:
+        assert self.process.stdout is not None
+        while line := self.process.stdout.readline():
+            if line.startswith("{"):
+                return dict(json.loads(line))
+        assert self.process.stderr is not None
+        raise RuntimeError(self.process.stderr.read().strip().splitlines()[-1])
+
+    def run(self, seconds: float) -> dict[str, Any]:
+        """Time steps for about so long."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"run {seconds}\n")
+        self.process.stdin.flush()
+        return self._answer()
+
+    def end(self) -> None:
+        """Close the process's input, which ends it."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait(30)
+
+
+def available(name: str) -> bool:
+    """Whether everything that the contender needs is installed."""
+    return all(importlib.util.find_spec(module) is not None for module in NEEDS.get(name, ()))
+
+
+def measure(size: str, threads: int, rounds: int, seconds: float) -> dict[str, dict[str, Any]]:
+    """All contenders of one size, in interleaved rounds."""
+    found: dict[str, dict[str, Any]] = {}
+    workers: dict[str, Worker] = {}
+    with tempfile.TemporaryDirectory() as cache:
+        for name in CONTENDERS:
+            if not available(name):
+                continue
+            try:
+                cold = Worker(name, size, threads, cache)
+                cold.end()
+                workers[name] = Worker(name, size, threads, cache)
+            except RuntimeError as cause:
+                found[name] = {"failed": str(cause)[:60]}
+                continue
+            found[name] = {"cold": cold.begun["first"], "warm": workers[name].begun["first"], "steps": []}
+            found[name]["losses"] = workers[name].begun["losses"]
+        _warm_up(workers, seconds)
+        for _ in range(rounds):
+            for name, worker in workers.items():
+                answer = worker.run(seconds)
+                found[name]["steps"].append(answer["step"])
+                found[name]["peak"] = answer["peak"] / 1024
+        for worker in workers.values():
+            worker.end()
+    _compare_losses(found)
+    return found
+
+
+def _warm_up(workers: dict[str, Worker], seconds: float) -> None:
+    """Every contender once, untimed: the second core needs some load before it runs at full speed."""
+    for worker in workers.values():
+        worker.run(max(seconds, 0.3))
+
+
+def _compare_losses(found: dict[str, dict[str, Any]]) -> None:
+    """All contenders must have computed the same thing."""
+    reference = found["plain"]["losses"]
+    for name, row in found.items():
+        if not row.get("losses"):
+            continue
+        worst = max(abs(a - b) / abs(b) for a, b in zip(row["losses"], reference, strict=True))
+        if worst > 1e-3:
+            raise SystemExit(f"{name} computes something else: its losses differ by {worst:.1e}")
+
+
+def ratio(found: dict[str, dict[str, Any]], name: str) -> tuple[float, float]:
+    """Median over the rounds of step over products, and half the distance between the quartiles."""
+    base = found["gemm"]["steps"] if "gemm" in found else found["numpy"]["steps"]
+    ratios = [a / b for a, b in zip(found[name]["steps"], base, strict=True)]
+    if len(ratios) < 2:
+        return ratios[0], 0.0
+    low, middle, high = statistics.quantiles(ratios, n=4, method="inclusive")
+    return middle, (high - low) / 2
+
+
+def speed_table(results: dict[tuple[str, int], dict[str, dict[str, Any]]]) -> list[str]:
+    """One row per contender, one column per size and number of threads."""
+    columns = list(results)
+    head = "| Adam step over its bare matrix products | " + " | ".join(f"{s} ×{t}" for s, t in columns) + " |"
+    lines = [head, "|---|" + "---|" * len(columns)]
+    for name, (label, _) in CONTENDERS.items():
+        if not any(name in found for found in results.values()):
+            lines.append(f"| {label} | " + " | ".join("not installed" for _ in columns) + " |")
+            continue
+        cells = []
+        for column in columns:
+            found = results[column]
+            if name == "gemm":
+                cells.append(_time(statistics.median(found[name]["steps"])))
+            elif "steps" in found.get(name, {}):
+                middle, spread = ratio(found, name)
+                cells.append(f"{middle:.2f} ± {spread:.2f}")
+            else:
+                cells.append("failed")
+        lines.append(f"| {label} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def start_table(results: dict[tuple[str, int], dict[str, dict[str, Any]]]) -> list[str]:
+    """Seconds to the first step beyond imports (cold / cached) and peak memory, on one thread."""
+    columns = [c for c in results if c[1] == min(t for _, t in results)]
+    head = "| First step, cold / cached (s); memory (MB) | " + " | ".join(s for s, _ in columns) + " |"
+    lines = [head, "|---|" + "---|" * len(columns)]
+    for name, (label, _) in CONTENDERS.items():
+        if name == "gemm" or not any("cold" in results[c].get(name, {}) for c in columns):
+            continue
+        cells = []
+        for column in columns:
+            row = results[column].get(name, {})
+            known = "cold" in row
+            cells.append(f"{row['cold']:.2f} / {row['warm']:.2f}; {row['peak']:.0f}" if known else "failed")
+        lines.append(f"| {label} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def _time(seconds: float) -> str:
+    return f"{1e6 * seconds:.0f} µs" if seconds < 1e-3 else f"{1e3 * seconds:.2f} ms"
+
+
+def digits_table(rounds: int) -> list[str]:
+    """Seconds from starting Python to 97 % on held-out digits."""
+    lines = ["| Python started to 97 % on held-out digits | seconds | epochs |", "|---|---|---|"]
+    for name in ("llvm", "numpy", "sklearn", "torch", "jit"):
+        if not available(name):
+            continue
+        times, epochs = [], "?"
+        for _ in range(rounds):
+            began = time.perf_counter()
+            done = subprocess.run(
+                [sys.executable, str(HERE / "to_97.py"), name], capture_output=True, text=True, check=False
+            )
+            times.append(time.perf_counter() - began)
+            epochs = done.stdout.strip() or "failed"
+        lines.append(f"| {CONTENDERS[name][0]} | {statistics.median(times):.2f} | {epochs} |")
+    return lines
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--sizes", default="A,B,C,D")
+    parser.add_argument("--threads", default="1,2")
+    parser.add_argument("--rounds", type=int)
+    parser.add_argument("--skip-digits", action="store_true")
+    parser.add_argument("--readme", action="store_true")
+    options = parser.parse_args()
+    rounds = options.rounds or (3 if options.quick else 9)
+    seconds = 0.2 if options.quick else 0.4
+    results = {}
+    for threads in (int(t) for t in options.threads.split(",")):
+        for size in options.sizes.split(","):
+            print(f"{size}, {threads} threads …", file=sys.stderr)
+            results[size, threads] = measure(size, threads, rounds, seconds)
+    lines = [f"{machine_line()}. {rounds} interleaved rounds.", ""]
+    layers = {name: "–".join(map(str, sizes)) for name, (sizes, _, _) in SIZES.items()}
+    lines += ["; ".join(f"{n}: {layers[n]}, batch {SIZES[n][1]}" for n in options.sizes.split(",")) + ".", ""]
+    lines += [*speed_table(results), "", *start_table(results)]
+    for (size, threads), found in results.items():
+        lines += [
+            f"- {n} failed at {size} ×{threads}: {r['failed']}" for n, r in found.items() if "failed" in r
+        ]
+    if not options.skip_digits:
+        lines += ["", *digits_table(1 if options.quick else 3)]
+    print("\n".join(lines))
+    if options.readme:
+        write_readme(lines)
+
+
+def write_readme(lines: list[str]) -> None:
+    """Replace what stands between the marks of README's section "Measured"."""
+    text = README.read_text(encoding="utf-8")
+    begin, end = "<!-- measured -->\n", "<!-- /measured -->"
+    before, _, rest = text.partition(begin)
+    _, _, after = rest.partition(end)
+    README.write_text(before + begin + "\n".join(lines) + "\n" + end + after, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
