@@ -178,7 +178,7 @@ def _weight_gradient(
             f"{name}_tile{part}",
             shape,
             _update_epilogue(layout, slots, gradient, update, vectors),
-            _update_prologue(layout, gradient, update, height * vectors),
+            _update_ahead(layout, gradient, update, height * vectors),
         )
         block = max(1, SECOND_LEVEL // (layout.capacity * target.item * unit)) * unit
         with w.loop(top, end, block) as chunk, w.loop(start, start + number) as q:
@@ -239,13 +239,19 @@ def _update_epilogue(layout: Layout, slots: Slots, gradient: Gradient, update: U
     return write
 
 
-def _update_prologue(layout: Layout, gradient: Gradient, update: Update, vectors: int) -> Any:
-    """The parameter and its memories come from far; asked for before the sum, they arrive during it."""
+def _update_ahead(layout: Layout, gradient: Gradient, update: Update, vectors: int) -> Any:
+    """The parameter and its memories come from far; asked for bit by bit during the sum, they are near after it.
 
-    def write(w: Writer) -> None:
+    All at once they would take every place for outstanding requests, and the sum would wait for its own.
+    """
+    groups = min(layout.blocks, DEPTH // layout.target.panel)
+    share = -(-vectors // groups)
+
+    def write(w: Writer, group: Any) -> None:
         for memory in ("", *update.memories):
             place = layout.parameter(gradient.parameter, memory)
-            for n in range(vectors):
-                w.prefetch(w["arena"], place, w["offset"], n * w.target.lanes)
+            for n in range(share):
+                lines = w.mul(w.add(w.mul(group, share), n), w.target.lanes)
+                w.prefetch(w["arena"], place, w["offset"], lines)
 
     return write

@@ -20,7 +20,7 @@ from llvmlite import ir
 from chalkgrad.emit.kernels.targets import Target
 from chalkgrad.emit.kernels.writer import I64, Writer
 
-AHEAD = 16
+AHEAD = 32
 """How many k ahead the weights of a forward tile are asked for."""
 
 FIRST, LAST = 1, 2
@@ -55,7 +55,7 @@ class Shape:
 Epilogue = Callable[[Writer, list[list[Any]]], None]
 """Writes what happens with the finished accumulators [row][vector]."""
 
-Prologue = Callable[[Writer], None]
+Ahead = Callable[[Writer, Any], None]
 
 ARGUMENTS = (
     "arena", "slots", "vector", "scalar", "count", "shift", "sums", "flags", "offset", "row", "panel",
@@ -66,25 +66,20 @@ its first row, `panel` its panel's number."""
 
 
 def write_tile(
-    module: Any, target: Target, name: str, shape: Shape, epilogue: Epilogue, prologue: Prologue | None = None
+    module: Any, target: Target, name: str, shape: Shape, epilogue: Epilogue, ahead: Ahead | None = None
 ) -> Any:
-    """The tile as a function of the module; `prologue` writes what is done before the sum."""
+    """The tile as a function of the module; `ahead` asks for memory, a part with each group of k."""
     number = ir.DoubleType() if target.double else ir.FloatType()
     pointers = {"arena", "slots", "vector", "scalar", "sums"}
     w = Writer(module, target, name, [(a, number.as_pointer() if a in pointers else I64) for a in ARGUMENTS])
     w.function.attributes.add("noinline")
-    if prologue is not None and shape.blocked:
-        with w.b.if_then(_has(w, LAST)):
-            prologue(w)
-    elif prologue is not None:
-        prologue(w)
     flat = _starting_sums(w, shape)
     vector, scalar = w["vector"], w["scalar"]
     if shape.layout == "across":
         flat = _across(w, shape, flat)
     else:
         if shape.groups:
-            flat, vector, scalar = _groups(w, shape, flat)
+            flat, vector, scalar = _groups(w, shape, flat, ahead)
         if shape.tail is not None:
             flat = _tail(w, shape, flat, vector, scalar)
     _finish(w, shape, flat, epilogue)
@@ -140,10 +135,12 @@ def _across(w: Writer, shape: Shape, sums: list[Any]) -> list[Any]:
     return k.carried
 
 
-def _groups(w: Writer, shape: Shape, sums: list[Any]) -> tuple[list[Any], Any, Any]:
+def _groups(w: Writer, shape: Shape, sums: list[Any], ahead: Ahead | None) -> tuple[list[Any], Any, Any]:
     span, group = shape.vectors * w.target.lanes, shape.width
     with w.loop(0, w["count"], carried=[*sums, w["vector"], w["scalar"]]) as g:
         *inside, vector, scalar = g.carried
+        if ahead is not None:
+            ahead(w, g.index)
         if shape.vectors < w.target.vectors:
             # A narrow weight passes over its rows once: the next tile's numbers lie right behind this
             # tile's, and are far. Where many panels share the rows, they are near and this only costs.
