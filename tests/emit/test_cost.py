@@ -53,11 +53,10 @@ def test_record():
     assert json.loads(text) == json.loads(RECORD.read_text(encoding="utf-8"))
 
 
-MORE_FLOPS = {"svm_loss": "the product of the two indicators is formed twice"}
+MORE_FLOPS: dict[str, str] = {}
 """Layers whose backward takes more operations than the best known, and why."""
 
 MORE_TRAFFIC = {
-    "svm_loss": "the product of the two indicators is formed twice",
     "elu": "a sum of masked branches instead of one choice",
     "huber": "masked branches instead of the clipped difference",
     "attention": "1/√D multiplies dq and dk, which have fewer entries than dS only for long sequences",

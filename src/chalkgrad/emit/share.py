@@ -146,7 +146,14 @@ def _costly(e: Expr) -> bool:
 
 
 def _is_mask(e: Expr) -> bool:
-    """A comparison of array values; one of indices and labels says where to write instead."""
+    """A comparison of array values, or a product of comparisons with such a one.
+
+    An equality of indices and labels says where to write instead.
+    """
+    if isinstance(e, Mul):
+        pinned = any(isinstance(f, Indicator) and f.op == "==" and not _is_mask(f) for f in e.factors)
+        whole = len(e.factors) > 1 and all(isinstance(f, Indicator) for f in e.factors)
+        return whole and not pinned and any(_is_mask(f) for f in e.factors)
     return isinstance(e, Indicator) and any(t.axes and t.dtype == "float" for t in tensors_in(e))
 
 
