@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -142,3 +144,21 @@ def test_unusable_data_are_refused() -> None:
     with pytest.raises(ShapeError, match="2 rows"):
         network.check(x, np.array([0]))
     assert network.check(x, y)[0].dtype == np.float32
+
+
+def test_many_rows_are_predicted_in_a_bounded_working_set() -> None:
+    network = Network((20, 512, 3), seed=1)
+    x = np.random.default_rng(0).standard_normal((20_000, 20)).astype(np.float32)
+    one = np.concatenate([network.predict_proba(x[n : n + 1]) for n in range(0, 20_000, 1999)])
+    tracemalloc.start()
+    p = network.predict_proba(x)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    np.testing.assert_allclose(p[::1999], one, rtol=1e-5)
+    whole = 20_000 * 512 * 4
+    assert peak - p.nbytes < whole / 4
+    y = np.arange(20_000) % 3
+    assert network.loss(x, y) == pytest.approx(float(-np.log(p[np.arange(20_000), y]).mean()), rel=1e-5)
+    x[12_345, 7] = np.nan
+    with pytest.raises(DataError, match="Feature 7 of row 12345 is nan"):
+        network.predict_proba(x)

@@ -185,7 +185,11 @@ class Network:
 
     def loss(self, x: Array, y: Ints) -> float:
         """The mean loss over these rows, regulariser included."""
-        return self.loss_code.value(self._values(x, y))
+        total = 0.0
+        for start in range(0, len(x), self._stretch):
+            part = slice(start, start + self._stretch)
+            total += len(x[part]) * self.loss_code.value(self._values(x[part], y[part]))
+        return total / len(x)
 
     def _values(self, x: Array, y: Ints) -> dict[str, Any]:
         return {"x": x, "y": y, **self.params, **self.scalars()}
@@ -197,22 +201,33 @@ class Network:
             ShapeError: When they are not N rows of D.
             DataError: At the first one that is not finite.
         """
-        x = np.asarray(x)
+        return self._finite(self._rows(np.asarray(x)), 0)
+
+    @property
+    def _stretch(self) -> int:
+        """Rows whose values in one layer take about a megabyte."""
+        return max(64, 2**20 // (self.dtype.itemsize * max(self.sizes)))
+
+    def _rows(self, x: NDArray[Any]) -> NDArray[Any]:
         if x.ndim != 2 or x.shape[1] != self.sizes[0]:
             raise ShapeError(
                 f"The network reads rows of {self.sizes[0]} features; got an array of shape {x.shape}.",
                 hint=f"Pass an array of shape (N, {self.sizes[0]}); one row is x[None, :].",
             )
-        with np.errstate(over="ignore"):  # what the dtype cannot hold becomes inf, refused below
-            x = np.ascontiguousarray(x, self.dtype)
-        bad = np.argwhere(~np.isfinite(x))
-        if len(bad):
-            row, column = map(int, bad[0])
-            raise DataError(
-                f"Feature {column} of row {row} is {x[row, column]}, not a finite {self.dtype} number.",
-                hint="Fill in or remove missing values, and standardise huge ones.",
-            )
         return x
+
+    def _finite(self, rows: NDArray[Any], first: int) -> Array:
+        """The rows in the network's dtype; `first` is the number of the first one, for the message."""
+        with np.errstate(over="ignore"):  # what the dtype cannot hold becomes inf, refused below
+            x = np.ascontiguousarray(rows, self.dtype)
+        finite = np.isfinite(x)
+        if finite.all():
+            return x
+        row, column = map(int, np.argwhere(~finite)[0])
+        raise DataError(
+            f"Feature {column} of row {first + row} is {x[row, column]}, not a finite {self.dtype} number.",
+            hint="Fill in or remove missing values, and standardise huge ones.",
+        )
 
     def check(self, x: NDArray[Any], y: NDArray[Any]) -> tuple[Array, Ints]:
         """Features and labels, cast and checked once, so that every step may skip it.
@@ -229,8 +244,16 @@ class Network:
 
     def predict_proba(self, x: NDArray[Any]) -> Array:
         """(N, K) the probability of every class."""
-        (p,) = self.probabilities_code({"x": self.cast(x), **self.params})
-        return p
+        x = self._rows(np.asarray(x))
+        if len(x) <= self._stretch:
+            (p,) = self.probabilities_code({"x": self._finite(x, 0), **self.params})
+            return p
+        # Stretch by stretch, so that a million rows take no more memory than their features and results.
+        result = np.empty((len(x), self.sizes[-1]), self.dtype)
+        for start in range(0, len(x), self._stretch):
+            part = slice(start, start + self._stretch)
+            (result[part],) = self.probabilities_code({"x": self._finite(x[part], start), **self.params})
+        return result
 
     def predict(self, x: NDArray[Any]) -> Ints:
         """(N,) the most probable class of every row."""
