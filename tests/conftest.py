@@ -7,6 +7,9 @@ import os
 
 from hypothesis import HealthCheck, settings
 
+# Golden modules and homework files are data: never imported by the collection of doctests.
+collect_ignore_glob = ["golden/*", "golden/*/*", "homework/*/*"]
+
 # `print_blob` gives the line that replays a failure; the CI profile always draws the same examples.
 settings.register_profile("dev", deadline=None, print_blob=True, max_examples=50)
 settings.register_profile(

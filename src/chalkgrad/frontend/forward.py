@@ -266,7 +266,7 @@ def written(function: Callable[..., str]) -> Forward:
         ... def differences(*, lag=1):
         ...     return f"y[n,h] = x[n,h+{lag}] - x[n,h+0]"
         >>> print(differences.with_options(lag=2).program.definitions[0])
-        y[n,h] = x[n,h + 2] - x[n,h + 0]
+        y[n,h] = x[n,h+2] - x[n,h+0]
     """
     return Forward(function, written=True)
 

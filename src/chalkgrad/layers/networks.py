@@ -92,6 +92,8 @@ def fully_connected_net(*, depth=3, norm=None, dropout=False):
 def three_layer_convnet(*, padding=1):
     """conv – relu – 2×2 max pool – affine – relu – affine – softmax: CS231n's ThreeLayerConvNet.
 
+    f = relu(pool(relu(x ∗ W1 + b1)) W2 + b2) W3 + b3 and L = −mean_i log softmax(f_i)_{y_i}.
+
     x: (N, C, Y, X). W1: (F, C, R, S) filters, stride 1; padding (R − 1)/2 keeps the places. b1: (F,).
     W2: (F, P, Q, H), P and Q the pooled places: CS231n's (F·P·Q, H) reshaped. b2: (H,). W3: (H, K). b3: (K,).
     y: (N,) labels. Source: https://cs231n.github.io/convolutional-networks/

@@ -66,7 +66,7 @@ def sample(
         VerificationError: No smooth point was found; names the expression in the way.
 
     Example:
-        >>> from chalkgrad.expr.nodes import Definition
+        >>> from chalkgrad.expr.nodes import Definition, Index
         >>> K = Range("K"); k = Index("k", K); x, y = Tensor("x", (K,)), Tensor("y", (K,), role="value")
         >>> body = Apply("log", (Access(x, (k,)),))
         >>> env = sample(Program("log", (x,), (), (Definition(y, (k,), body),), (y,)), seed=0)
