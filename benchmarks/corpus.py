@@ -14,6 +14,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -72,7 +73,7 @@ def texts() -> Iterator[tuple[str, str]]:
     """(layer, source) for every layer with code: the emitted form, and the other one where it differs."""
     for name, layer in GALLERY.items():
         seen = set()
-        for made in (lambda p: for_code(p), _staged, _closed):
+        for made in (for_code, _staged, _closed):
             try:
                 program, backward = made(layer.program)
                 text = source(program, backward, name)
@@ -157,7 +158,7 @@ def edits(tree: ast.Module, layer: str, shapes: dict[str, tuple[int, ...]]) -> l
         statement = backward_of(tree).body[place]
         if isinstance(statement, ast.Assign) and ".shape" in ast.unparse(statement.value):
             continue
-        if isinstance(statement, ast.Assign) and ast.unparse(statement.value) in ("cache",):
+        if isinstance(statement, ast.Assign) and ast.unparse(statement.value) == "cache":
             continue
         below = {n for d in ast.walk(statement) if isinstance(d, ast.BinOp) and isinstance(d.op, ast.Div)
                  for n in ast.walk(d.right)}  # fmt: skip
@@ -174,7 +175,7 @@ def _node_edits(
     node: ast.AST, sizes: set[str], layer: str, shapes: dict[str, tuple[int, ...]], divides: bool
 ) -> Iterator[tuple[str, set[str], Node]]:
     match node:
-        case ast.Call(func=ast.Attribute(value=inner, attr="sum"), keywords=[_, *_]):
+        case ast.Call(func=ast.Attribute(attr="sum"), keywords=[_, *_]):
             yield "sum dropped", {"missing_sum"}, lambda n: n.func.value
             yield "sum to mean", {"mean_for_sum"}, _mean
         case ast.BinOp(left=left, op=ast.Div(), right=ast.Name(id=name)) if name in sizes:
@@ -309,7 +310,9 @@ def _whole_edits(tree: ast.Module, shapes: dict[str, tuple[int, ...]]) -> list[E
             Edit(f"{name} negated", frozenset({"sign"}), last + place, result(place, "-A")),
             Edit(f"{name} doubled", frozenset({"constant_factor"}), last + place, result(place, "2 * A")),
             Edit(f"{name} halved", frozenset({"constant_factor"}), last + place, result(place, "A / 2")),
-            Edit(f"{name} is None", frozenset({"shape"}), last + place, result(place, "None if A is A else A")),
+            Edit(
+                f"{name} is None", frozenset({"shape"}), last + place, result(place, "None if A is A else A")
+            ),
             Edit(f"{name} noisy", frozenset({"nondeterministic"}), last + place,
                  result(place, "A + 1e-3 * np.random.randn(*np.shape(A))")),
             Edit(f"{name} in half precision", frozenset({"precision"}), last + place,
@@ -346,7 +349,7 @@ def _whole_edits(tree: ast.Module, shapes: dict[str, tuple[int, ...]]) -> list[E
         found.append(
             Edit("upstream spoiled first", frozenset({"mutates_input"}), -2, insert(f"{up} *= 0.5", 0))
         )
-    cached = [n for n in shapes if n not in (up,) and len(shapes[n]) > 0 and n in _cached(function)]
+    cached = [n for n in shapes if n != up and len(shapes[n]) > 0 and n in _cached(function)]
     for name in cached[:2]:
         found.append(Edit(f"{name} spoiled in place", frozenset({"mutates_input"}), -2,
                           insert(f"{name} += 1", last)))  # fmt: skip
@@ -618,7 +621,7 @@ def right() -> Iterator[Program]:
             function = backward_of(tree)
             function.body = [function.body[0], *(transformer().visit(s) for s in function.body[1:])]
             made[transformer.__name__] = ast.unparse(ast.fix_missing_locations(tree))
-        for name, change in (("list", _listed), ("dictionary", lambda t: _keyed(t, layer)),
+        for name, change in (("list", _listed), ("dictionary", partial(_keyed, layer=layer)),
                              ("in place", _in_place), ("copy", _copied)):  # fmt: skip
             tree = ast.parse(text)
             change(tree)

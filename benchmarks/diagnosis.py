@@ -1,4 +1,4 @@
-"""How many spoiled backwards are caught and named, how many right ones accused; and what gradient checkers say.
+"""How many spoiled backwards are caught and named, how many right ones accused; what gradient checkers say.
 
 python benchmarks/diagnosis.py --faulty 1500 --right 500
 """
@@ -111,8 +111,8 @@ def others(spoiled: list[Program], sound: list[Program]) -> None:
         alarms = [checker(p) for p in sound[:CHECKED]]
         ran, well = [c for c in caught if c is not None], [a for a in alarms if a is not None]
         if ran and well:
-            print(f"  {name}: caught {ran.count(False)}/{len(ran)}, false alarms {well.count(False)}/{len(well)}, "
-                  "causes named 0")  # fmt: skip
+            alarmed = f"false alarms {well.count(False)}/{len(well)}"
+            print(f"  {name}: caught {ran.count(False)}/{len(ran)}, {alarmed}, causes named 0")
 
 
 def main() -> None:
@@ -141,8 +141,8 @@ def main() -> None:
     print(f"  cause named {sum(good)}/{len(good)} = {sum(good) / len(good):.1%}"
           f" (one edit {sum(single)}/{len(single)}, two edits {sum(double)}/{len(double)})")  # fmt: skip
     print(f"  false alarms {sum(not d.ok for d in right_found)}/{len(sound)}")
-    print(f"  median time {statistics.median(seconds):.2f} s spoiled, {statistics.median(right_seconds):.2f} s right,"
-          f" longest {max(seconds):.1f} s")  # fmt: skip
+    medians = f"{statistics.median(seconds):.2f} s spoiled, {statistics.median(right_seconds):.2f} s right"
+    print(f"  median time {medians}, longest {max(seconds):.1f} s")
     by_cause: dict[str, Counter[bool]] = defaultdict(Counter)
     for p, g in zip(every, good, strict=True):
         if len(p.labels) == 1:
