@@ -553,9 +553,9 @@ class Reduced(ast.NodeTransformer):
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
         self.generic_visit(node)
-        if isinstance(node.func, ast.Attribute) and node.func.attr == "sum" and len(node.keywords) == 1:
-            if node.keywords[0].arg == "axis":
-                return expression("np.sum(A, axis=B)", A=node.func.value, B=node.keywords[0].value)
+        is_sum = isinstance(node.func, ast.Attribute) and node.func.attr == "sum"
+        if is_sum and len(node.keywords) == 1 and node.keywords[0].arg == "axis":
+            return expression("np.sum(A, axis=B)", A=node.func.value, B=node.keywords[0].value)
         return node
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
