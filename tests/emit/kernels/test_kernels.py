@@ -196,16 +196,23 @@ def test_special_arguments(double):
             np.testing.assert_allclose(got, wanted.astype(number_type(target)), rtol=1e-6, err_msg=name)
 
 
-def test_newtons_quotient_and_root():
-    target = host()
-    x = np.concatenate([np.logspace(-30, 30, 2040), [0, np.inf, np.nan, 1, 4, 9, 16, 25]]).astype(np.float32)
+@pytest.mark.parametrize("double", [False, True])
+def test_newtons_quotient_and_root(double):
+    target = host(double)
+    dtype = number_type(target)
+    x = np.concatenate([np.logspace(-30, 30, 2040), [0, np.inf, np.nan, 1, 4, 9, 16, 25]]).astype(dtype)
+    three = dtype(3)
     with np.errstate(all="ignore"):
         for write, wanted in (
             (lambda w, a: root(w, a) if has_estimates(w) else apply(w, "sqrt", [a]), np.sqrt(x)),
             (
                 lambda w, a: quotient(w, w.splat(3.0), a) if has_estimates(w) else w.b.fdiv(w.splat(3.0), a),
-                3 / x,
+                three / x,
             ),
         ):
             got = elementwise(target, write, x)
-            np.testing.assert_allclose(got, wanted, rtol=3 * np.finfo(np.float32).eps)
+            np.testing.assert_allclose(got, wanted, rtol=3 * np.finfo(dtype).eps)
+        negative = elementwise(
+            target, lambda w, a: root(w, a) if has_estimates(w) else apply(w, "sqrt", [a]), -x[:2040]
+        )
+    assert np.isnan(negative).all()

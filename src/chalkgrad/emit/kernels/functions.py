@@ -171,12 +171,17 @@ def minimum(w: Writer, a: Any, b: Any) -> Any:
 
 def has_estimates(w: Writer) -> bool:
     """Whether the processor has 14-bit estimates of 1/x and 1/√x for whole registers."""
-    return w.target.x86 and w.target.bytes == 64 and not w.target.double
+    return w.target.x86 and w.target.bytes == 64
+
+
+def _kind(w: Writer) -> tuple[str, Any]:
+    """How the processor's instructions call the number type, and the type of a mask of lanes."""
+    return ("pd" if w.target.double else "ps"), ir.IntType(w.target.lanes)
 
 
 def _estimate(w: Writer, name: str, x: Any) -> Any:
-    full = f"llvm.x86.avx512.{name}14.ps.512"
-    mask = ir.IntType(16)
+    kind, mask = _kind(w)
+    full = f"llvm.x86.avx512.{name}14.{kind}.512"
     known = w.module.globals.get(full) or ir.Function(
         w.module, ir.FunctionType(w.vector, [w.vector, w.vector, mask]), full
     )
@@ -191,43 +196,47 @@ INVERSE_CASES = 0x0087_0622
 
 
 def _with_cases(w: Writer, result: Any, x: Any, cases: int) -> Any:
-    """The result with the special arguments put right, in one instruction (vfixupimmps)."""
-    full = "llvm.x86.avx512.mask.fixupimm.ps.512"
-    mask = ir.IntType(16)
+    """The result with the special arguments put right, in one instruction (vfixupimm)."""
+    kind, mask = _kind(w)
+    full = f"llvm.x86.avx512.mask.fixupimm.{kind}.512"
     kinds = [w.vector, w.vector, w.wholes, I32, mask, I32]
     known = w.module.globals.get(full) or ir.Function(w.module, ir.FunctionType(w.vector, kinds), full)
-    current_rounding = 4
+    current_rounding = ir.Constant(I32, 4)
+    everywhere = ir.Constant(mask, -1)
     return w.b.call(
-        known,
-        [
-            result,
-            x,
-            w.whole_splat(cases),
-            ir.Constant(I32, 0),
-            ir.Constant(mask, -1),
-            ir.Constant(I32, current_rounding),
-        ],
+        known, [result, x, w.whole_splat(cases), ir.Constant(I32, 0), everywhere, current_rounding]
     )
 
 
-def quotient(w: Writer, a: Any, b: Any) -> Any:
-    """a / b within two units in the last place for |b| < 2^126: an estimate of 1/b and one Newton step.
+def _newton_steps(w: Writer) -> int:
+    """How often 14 right bits must double."""
+    return 2 if w.target.double else 1
 
-    A division takes the unit that multiplies for 16 cycles; this takes 3, beside the loads and stores.
+
+def quotient(w: Writer, a: Any, b: Any) -> Any:
+    """a / b within two units in the last place: an estimate of 1/b and Newton's steps y ← y + y (1 − b y).
+
+    For |b| below a quarter of the largest number; beyond it the estimate is zero. A division takes the
+    unit that multiplies for 16 cycles; this takes 3, beside the loads and stores.
     """
-    estimate = _estimate(w, "rcp", b)
-    error = w.fma(w.b.fneg(b), estimate, w.splat(1.0))
-    inverse = _with_cases(w, w.fma(estimate, error, estimate), b, INVERSE_CASES)
-    return w.b.fmul(a, inverse, flags=("contract",))
+    inverse = _estimate(w, "rcp", b)
+    for _ in range(_newton_steps(w)):
+        error = w.fma(w.b.fneg(b), inverse, w.splat(1.0))
+        inverse = w.fma(inverse, error, inverse)
+    return w.b.fmul(a, _with_cases(w, inverse, b, INVERSE_CASES), flags=("contract",))
 
 
 def root(w: Writer, x: Any) -> Any:
-    """√x within two units in the last place: an estimate of 1/√x and one Newton step."""
+    """√x within two units in the last place: s = x y and h = y/2 for y ≈ 1/√x, then s ← s + s (½ − s h)."""
     estimate = _estimate(w, "rsqrt", x)
-    first = w.b.fmul(x, estimate)
+    value = w.b.fmul(x, estimate)
     half = w.b.fmul(w.splat(0.5), estimate)
-    error = w.fma(w.b.fneg(first), half, w.splat(0.5))
-    return _with_cases(w, w.fma(first, error, first), x, ROOT_CASES)
+    for step in range(_newton_steps(w)):
+        error = w.fma(w.b.fneg(value), half, w.splat(0.5))
+        value = w.fma(value, error, value)
+        if step + 1 < _newton_steps(w):
+            half = w.fma(half, error, half)
+    return _with_cases(w, value, x, ROOT_CASES)
 
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {

@@ -240,7 +240,7 @@ def _update_epilogue(layout: Layout, slots: Slots, gradient: Gradient, update: U
 
 
 def _update_ahead(layout: Layout, gradient: Gradient, update: Update, vectors: int) -> Any:
-    """The parameter and its memories come from far; asked for bit by bit during the sum, they are near after it.
+    """The parameter and its memories come from far; asked for bit by bit during the sum, they are near then.
 
     All at once they would take every place for outstanding requests, and the sum would wait for its own.
     """
