@@ -72,7 +72,7 @@ def chalkgrad_engine(name: str) -> Callable[[Problem], Run]:
         hold = limited(int(os.environ["THREADS"]))
         hold.__enter__()
         engine = make_engine(
-            name, network, Optimiser("adam"), x, y, problem.batch, int(os.environ["THREADS"])
+            name, network, Optimiser("adam"), {"x": x, "y": y}, problem.batch, int(os.environ["THREADS"])
         )
         place = 0
 
@@ -257,7 +257,7 @@ def gemm(problem: Problem) -> Run:
 
     h = problem.x[: problem.batch]
     for layer, (w, _) in enumerate(problem.weights):
-        below, units = w.shape
+        units = len(w[0])
         delta = np.ones((problem.batch, units), np.float32)
         product(h, w)
         product(h.T, delta)
@@ -295,16 +295,17 @@ CONTENDERS: dict[str, tuple[str, Callable[[Problem], Run]]] = {
 """Every row of the table: its label, and what makes the function that takes steps."""
 
 IMPORTS = {
-    "gemm": ("numpy", "torch"), "llvm": ("chalkgrad.train.loop", "llvmlite"), "numpy": ("chalkgrad.train.loop",),
-    "plain": ("chalkgrad.train.loop",), "sklearn": ("sklearn.neural_network",), "torch": ("torch",),
-    "compile": ("torch", "torch._dynamo"), "jit": ("jax",), "scan": ("jax",),
+    "gemm": ("numpy", "torch"), "llvm": ("chalkgrad.train.loop", "llvmlite"),
+    "numpy": ("chalkgrad.train.loop",), "plain": ("chalkgrad.train.loop",),
+    "sklearn": ("sklearn.neural_network",), "torch": ("torch",), "compile": ("torch", "torch._dynamo"),
+    "jit": ("jax",), "scan": ("jax",),
 }  # fmt: skip
 
 
 def serve(name: str, size: str, threads: int) -> None:
     """Answer "run SECONDS" with the time of a step until the input ends."""
     if hasattr(os, "sched_setaffinity") and threads == 1:
-        os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[-1]})  # JAX has no other switch
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})  # JAX has no other switch
     for module in IMPORTS[name]:
         __import__(module)
     problem = Problem(size)

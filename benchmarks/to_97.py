@@ -7,6 +7,7 @@ of 32, the accuracy worked out after each epoch, at most 60 epochs.
 from __future__ import annotations
 
 import sys
+from itertools import pairwise
 from typing import Any
 
 SIZES, BATCH, RATE, MOST = (64, 100, 10), 32, 3e-3, 60
@@ -33,7 +34,7 @@ def chalkgrad(engine: str) -> int:
 
     x, y, xt, yt = digits()
     network = Network(SIZES)
-    runner = make_engine(engine, network, Optimiser("adam"), x, y, BATCH)
+    runner = make_engine(engine, network, Optimiser("adam"), {"x": x, "y": y}, BATCH)
     sampler = Sampler(len(y), BATCH, 0)
     for epoch in range(1, MOST + 1):
         while not sampler.epoch_done:
@@ -86,7 +87,7 @@ def jit() -> int:
     generator = np.random.default_rng(0)
     params = [
         (jnp.asarray(generator.standard_normal((d, k)) * (2 / d) ** 0.5, jnp.float32), jnp.zeros(k))
-        for d, k in zip(SIZES, SIZES[1:], strict=False)
+        for d, k in pairwise(SIZES)
     ]
 
     def scores(params: Any, x: Any) -> Any:

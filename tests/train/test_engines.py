@@ -33,7 +33,7 @@ def losses_of(engine: str, net: Network, rule: str, batch: int, epochs: int = 1)
     generator = np.random.default_rng(0)
     x = generator.standard_normal((ROWS, net.sizes[0])).astype(net.dtype)
     y = generator.integers(0, net.sizes[-1], ROWS)
-    runner = make_engine(engine, net, Optimiser(rule), x, y, batch)
+    runner = make_engine(engine, net, Optimiser(rule), {"x": x, "y": y}, batch)
     losses = []
     for _ in range(epochs):
         order = generator.permutation(ROWS)
@@ -114,7 +114,8 @@ def test_nothing_is_allocated_and_no_gradient_of_the_data_is_computed() -> None:
 
 def test_batches_without_rows_are_refused() -> None:
     net = Network((4, 3))
-    runner = make_engine("numpy", net, Optimiser(), np.zeros((2, 4), np.float32), np.zeros(2, np.int64), 1)
+    data = {"x": np.zeros((2, 4), np.float32), "y": np.zeros(2, np.int64)}
+    runner = make_engine("numpy", net, Optimiser(), data, 1)
     with pytest.raises(DataError, match="without rows"):
         runner.run(np.empty((1, 0), np.int64), np.empty(1), 0.1)
 

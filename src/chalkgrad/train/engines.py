@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from chalkgrad.errors import DataError, UnsupportedError, suggestion
 from chalkgrad.train.extras import optional, require
-from chalkgrad.train.network import Array, Network
+from chalkgrad.train.objective import Array, Data, Objective
 from chalkgrad.train.optimisers import Optimiser
 
 ENGINES = ("auto", "plain", "numpy", "llvm")
@@ -49,14 +49,16 @@ class PlainEngine:
 
     name = "plain"
 
-    def __init__(self, network: Network, optimiser: Optimiser, x: Array, y: NDArray[Any]) -> None:
-        self.network, self.optimiser, self.x, self.y = network, optimiser, x, y
+    def __init__(self, objective: Objective, optimiser: Optimiser, data: Data) -> None:
+        self.objective, self.optimiser, self.data = objective, optimiser, data
 
     def run(self, order: NDArray[np.int64], losses: NDArray[np.float64], learning_rate: float) -> None:
         """See `Engine`."""
         for step, rows in enumerate(order):
-            losses[step], gradient = self.network.loss_and_gradient(self.x[rows], self.y[rows])
-            self.network.flat[:] = self.optimiser.step(self.network.flat, gradient, learning_rate)
+            batch = {name: array[rows] for name, array in self.data.items()}
+            losses[step], gradient = self.objective.value_and_gradient(batch)
+            flat = self.objective.flat
+            flat[:] = self.optimiser.step(flat, gradient, learning_rate)
 
     def sync(self) -> None:
         """Everything is up to date."""
@@ -67,23 +69,31 @@ class NumpyEngine:
 
     name = "numpy"
 
-    def __init__(self, network: Network, optimiser: Optimiser, x: Array, y: NDArray[Any], batch: int) -> None:
+    def __init__(self, objective: Objective, optimiser: Optimiser, data: Data, batch: int) -> None:
         self.optimiser = optimiser
-        self.step = network.step(optimiser.rule.name, batch)
-        optimiser.prepare(network.flat)
-        gradient = np.empty_like(network.flat)
-        values: dict[str, Any] = {"x": x, "y": y, **network.params, **network.scalars()}
-        values |= {f"d{name}": view for name, view in network.views(gradient).items()}
-        values |= {"w_flat": network.flat, "g_flat": gradient}
+        self.step = objective.step(optimiser.rule, batch)
+        optimiser.prepare(objective.flat)
+        gradient = np.empty_like(objective.flat)
+        values: dict[str, Any] = {**data, **objective.params, **objective.scalars()}
+        values |= {f"d{name}": view for name, view in objective.views(gradient).items()}
+        values |= {"w_flat": objective.flat, "g_flat": gradient}
         values |= {f"{name}_flat": memory for name, memory in optimiser.memories.items()}
         values |= {f"rule.{name}": value for name, value in optimiser.constants.items()}
         text = self.step.text
         self._bound = {argument: values[name] for name, argument in text.arguments.items() if name in values}
-        spans = network.spans()
+        spans = objective.spans()
         self._bound |= {tail: [spans[name] for name in names] for tail, names in text.tails.items()}
         self._moving = {name: text.arguments.get(f"rule.{name}") for name in ("lr", "t")}
-        sizes = {"N": batch, **network.axis_sizes()}
-        self._memory = self.step.allocate(*(sizes[r] for r in text.sizes.values()), network.dtype)
+        self._memory = self.step.allocate(*self._sizes(objective, data, batch), objective.dtype)
+
+    def _sizes(self, objective: Objective, data: Data, batch: int) -> list[int]:
+        """The sizes that the step's memory depends on."""
+        sizes = objective.axis_sizes()
+        for t in objective.program.inputs:
+            if t.name in data:
+                shape = (batch, *data[t.name].shape[1:])
+                sizes |= {r.name: n for r, n in zip(t.axes, shape, strict=True)}
+        return [sizes[name] for name in self.step.text.sizes.values()]
 
     def run(self, order: NDArray[np.int64], losses: NDArray[np.float64], learning_rate: float) -> None:
         """See `Engine`.
@@ -108,68 +118,67 @@ class LlvmEngine:
     name = "llvm"
 
     def __init__(
-        self, network: Network, optimiser: Optimiser, x: Array, y: NDArray[Any], batch: int, threads: int
+        self, objective: Objective, optimiser: Optimiser, data: Data, batch: int, threads: int
     ) -> None:
         require("llvmlite", 'engine="llvm"', "fast")
         kernels = require("chalkgrad.emit.kernels.compiled", 'engine="llvm"', "fast")
-        self.network, self.optimiser, self.data = network, optimiser, {"x": x, "y": y}
-        safe, backward = network.derived
+        self.objective, self.optimiser, self.data = objective, optimiser, data
+        safe, backward = objective.derived
         rule = optimiser.rule
-        shapes = {**network.shapes(), "x": (batch, *x.shape[1:]), "y": (batch, *y.shape[1:])}
+        shapes = {name: (batch, *array.shape[1:]) for name, array in data.items()}
         self.step = kernels.compile_step(
-            safe, backward, rule.program, shapes=shapes, memories=rule.memories, dtype=network.dtype,
-            threads=threads,
+            safe, backward, rule.program, shapes={**objective.shapes(), **shapes},
+            memories=rule.memories, dtype=objective.dtype, threads=threads,
         )  # fmt: skip
-        optimiser.prepare(network.flat)
-        self.step.load(network.params, self._memories())
+        optimiser.prepare(objective.flat)
+        self.step.load(objective.params, self._memories())
 
     def _memories(self) -> dict[str, dict[str, Array]]:
-        return {name: self.network.views(flat) for name, flat in self.optimiser.memories.items()}
+        return {name: self.objective.views(flat) for name, flat in self.optimiser.memories.items()}
 
     def run(self, order: NDArray[np.int64], losses: NDArray[np.float64], learning_rate: float) -> None:
         """See `Engine`."""
         losses[:] = self.step.run(
             self.data, order.reshape(-1), order.shape[1], steps_before=self.optimiser.steps,
             scalars={"lr": float(learning_rate), **self.optimiser.constants},
-            parameters=self.network.scalars(),
+            parameters=self.objective.scalars(),
         )  # fmt: skip
         self.optimiser.steps += len(order)
 
     def sync(self) -> None:
         """Copy parameters and memories back into the arrays that the network and the optimiser hold."""
-        self.step.store(self.network.params, self._memories())
+        self.step.store(self.objective.params, self._memories())
 
 
 def make_engine(
     name: str,
-    network: Network,
+    objective: Objective,
     optimiser: Optimiser,
-    x: Array,
-    y: NDArray[Any],
+    data: Data,
     batch: int,
     threads: int = 1,
 ) -> Engine:
-    """The engine of this name; "auto" takes the fastest one that is installed and covers the network.
+    """The engine of this name; "auto" takes the fastest one that is installed and covers the objective.
 
     Raises:
         DataError: For an unknown name.
-        UnsupportedError: When an engine that was asked for by name does not cover the network.
+        UnsupportedError: When an engine that was asked for by name does not cover the objective.
         MissingExtraError: When it was asked for by name and is not installed.
     """
     if name not in ENGINES:
         known = ", ".join(ENGINES)
         raise DataError(f"There is no engine '{name}'.{suggestion(name, ENGINES)}", hint=f"Engines: {known}.")
     if name == "plain":
-        return PlainEngine(network, optimiser, x, y)
+        return PlainEngine(objective, optimiser, data)
     if name == "llvm" or (name == "auto" and optional("llvmlite") is not None):
         try:
-            return LlvmEngine(network, optimiser, x, y, batch, threads)
+            return LlvmEngine(objective, optimiser, data, batch, threads)
         except UnsupportedError:
             if name == "llvm":
                 raise
     try:
-        return NumpyEngine(network, optimiser, x, y, batch)
+        return NumpyEngine(objective, optimiser, data, batch)
     except UnsupportedError:
         if name == "numpy":
             raise
-    return PlainEngine(network, optimiser, x, y)
+    return PlainEngine(objective, optimiser, data)

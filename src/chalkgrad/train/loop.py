@@ -191,8 +191,7 @@ class _Run:
                     self.engine_name,
                     self.network,
                     self.state.optimiser,
-                    self.x,
-                    self.y,
+                    {"x": self.x, "y": self.y},
                     self.batch_size,
                     threads,
                 )

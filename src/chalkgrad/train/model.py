@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from chalkgrad.errors import DataError
 from chalkgrad.train.checkpoint import load_checkpoint, save_checkpoint
 from chalkgrad.train.data import Dataset, Standardiser
-from chalkgrad.train.network import Array, Network
+from chalkgrad.train.network import Network
+from chalkgrad.train.objective import Array
 
 
 @dataclass(frozen=True, slots=True, eq=False)

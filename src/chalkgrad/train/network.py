@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from chalkgrad.derivation import Backward
-from chalkgrad.emit.step.compiled_step import CompiledStep
 from chalkgrad.errors import DataError, ShapeError
-from chalkgrad.expr.nodes import Program
 from chalkgrad.train.architecture import (
     ACTIVATIONS,
     LOSSES,
@@ -21,13 +19,12 @@ from chalkgrad.train.architecture import (
     probabilities_program,
 )
 from chalkgrad.train.data import Ints, check_labels
-from chalkgrad.train.emitted import ForwardCode, GradientCode, derived, forward_code, gradient_code
-from chalkgrad.train.steps import compiled_step
+from chalkgrad.train.emitted import ForwardCode, forward_code
+from chalkgrad.train.objective import Array, Objective
+from chalkgrad.train.optimisers import RULES
 
-Array = NDArray[np.floating[Any]]
 
-
-class Network:
+class Network(Objective):
     """Affine layers with an activation between them, under the softmax loss.
 
     Weights start as normal numbers of variance 2/D before a rectifier (He et al.) and 1/D before
@@ -70,62 +67,9 @@ class Network:
         if not (l2 >= 0 and math.isfinite(l2)):
             raise DataError(f"l2 is {l2}; it must be a finite number of at least 0.", hint="Try l2=1e-4.")
         self.activation, self.loss_name, self.l2, self.seed = activation, loss, float(l2), seed
-        self.dtype = np.dtype(dtype)
-        if self.dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
-            raise DataError(f"The dtype is {self.dtype}; it must be float32 or float64.")
-        self.flat: Array = np.zeros(sum(math.prod(s) for s in self.shapes().values()), self.dtype)
-        self.params: Mapping[str, Array] = self.views(self.flat)
-        self._gradient = np.zeros_like(self.flat)
-        self._gradients = self.views(self._gradient)
+        program = loss_program(len(self.sizes) - 1, activation, l2 > 0)
+        super().__init__(program, _shapes(self.sizes), dtype, {"l2": self.l2} if l2 > 0 else {})
         self._initialise()
-
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        """The shape of every parameter, in the order in which they lie in `flat`."""
-        shapes: dict[str, tuple[int, ...]] = {}
-        for layer, (below, units) in enumerate(zip(self.sizes, self.sizes[1:], strict=False), 1):
-            shapes[f"W{layer}"] = (below, units)
-            shapes[f"b{layer}"] = (units,)
-        return shapes
-
-    def views(self, flat: Array) -> dict[str, Array]:
-        """Views of a flat vector, one per parameter."""
-        views, start = {}, 0
-        for name, shape in self.shapes().items():
-            stop = start + math.prod(shape)
-            views[name] = flat[start:stop].reshape(shape)
-            start = stop
-        return views
-
-    def spans(self) -> dict[str, tuple[int, int]]:
-        """Where each parameter lies in the flat vector: its first entry, and the one after its last."""
-        spans, start = {}, 0
-        for name, shape in self.shapes().items():
-            spans[name] = (start, start + math.prod(shape))
-            start += math.prod(shape)
-        return spans
-
-    @property
-    def program(self) -> Program:
-        """The loss as a formula of the features, the labels and the parameters."""
-        return loss_program(self.layers, self.activation, self.l2 > 0)
-
-    @property
-    def derived(self) -> tuple[Program, Backward]:
-        """The loss made numerically safe, and its derived gradient by every parameter."""
-        return derived(self.program, tuple(self.shapes()))
-
-    def scalars(self) -> dict[str, float]:
-        """The values of the program's scalar parameters."""
-        return {"l2": self.l2} if self.l2 > 0 else {}
-
-    def axis_sizes(self) -> dict[str, int]:
-        """The size of every range of the program but that of the observations."""
-        sizes: dict[str, int] = {}
-        shapes: dict[str, tuple[int, ...]] = {**self.shapes()}
-        for t in self.program.inputs:
-            if t.name in shapes:
-                sizes |= {r.name: n for r, n in zip(t.axes, shapes[t.name], strict=True)}
-        return sizes
 
     def _initialise(self) -> None:
         generator = np.random.default_rng(self.seed)
@@ -140,11 +84,6 @@ class Network:
         return len(self.sizes) - 1
 
     @property
-    def loss_code(self) -> GradientCode:
-        """The emitted loss and gradient; derived once per architecture in a process."""
-        return gradient_code(self.program, tuple(self.shapes()))
-
-    @property
     def probabilities_code(self) -> ForwardCode:
         """The emitted probabilities, forward only."""
         return forward_code(probabilities_program(self.layers, self.activation))
@@ -156,16 +95,7 @@ class Network:
             >>> "np.matmul(x, W1, out=f1)" in Network((64, 100, 10)).step_source()
             True
         """
-        return self.step(rule, batch_size).text.text
-
-    def step(self, rule: str, batch_size: int) -> CompiledStep:
-        """The emitted step for batches of this size and less.
-
-        Raises:
-            UnsupportedError: When something in it cannot be written into given memory.
-        """
-        sizes = {"N": batch_size, **self.axis_sizes()}
-        return compiled_step(self.program, tuple(self.shapes()), rule, ("x", "y"), sizes)
+        return self.step(RULES[rule], batch_size).text.text
 
     def loss_and_gradient(self, x: Array, y: Ints) -> tuple[float, Array]:
         """The mean loss over these rows, and its gradient by `flat`.
@@ -178,21 +108,15 @@ class Network:
             The loss, regulariser included, and (P,) the gradient; the vector is reused by the
             next call.
         """
-        loss, gradients = self.loss_code(self._values(x, y))
-        for name, view in self._gradients.items():
-            view[...] = gradients[name]
-        return loss, self._gradient
+        return self.value_and_gradient({"x": x, "y": y})
 
     def loss(self, x: Array, y: Ints) -> float:
         """The mean loss over these rows, regulariser included."""
         total = 0.0
         for start in range(0, len(x), self._stretch):
             part = slice(start, start + self._stretch)
-            total += len(x[part]) * self.loss_code.value(self._values(x[part], y[part]))
+            total += len(x[part]) * self.value({"x": x[part], "y": y[part]})
         return total / len(x)
-
-    def _values(self, x: Array, y: Ints) -> dict[str, Any]:
-        return {"x": x, "y": y, **self.params, **self.scalars()}
 
     def cast(self, x: NDArray[Any]) -> Array:
         """Features (N, D) in the network's dtype.
@@ -273,6 +197,14 @@ class Network:
             "seed": self.seed,
             "dtype": self.dtype.name,
         }
+
+
+def _shapes(sizes: Sequence[int]) -> dict[str, tuple[int, ...]]:
+    """W1 (D, H), b1 (H,), W2 …, in the order in which they lie in the flat vector."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for layer, (below, units) in enumerate(pairwise(sizes), 1):
+        shapes[f"W{layer}"], shapes[f"b{layer}"] = (below, units), (units,)
+    return shapes
 
 
 def _checked_sizes(sizes: Sequence[int]) -> tuple[int, ...]:

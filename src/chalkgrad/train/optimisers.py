@@ -149,7 +149,7 @@ class Optimiser:
     """An update rule with its constants, its memories and its step count.
 
     Args:
-        rule: The name of a rule in `RULES`.
+        rule: The name of a rule in `RULES`, or a rule of your own.
         constants: Values that replace the rule's defaults, such as mu=0.95.
 
     Attributes:
@@ -165,18 +165,18 @@ class Optimiser:
         [0.95, 2.05]
     """
 
-    def __init__(self, rule: str = "adam", **constants: float) -> None:
-        if rule not in RULES:
+    def __init__(self, rule: str | UpdateRule = "adam", **constants: float) -> None:
+        if isinstance(rule, str) and rule not in RULES:
             raise DataError(
                 f"There is no update rule '{rule}'.{suggestion(rule, tuple(RULES))}",
                 hint=f"The rules are: {', '.join(RULES)}.",
             )
-        self.rule = RULES[rule]
+        self.rule = RULES[rule] if isinstance(rule, str) else rule
         known = dict(self.rule.constants)
         for name in constants:
             if name not in known:
                 raise DataError(
-                    f"The rule '{rule}' has no constant '{name}'.{suggestion(name, tuple(known))}",
+                    f"The rule '{self.rule.name}' has no constant '{name}'.{suggestion(name, tuple(known))}",
                     hint=f"It has: {', '.join(known) or 'none'}.",
                 )
         self.constants: dict[str, float] = {**known, **{k: float(v) for k, v in constants.items()}}
@@ -200,7 +200,7 @@ class Optimiser:
 
     def fresh(self) -> Optimiser:
         """The same rule and constants, before the first step."""
-        return Optimiser(self.rule.name, **self.constants)
+        return Optimiser(self.rule, **self.constants)
 
     def settings(self) -> dict[str, Any]:
         """What was chosen: rule and constants, as plain values."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from chalkgrad.errors import DataError
 from chalkgrad.train.history import Epoch, History
-from chalkgrad.train.network import Array
+from chalkgrad.train.objective import Array
 from chalkgrad.train.optimisers import Optimiser
 from chalkgrad.train.sampler import Sampler
 

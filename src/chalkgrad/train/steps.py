@@ -9,18 +9,18 @@ from chalkgrad.emit.step.compiled_step import CompiledStep, compile_step
 from chalkgrad.emit.step.step_text import Plans
 from chalkgrad.expr.nodes import Program
 from chalkgrad.train.emitted import derived
-from chalkgrad.train.optimisers import RULES
+from chalkgrad.train.optimisers import UpdateRule
 
 
 def compiled_step(
-    program: Program, wrt: tuple[str, ...], rule: str, rows: tuple[str, ...], sizes: Mapping[str, int]
+    program: Program, wrt: tuple[str, ...], rule: UpdateRule, rows: tuple[str, ...], sizes: Mapping[str, int]
 ) -> CompiledStep:
     """The step as functions.
 
     Args:
         program: With one scalar output, the loss.
         wrt: The parameters that are trained.
-        rule: The name of an update rule.
+        rule: The update rule.
         rows: The inputs of which each batch takes its rows.
         sizes: The size of every range; only the choice of the buffers depends on them.
 
@@ -35,9 +35,9 @@ def compiled_step(
 def _compiled(
     program: Program,
     wrt: tuple[str, ...],
-    rule: str,
+    rule: UpdateRule,
     rows: tuple[str, ...],
     sizes: tuple[tuple[str, int], ...],
 ) -> CompiledStep:
     safe, backward = derived(program, wrt)
-    return compile_step(Plans(safe, backward, RULES[rule].program, rows, dict(sizes)))
+    return compile_step(Plans(safe, backward, rule.program, rows, dict(sizes)))

@@ -1,0 +1,132 @@
+"""What is trained: a loss formula, its parameters in one flat vector, and the code derived from both."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from chalkgrad.derivation import Backward
+from chalkgrad.emit.step.compiled_step import CompiledStep
+from chalkgrad.errors import DataError
+from chalkgrad.expr.nodes import Program
+from chalkgrad.train.emitted import GradientCode, derived, gradient_code
+from chalkgrad.train.optimisers import UpdateRule
+from chalkgrad.train.steps import compiled_step
+
+Array = NDArray[np.floating[Any]]
+Data = Mapping[str, NDArray[Any]]
+"""An array per input of the loss that comes in rows, by name, all with the same number of rows."""
+
+
+class Objective:
+    """A loss and its parameters.
+
+    Args:
+        program: With one scalar output, the loss. Its inputs are the parameters, and data in rows.
+        shapes: The shape of every parameter, in the order in which they lie in the flat vector.
+        dtype: np.float32 or np.float64; the computation runs in it.
+        scalars: The values of the program's scalar parameters.
+
+    Attributes:
+        flat: (P,) all parameters, zero at first.
+        params: Views of `flat` by name.
+
+    Raises:
+        DataError: For another dtype.
+
+    Example:
+        >>> from chalkgrad.frontend.text_formula import read_formula
+        >>> line = read_formula("L = mean(i, (sum(d, x[i,d] * w[d]) - t[i])^2)")
+        >>> fit = Objective(line, {"w": (2,)}, np.float64)
+        >>> fit.value_and_gradient({"x": np.eye(2), "t": np.array([1.0, 3.0])})
+        (5.0, array([-1., -3.]))
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        shapes: Mapping[str, tuple[int, ...]],
+        dtype: DTypeLike = np.float32,
+        scalars: Mapping[str, float] | None = None,
+    ) -> None:
+        self.dtype = np.dtype(dtype)
+        if self.dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
+            raise DataError(f"The dtype is {self.dtype}; it must be float32 or float64.")
+        self.program, self._shapes = program, dict(shapes)
+        self._scalars = dict(scalars or {})
+        self.flat: Array = np.zeros(sum(math.prod(s) for s in self._shapes.values()), self.dtype)
+        self.params: Mapping[str, Array] = self.views(self.flat)
+        self._gradient = np.zeros_like(self.flat)
+        self._gradients = self.views(self._gradient)
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of every parameter, in the order in which they lie in `flat`."""
+        return dict(self._shapes)
+
+    def scalars(self) -> dict[str, float]:
+        """The values of the program's scalar parameters."""
+        return dict(self._scalars)
+
+    def spans(self) -> dict[str, tuple[int, int]]:
+        """Where each parameter lies in the flat vector: its first entry, and the one after its last."""
+        spans, start = {}, 0
+        for name, shape in self._shapes.items():
+            spans[name] = (start, start + math.prod(shape))
+            start += math.prod(shape)
+        return spans
+
+    def views(self, flat: Array) -> dict[str, Array]:
+        """Views of a flat vector, one per parameter."""
+        return {name: flat[a:b].reshape(self._shapes[name]) for name, (a, b) in self.spans().items()}
+
+    def axis_sizes(self) -> dict[str, int]:
+        """The size of every range that a parameter has."""
+        inputs = [t for t in self.program.inputs if t.name in self._shapes]
+        return {r.name: n for t in inputs for r, n in zip(t.axes, self._shapes[t.name], strict=True)}
+
+    @property
+    def wrt(self) -> tuple[str, ...]:
+        """The parameters by name."""
+        return tuple(self._shapes)
+
+    @property
+    def derived(self) -> tuple[Program, Backward]:
+        """The loss made numerically safe, and its derived gradient by every parameter."""
+        return derived(self.program, self.wrt)
+
+    @property
+    def loss_code(self) -> GradientCode:
+        """The emitted loss and gradient; derived once per formula in a process."""
+        return gradient_code(self.program, self.wrt)
+
+    def step(self, rule: UpdateRule, batch_size: int) -> CompiledStep:
+        """The emitted step for batches of this size and less.
+
+        Raises:
+            UnsupportedError: When something in it cannot be written into given memory.
+        """
+        rows = tuple(t.name for t in self.program.inputs if t.name not in self._shapes)
+        sizes = {**self.axis_sizes()}
+        for t in self.program.inputs:
+            if t.name in rows:
+                sizes.setdefault(t.axes[0].name, batch_size)
+                sizes.update({r.name: 1 for r in t.axes[1:] if r.name not in sizes})
+        return compiled_step(self.program, self.wrt, rule, rows, sizes)
+
+    def value(self, data: Data) -> float:
+        """The loss over these rows."""
+        return self.loss_code.value(self._values(data))
+
+    def value_and_gradient(self, data: Data) -> tuple[float, Array]:
+        """The loss over these rows, and its gradient by `flat`; the next call reuses the vector."""
+        loss, gradients = self.loss_code(self._values(data))
+        for name, view in self._gradients.items():
+            view[...] = gradients[name]
+        return loss, self._gradient
+
+    def _values(self, data: Data) -> dict[str, Any]:
+        return {**data, **self.params, **self._scalars}
