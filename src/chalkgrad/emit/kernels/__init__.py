@@ -10,8 +10,18 @@
 reads w, g, its memories and scalars and defines w2 and each memory's next value. Needs llvmlite (the
 extra `fast`). What the kernels do not cover raises `UnsupportedError`, and the caller uses NumPy.
 
-May import what `chalkgrad.emit` may; llvmlite is loaded when something is compiled.
+May import what `chalkgrad.emit` may, and llvmlite; importing it without llvmlite raises MissingExtraError.
 """
+
+from importlib.util import find_spec
+
+from chalkgrad.errors import MissingExtraError
+
+if find_spec("llvmlite") is None:
+    raise MissingExtraError(
+        "The compiled training step needs the package 'llvmlite', which is not installed.",
+        hint="Install it with: pip install 'chalkgrad[fast]', or choose engine=\"numpy\".",
+    )
 
 from chalkgrad.emit.kernels.compiled import CompiledStep, compile_step
 

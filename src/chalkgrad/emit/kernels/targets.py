@@ -6,7 +6,7 @@ import platform
 from dataclasses import dataclass
 from typing import Any
 
-from chalkgrad.errors import MissingExtraError, UnsupportedError
+from chalkgrad.errors import UnsupportedError
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,18 +69,9 @@ def neon(triple: str, cpu: str, features: str, double: bool = False) -> Target:
 
 
 def binding() -> Any:
-    """llvmlite's binding to LLVM, initialised.
+    """llvmlite's binding to LLVM, initialised."""
+    from llvmlite import binding as llvm
 
-    Raises:
-        MissingExtraError: When llvmlite is not installed.
-    """
-    try:
-        from llvmlite import binding as llvm
-    except ImportError as cause:
-        raise MissingExtraError(
-            "The compiled training step needs the package 'llvmlite', which is not installed.",
-            hint="Install it with: pip install 'chalkgrad[fast]', or choose engine=\"numpy\".",
-        ) from cause
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     return llvm
@@ -90,7 +81,6 @@ def host(double: bool = False) -> Target:
     """The machine at hand.
 
     Raises:
-        MissingExtraError: When llvmlite is not installed.
         UnsupportedError: When the processor has no vectors that a tile is known for.
     """
     llvm = binding()
