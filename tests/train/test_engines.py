@@ -15,12 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chalkgrad.errors import DataError
-from chalkgrad.train.architecture import ACTIVATIONS
+from chalkgrad.train.architecture import ACTIVATIONS, OBJECTIVES, objective_program
 from chalkgrad.train.callbacks import Callback
 from chalkgrad.train.engines import make_engine
 from chalkgrad.train.history import Epoch
 from chalkgrad.train.loop import fit
 from chalkgrad.train.network import Network
+from chalkgrad.train.objective import Objective
 from chalkgrad.train.optimisers import RULES, Optimiser
 from tests.train.small import blobs, network
 
@@ -162,3 +163,70 @@ def test_ctrl_c_is_prompt() -> None:
     assert history.interrupted
     assert stopped - pressed[0] < 0.2
     assert stopped - began < 5
+
+
+def objective(loss: str, weighted: bool, dtype: Any = np.float64) -> tuple[Objective, dict[str, Any]]:
+    """A small network under this loss, with 20 rows of data."""
+    generator = np.random.default_rng(1)
+    shapes = {"W1": (5, 7), "b1": (7,), "W2": (7, 3), "b2": (3,)}
+    program = objective_program(2, "tanh", loss, weighted=weighted)
+    made = Objective(program, shapes, dtype, {"l2": 0.1})
+    made.flat[:] = 0.4 * generator.standard_normal(made.flat.size)
+    data: dict[str, Any] = {"x": generator.standard_normal((20, 5)).astype(dtype)}
+    if loss == "softmax":
+        data["y"] = generator.integers(0, 3, 20)
+    else:
+        data["t"] = (generator.random((20, 3)) < 0.5).astype(dtype)
+    if weighted:
+        data["s"] = (generator.random(20) + 0.1).astype(dtype)
+    return made, data
+
+
+CASES = [(loss, weighted) for loss in OBJECTIVES for weighted in (False, True)]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("loss", "weighted"), CASES)
+@pytest.mark.parametrize("batch", [1, 6])
+def test_every_loss_trains_as_in_the_plain_code(loss: str, weighted: bool, batch: int, dtype: Any) -> None:
+    found = []
+    for engine in ("plain", "numpy"):
+        made, data = objective(loss, weighted, dtype)
+        runner = make_engine(engine, made, Optimiser("adam"), data, batch)
+        losses = np.empty(18 // batch)
+        runner.run(np.arange(18).reshape(-1, batch), losses, 0.01)
+        made.set_scalar("l2", 0.2)
+        last = np.empty(1)
+        runner.run(np.array([[18, 19]][: 1 if batch > 1 else 0] or [[18]]), last, 0.01)
+        found.append((np.append(losses, last), made.flat))
+    (expected, plain), (fast, flat) = found
+    scale = np.maximum(np.abs(expected), np.abs(expected).mean())
+    assert np.max(np.abs(fast - expected) / scale) <= TOLERANCE[dtype]
+    np.testing.assert_allclose(flat, plain, rtol=0, atol=30 * TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize(("loss", "weighted"), CASES)
+def test_every_loss_and_its_gradient_are_those_of_autograd(loss: str, weighted: bool) -> None:
+    torch = pytest.importorskip("torch")
+    made, data = objective(loss, weighted)
+    F = torch.nn.functional
+    p = {name: torch.tensor(view, requires_grad=True) for name, view in made.params.items()}
+    given = {name: torch.tensor(array) for name, array in data.items()}
+    f = torch.tanh(given["x"] @ p["W1"] + p["b1"]) @ p["W2"] + p["b2"]
+    t = given.get("t")
+    rows = {
+        "softmax": lambda: F.cross_entropy(f, given["y"], reduction="none"),
+        "sigmoid": lambda: F.binary_cross_entropy_with_logits(f, t, reduction="none").sum(1),
+        "squares": lambda: 0.5 * ((f - t) ** 2).sum(1),
+        "absolute": lambda: (f - t).abs().sum(1),
+        "huber": lambda: F.huber_loss(f, t, reduction="none").sum(1),
+        "poisson": lambda: F.poisson_nll_loss(f, t, reduction="none").sum(1),
+    }[loss]()
+    weights = given.get("s", torch.ones(20, dtype=torch.float64))
+    penalty = 0.05 * ((p["W1"] ** 2).sum() + (p["W2"] ** 2).sum())
+    expected = (rows * weights).sum() / weights.sum() + penalty / (weights.sum() if weighted else 1)
+    expected.backward()
+    value, gradient = made.value_and_gradient(data)
+    assert value == pytest.approx(expected.item(), rel=1e-12)
+    for name, view in made.views(gradient).items():
+        np.testing.assert_allclose(view, p[name].grad.numpy(), rtol=1e-9, atol=1e-12, err_msg=name)

@@ -26,6 +26,21 @@ from chalkgrad.frontend.text_formula import read_formula
 ACTIVATIONS = ("relu", "tanh", "sigmoid", "softplus", "silu")
 LOSSES = ("softmax",)
 
+OBJECTIVES: dict[str, tuple[str, str]] = {
+    # name: (the declaration of the data, the loss of one observation)
+    "softmax": ("y: N int", "-log(p[i,y[i]])"),
+    "sigmoid": ("t: N K", "sum(k, softplus({f}[i,k]) - t[i,k] * {f}[i,k])"),
+    "squares": ("t: N K", "1/2 * sum(k, ({f}[i,k] - t[i,k])^2)"),
+    "absolute": ("t: N K", "sum(k, abs({f}[i,k] - t[i,k]))"),
+    "huber": (
+        "t: N K",
+        "sum(k, where(abs({f}[i,k] - t[i,k]) <= 1, 1/2 * ({f}[i,k] - t[i,k])^2, "
+        "abs({f}[i,k] - t[i,k]) - 1/2))",
+    ),
+    "poisson": ("t: N K", "sum(k, exp({f}[i,k]) - t[i,k] * {f}[i,k])"),
+}
+"""What `objective_program` averages over the observations, by name; t are targets, f scores."""
+
 
 def check_choice(kind: str, value: str, known: tuple[str, ...]) -> None:
     """`value` is one of the known names.
@@ -48,7 +63,10 @@ def scores_formula(layers: int, activation: str) -> str:
         product = f"{source}[i,{below}] * W{layer}[{below},{unit}]"
         lines.append(f"f{layer}[i,{unit}] = sum({below}, {product}) + b{layer}[{unit}]")
         if layer < layers:
-            lines.append(f"a{layer}[i,{unit}] = {activation}(f{layer}[i,{unit}])")
+            value = f"f{layer}[i,{unit}]"
+            lines.append(
+                f"a{layer}[i,{unit}] = {value if activation == 'identity' else f'{activation}({value})'}"
+            )
         below, source = unit, f"a{layer}"
     return "\n".join(lines)
 
@@ -90,6 +108,32 @@ def _sum_of_squares(layer: int, layers: int) -> str:
     below = "d" if layer == 1 else f"h{layer - 1}"
     unit = "k" if layer == layers else f"h{layer}"
     return f"sum({below}, {unit}, W{layer}[{below},{unit}]^2)"
+
+
+@lru_cache(None)
+def objective_program(layers: int, activation: str, loss: str, *, weighted: bool = False) -> Program:
+    """A network's mean loss, and a penalty on its weights.
+
+        L = 1/N Σ_i l_i + λ/2 Σ W²,    or with weights    L = (Σ_i s_i l_i + λ/2 Σ W²) / Σ_i s_i
+
+    The inputs are y (labels) or t (targets), perhaps s (weights of the observations), x, W1, b1, …; the
+    parameter is `l2`. The activation "identity" leaves the scores as they are.
+    """
+    last = f"f{layers}"
+    declared, one = OBJECTIVES[loss]
+    lines = [declared, *(["s: N"] if weighted else []), scores_formula(layers, activation)]
+    if loss == "softmax":
+        lines.append(f"p[i,k] = exp({last}[i,k]) / sum(j, exp({last}[i,j]))")
+    one = one.format(f=last)
+    squares = " + ".join(_sum_of_squares(layer, layers) for layer in range(1, layers + 1))
+    if weighted:
+        lines += ["total = sum(i, s[i])", f"data = sum(i, s[i] * ({one})) / total"]
+        lines += [f"penalty = l2/2 * ({squares}) / total"]
+    else:
+        lines += [f"data = sum(i, {one}) / size(i)", f"penalty = l2/2 * ({squares})"]
+    lines.append("L = data + penalty")
+    name = f"{loss}_{layers}_{activation}"
+    return _with_parameter(read_formula("\n".join(lines), name), "l2", 0.0)
 
 
 @lru_cache(None)

@@ -70,11 +70,11 @@ class NumpyEngine:
     name = "numpy"
 
     def __init__(self, objective: Objective, optimiser: Optimiser, data: Data, batch: int) -> None:
-        self.optimiser = optimiser
+        self.objective, self.optimiser = objective, optimiser
         self.step = objective.step(optimiser.rule, batch)
         optimiser.prepare(objective.flat)
         gradient = np.empty_like(objective.flat)
-        values: dict[str, Any] = {**data, **objective.params, **objective.scalars()}
+        values: dict[str, Any] = {**data, **objective.params}
         values |= {f"d{name}": view for name, view in objective.views(gradient).items()}
         values |= {"w_flat": objective.flat, "g_flat": gradient}
         values |= {f"{name}_flat": memory for name, memory in optimiser.memories.items()}
@@ -105,6 +105,8 @@ class NumpyEngine:
             raise DataError("A batch without rows has no mean loss.", hint="Give at least one row per batch.")
         moving = {"lr": float(learning_rate), "t": float(self.optimiser.steps)}
         scalars = {argument: moving[name] for name, argument in self._moving.items() if argument}
+        arguments = self.step.text.arguments
+        scalars |= {arguments[name]: value for name, value in self.objective.scalars().items()}
         self.step.steps(order, losses, self._memory, **self._bound, **scalars)
         self.optimiser.steps += len(order)
 

@@ -71,6 +71,10 @@ class Objective:
         """The values of the program's scalar parameters."""
         return dict(self._scalars)
 
+    def set_scalar(self, name: str, value: float) -> None:
+        """Change a scalar parameter of the loss; the next step uses it."""
+        self._scalars[name] = float(value)
+
     def spans(self) -> dict[str, tuple[int, int]]:
         """Where each parameter lies in the flat vector: its first entry, and the one after its last."""
         spans, start = {}, 0

@@ -336,11 +336,14 @@ class Builder:
         return self._new("matmul", "np.matmul", (vector, matrix) if over == 0 else (matrix, vector), kept)
 
     def _total(self, kind: str, arg: Placed) -> Host:
-        view = View(arg.value, tuple(range(len(arg.axes))))
-        key = (kind, view)
+        return self._number(kind, (View(arg.value, tuple(range(len(arg.axes)))),))
+
+    def _number(self, kind: str, args: tuple[View, ...]) -> Host:
+        """A Python number worked out from arrays."""
+        key = (kind, args)
         if key not in self._seen:
             target = self.names.numbered("total")
-            self.section.ops.append(Op(kind, "", (view,), target=target, note=self._take_note()))
+            self.section.ops.append(Op(kind, "", args, target=target, note=self._take_note()))
             self._seen[key] = Host(target, True)
         found = self._seen[key]
         assert isinstance(found, Host)
@@ -351,6 +354,8 @@ class Builder:
         if isinstance(left, Host) or isinstance(right, Host):
             raise UnsupportedError("a matrix product with a plain number")
         args = (self._view(left, a.left_axes), self._view(right, a.right_axes))
+        if not a.axes:
+            return self._number("inner", args)
         return self._new("matmul", "np.matmul", args, a.axes)
 
     def _einsum(self, a: Einsum) -> Operand:

@@ -74,8 +74,8 @@ class Op:
     """One line of the step.
 
     Attributes:
-        kind: "ufunc", "matmul", "reduce", "copy", "select", "rows", "take", "lookup", "place",
-            "fill", "draw", "einsum" (these write `out`), "host", "total", "dot" (these define `target`).
+        kind: "ufunc", "matmul", "reduce", "copy", "select", "rows", "take", "lookup", "place", "fill",
+            "draw", "einsum" (these write `out`), "host", "total", "dot", "inner" (these define `target`).
         fn: The NumPy function where the kind leaves it open.
         args: What it reads.
         out: The value it writes.

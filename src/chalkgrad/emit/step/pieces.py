@@ -45,7 +45,7 @@ class Split:
     rest: Array
 
 
-def split_gradient(line: Line, parameter: Tensor) -> Split | None:
+def split_gradient(line: Line, parameter: Tensor, upstream: Tensor) -> Split | None:
     """Cut λ W off λ W + xᵀ ∂L/∂f; None where the line has another form."""
     match line.statements:
         case (Assign(target, axes, Terms(terms, _), own),):
@@ -55,7 +55,7 @@ def split_gradient(line: Line, parameter: Tensor) -> Split | None:
     whole = [p for p in terms if isinstance(p[1], MatMul)]
     if len(whole) != 1 or whole[0][0]:
         return None
-    rest = tuple((n, _in_part(t, parameter, axes)) for n, t in terms if t is not whole[0][1])
+    rest = tuple((n, _in_part(t, parameter, axes, upstream)) for n, t in terms if t is not whole[0][1])
     if any(t is None for _, t in rest):
         return None
     found = tuple((n, t) for n, t in rest if t is not None)
@@ -63,7 +63,7 @@ def split_gradient(line: Line, parameter: Tensor) -> Split | None:
     return Split(shortened, Terms(found, PART_AXES))
 
 
-def _in_part(a: Array, parameter: Tensor, axes: Axes) -> Array | None:
+def _in_part(a: Array, parameter: Tensor, axes: Axes, upstream: Tensor) -> Array | None:
     """`a` with the parameter read piece by piece; None where it reads anything else."""
     match a:
         case Number() | SizeOf():
@@ -73,17 +73,19 @@ def _in_part(a: Array, parameter: Tensor, axes: Axes) -> Array | None:
                 return Load(W_PART, PART_AXES)
             if own:
                 return None
-            # The derivative of the loss by itself is one.
-            return (
-                Number(Fraction(1)) if tensor.role == "adjoint" else a if tensor.role == "parameter" else None
-            )
+            # The derivative of the loss by itself is one; other numbers of the backward are not known here.
+            if tensor is upstream:
+                return Number(Fraction(1))
+            return a if tensor.role == "parameter" else None
         case Product() | Power() | Call() | Compare() | Cast():
-            return _rebuilt(a, parameter, axes)
+            return _rebuilt(a, parameter, axes, upstream)
     return None
 
 
-def _rebuilt(a: Product | Power | Call | Compare | Cast, parameter: Tensor, axes: Axes) -> Array | None:
-    inner = [_in_part(p, parameter, axes) for p in parts(a)]
+def _rebuilt(
+    a: Product | Power | Call | Compare | Cast, parameter: Tensor, axes: Axes, upstream: Tensor
+) -> Array | None:
+    inner = [_in_part(p, parameter, axes, upstream) for p in parts(a)]
     found = tuple(p for p in inner if p is not None)
     if len(found) != len(inner) or a.axes not in ((), axes):
         return None

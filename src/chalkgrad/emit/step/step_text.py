@@ -21,6 +21,7 @@ from chalkgrad.render.math_text import math_text
 RESERVED = (
     "np", "order", "losses", "memory", "rows", "step", "steps", "allocate", "squares", "generator", "dtype",
     "pieces", "spans", "start", "stop", "scratch", "parts", "erf", "PIECE",
+    "first", "last", "begin", "end",
 )  # fmt: skip
 PIECE = 16384
 """Entries of the parameters that are updated at a time: with the rule's memories they fit in the cache."""
@@ -180,7 +181,7 @@ class _Writer:
             if target not in of:
                 self._line(line)
                 continue
-            split = split_gradient(line, of[target])
+            split = split_gradient(line, of[target], self.plan.upstream[0])
             if split is not None:
                 self.tails.setdefault(split.rest, []).append(of[target].name)
             self._line(split.line if split else line, self.names.of(target))
@@ -304,7 +305,7 @@ class _Writer:
         speller = Speller(self.names, self._size_name)
         moving = [op for op in self.update.ops if op.kind == "host"]
         rest = Section([op for op in self.update.ops if op.kind != "host"])
-        if any(op.kind in ("total", "dot") for op in rest.ops):
+        if any(op.kind in ("total", "dot", "inner") for op in rest.ops):
             raise UnsupportedError(
                 "a rule that adds up over all parameters has no pieces", hint='Use engine="plain".'
             )
@@ -378,13 +379,13 @@ class _Writer:
     def _parts(self, name: str, count: int) -> list[str]:
         """Which stretches of each piece belong to parameters with a penalty."""
         w, g = self.arguments["w_flat"], self.arguments["g_flat"]
-        views = "".join(f", scratch[{n}, : b - a]" for n in self.tail_scratch)
+        views = "".join(f", scratch[{n}, : end - begin]" for n in self.tail_scratch)
         return [
             f"{name}_parts = {{  # the stretches of each piece that a penalty changes",
             "    start: [",
-            f"        ({w}[a:b], {g}[a:b]{views})",
+            f"        ({w}[begin:end], {g}[begin:end]{views})",
             f"        for first, last in {name}",
-            "        if (a := max(first, start)) < (b := min(last, stop))",
+            "        if (begin := max(first, start)) < (end := min(last, stop))",
             "    ]",
             "    for start, stop in spans",
             "}",
