@@ -1,9 +1,9 @@
 """chalkgrad: write the forward once; read, prove and run the backward.
 
-    >>> import chalkgrad as cg
-    >>> affine = cg.formula("f[i,k] = sum(d, x[i,d] * W[d,k]) + b[k]")
-    >>> print(affine.derive("W").result)
-    dL/dW[d,j] = sum(i, x[i,d] * dL/df[i,j])
+>>> import chalkgrad as cg
+>>> affine = cg.formula("f[i,k] = sum(d, x[i,d] * W[d,k]) + b[k]")
+>>> print(affine.derive("W").result)
+dL/dW[d,j] = sum(i, x[i,d] * dL/df[i,j])
 """
 
 from __future__ import annotations
