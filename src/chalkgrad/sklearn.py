@@ -8,8 +8,10 @@ Initial weights, the order of the rows, stopping, schedules and messages are sci
 same random numbers; the loss, its gradient and the update are formulas here, and a whole epoch of steps is
 one call of an engine. So a fit takes the same path, up to rounding, in less time.
 
-One difference: the loss of several regression targets is Σ over the targets, of which the gradient is taken,
-where scikit-learn reports the mean over the targets and descends along the gradient of the sum.
+Two differences. Where a probability is 0 in float64, scikit-learn clips it and the loss here is exact, so a
+line search of L-BFGS that goes that far may take another step. And the loss of several regression targets is
+Σ over the targets, of which the gradient is taken, where scikit-learn reports the mean over the targets and
+descends along the gradient of the sum.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from chalkgrad.expr.nodes import Access, Program, Tensor
 from chalkgrad.expr.ops import replace_access
 from chalkgrad.frontend.text_formula import read_formula
 
-ACTIVATIONS = ("relu", "tanh", "sigmoid", "softplus", "silu")
+ACTIVATIONS = ("relu", "tanh", "sigmoid", "softplus", "silu", "gelu")
 LOSSES = ("softmax",)
 
 OBJECTIVES: dict[str, tuple[str, str]] = {

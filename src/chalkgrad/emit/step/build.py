@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from fractions import Fraction
-from math import prod
 
 from chalkgrad.emit.arrays import (
     AddAt,
@@ -32,8 +30,9 @@ from chalkgrad.emit.arrays import (
     Terms,
     Zeros,
 )
-from chalkgrad.emit.step.operations import Arg, Host, Op, Section, Value, View
-from chalkgrad.emit.step.spelling import StepNames
+from chalkgrad.emit.step.appending import Appender, Operand, Placed, floating
+from chalkgrad.emit.step.hosts import literal, product_of, sum_of
+from chalkgrad.emit.step.operations import Host, Value, View
 from chalkgrad.errors import UnsupportedError
 from chalkgrad.expr.nodes import Index, Range, Tensor
 from chalkgrad.primitives import PRIMITIVES
@@ -46,33 +45,15 @@ OPERATORS: dict[type[ast.operator], str] = {
     ast.Add: "np.add", ast.Sub: "np.subtract", ast.Mult: "np.multiply", ast.Div: "np.divide",
     ast.Pow: "np.power", ast.FloorDiv: "np.floor_divide", ast.Mod: "np.remainder",
 }  # fmt: skip
-SYMBOLS = {"np.add": "+", "np.subtract": "-", "np.multiply": "*", "np.divide": "/", "np.power": "**"}
 
 
-@dataclass(frozen=True, slots=True)
-class Placed:
-    """A value whose axes are these indices."""
-
-    value: Value
-    axes: Axes
-
-
-Operand = Placed | Host
-
-
-class Builder:
+class Builder(Appender):
     """Appends operations to a section.
 
     Args:
         names: Identifiers of tensors and ranges.
         section: Where the operations go.
     """
-
-    def __init__(self, names: StepNames, section: Section) -> None:
-        self.names, self.section = names, section
-        self.known: dict[Tensor, Value | Host] = {}
-        self._seen: dict[object, Operand] = {}
-        self._label, self._note = "", ""
 
     # --- statements ---
 
@@ -166,7 +147,7 @@ class Builder:
         """The operations that compute an array, and where its value is."""
         match a:
             case Number(value):
-                return Host(_literal(value))
+                return Host(literal(value))
             case SizeOf(of):
                 return Host(self.size(of))
             case Load(tensor, axes):
@@ -217,7 +198,7 @@ class Builder:
             else:
                 fn = "np.subtract" if negative != sign else "np.add"
                 total = self._ufunc(fn, (total, o), a.axes)
-        number = _sum_hosts(numbers)
+        number = sum_of(numbers)
         if total is None:
             return number or Host("0")
         if sign:
@@ -227,13 +208,13 @@ class Builder:
     def _product(self, a: Product) -> Operand:
         negative, above, below = _flat_product(a)
         tops, bottoms = [self.operand(f) for f in above], [self.operand(f) for f in below]
-        number = _product_host(
+        number = product_of(
             negative, [o for o in tops if isinstance(o, Host)], [o for o in bottoms if isinstance(o, Host)]
         )
         arrays = sorted((o for o in tops if isinstance(o, Placed)), key=lambda o: len(o.axes))
         divisors = [o for o in bottoms if isinstance(o, Placed)]
         total: Operand | None = None
-        if number is not None and arrays and _floating(arrays[0]):  # the smallest array takes the number
+        if number is not None and arrays and floating(arrays[0]):  # the smallest array takes the number
             arrays[0] = self._placed(self._ufunc("np.multiply", (arrays[0], number), a.axes))
             number = None
         for o in arrays:
@@ -295,14 +276,14 @@ class Builder:
     def _cast(self, o: Operand, axes: Axes) -> Operand:
         if isinstance(o, Host):
             return Host(f"float({o.code})", o.moving)
-        if _floating(o):
+        if floating(o):
             return o
         return self._new("copy", "np.copyto", (self._view(o, axes),), axes, "float")
 
     def _reduce(self, a: ReduceAxes) -> Operand:
         if a.op == "sum" and not a.axes and (square := _squared(a.arg)) is not None:
             found = self.operand(square)
-            if isinstance(found, Placed) and _floating(found):
+            if isinstance(found, Placed) and floating(found):
                 return self._total("dot", found)
         arg = self.operand(a.arg)
         if isinstance(arg, Host):
@@ -311,7 +292,7 @@ class Builder:
             return self._total("total", arg)
         over = tuple(arg.axes.index(i) for i in a.over)
         kept = tuple(i for i in arg.axes if i not in a.over)
-        if a.op == "sum" and len(arg.axes) == 2 and len(over) == 1 and _floating(arg):
+        if a.op == "sum" and len(arg.axes) == 2 and len(over) == 1 and floating(arg):
             return self._sum_by_ones(arg, over[0], kept)
         if a.op in ("max", "min") and len(arg.axes) == 2 and over == (1,):
             # Along the last axis NumPy compares one by one; of whole rows it takes several at once.
@@ -337,17 +318,6 @@ class Builder:
 
     def _total(self, kind: str, arg: Placed) -> Host:
         return self._number(kind, (View(arg.value, tuple(range(len(arg.axes)))),))
-
-    def _number(self, kind: str, args: tuple[View, ...]) -> Host:
-        """A Python number worked out from arrays."""
-        key = (kind, args)
-        if key not in self._seen:
-            target = self.names.numbered("total")
-            self.section.ops.append(Op(kind, "", args, target=target, note=self._take_note()))
-            self._seen[key] = Host(target, True)
-        found = self._seen[key]
-        assert isinstance(found, Host)
-        return found
 
     def _matmul(self, a: MatMul) -> Operand:
         left, right = self.operand(a.left), self.operand(a.right)
@@ -384,98 +354,6 @@ class Builder:
             f"the gather from {a.tensor.name} cannot be written into given memory", hint='Use engine="plain".'
         )
 
-    # --- appending ---
-
-    def constant(self, code: str, ranges: tuple[Range, ...], kind: str, name: str) -> Value:
-        """An array that is made once."""
-        for value, written in self.section.constants.items():
-            if written == code:
-                return value
-        name = self.names.fresh(name)
-        value = Value(ranges, kind, name, home=name, given=True)
-        self.section.constants[value] = code
-        return value
-
-    def size(self, of: Range) -> str:
-        """The code of a range's size."""
-        return str(of.size) if of.size is not None else self.names.of(of)
-
-    def _view(self, o: Placed, axes: Axes) -> View:
-        """`o` laid out along `axes`; leading axes that it lacks broadcast by themselves."""
-        order = [o.axes.index(i) if i in o.axes else None for i in axes]
-        while order and order[0] is None:
-            order.pop(0)
-        return View(o.value, tuple(order))
-
-    def _arg(self, o: Operand, axes: Axes) -> Arg:
-        return o if isinstance(o, Host) else self._view(o, axes)
-
-    def _ufunc(self, fn: str, operands: Iterable[Operand], axes: Axes, kind: str = "float") -> Operand:
-        """An elementwise function of arrays and numbers; of numbers alone it stays a number."""
-        given = tuple(operands)
-        present = {i for o in given if isinstance(o, Placed) for i in o.axes}
-        if not any(isinstance(o, Placed) for o in given):
-            return _host_call(fn, [o for o in given if isinstance(o, Host)])
-        own = tuple(i for i in axes if i in present)
-        return self._new("ufunc", fn, tuple(self._arg(o, own) for o in given), own, kind)
-
-    def _new(
-        self, kind: str, fn: str, args: tuple[Arg, ...], axes: Axes, dtype: str = "float", extra: str = ""
-    ) -> Operand:
-        """A new value, or the one that the same operation gave before."""
-        args = tuple(self._steady(a) for a in args)
-        ranges = tuple(i.range for i in axes)
-        key = (kind, fn, args, ranges, extra)
-        if key in self._seen:
-            found = self._seen[key]
-            assert isinstance(found, Placed)
-            return Placed(found.value, axes)
-        out = Value(ranges, dtype, label=self._label)
-        self._append(kind, fn, args, out, extra)
-        self._seen[key] = Placed(out, axes)
-        return Placed(out, axes)
-
-    def _append(self, kind: str, fn: str, args: tuple[Arg, ...], out: Value, extra: str = "") -> None:
-        args = tuple(self._steady(a) for a in args)
-        self.section.ops.append(Op(kind, fn, args, out, extra=extra, note=self._take_note()))
-
-    def _take_note(self) -> str:
-        note, self._note = self._note, ""
-        return note
-
-    def _steady(self, a: Arg) -> Arg:
-        """Numbers under a name, so that each is worked out once a step, or once for all steps."""
-        if isinstance(a, View) or a.code.replace(".", "").replace("_", "").isalnum():
-            return a
-        key = ("host", a.code)
-        if key not in self._seen:
-            name = self.names.numbered("c")
-            if a.moving:
-                self.section.ops.append(Op("host", a.code, (), target=name))
-            else:
-                self.section.hosts[name] = a.code
-            self._seen[key] = Host(name, a.moving)
-        found = self._seen[key]
-        assert isinstance(found, Host)
-        return found
-
-    def _named_host(self, h: Host, name: str) -> Host:
-        if h.moving:
-            self.section.ops.append(Op("host", h.code, (), target=name, note=self._take_note()))
-        else:
-            self.section.hosts[name] = h.code
-        return Host(name, h.moving)
-
-
-def _floating(o: Placed) -> bool:
-    return o.value.kind == "float"
-
-
-def _literal(value: Fraction | float) -> str:
-    if isinstance(value, float):
-        return "np.inf" if value > 0 else "-np.inf"
-    return str(value.numerator) if value.denominator == 1 else repr(float(value))
-
 
 def _squared(a: Array) -> Array | None:
     """The array whose squares `a` holds."""
@@ -499,41 +377,3 @@ def _flat_product(a: Product) -> tuple[bool, list[Array], list[Array]]:
         else:
             above.append(f)
     return negative, above, below
-
-
-def _sum_hosts(numbers: Sequence[tuple[bool, Host]]) -> Host | None:
-    if not numbers:
-        return None
-    code = ""
-    for negative, h in numbers:
-        sign = ("-" if negative else "") if not code else (" - " if negative else " + ")
-        code += sign + h.tight
-    return Host(code, any(h.moving for _, h in numbers))
-
-
-def _product_host(negative: bool, above: Sequence[Host], below: Sequence[Host]) -> Host | None:
-    """The product of the numbers, None where it is one."""
-    above = [h for h in above if h.code != "1"]
-    if not above and not below and not negative:
-        return None
-    if len(above) == 1 and not below and not negative:
-        return above[0]
-    code = " * ".join(h.tight for h in above) or "1"
-    if below:
-        divisor = " * ".join(h.tight for h in below)
-        code += f" / {divisor}" if len(below) == 1 else f" / ({divisor})"
-    return Host(f"-{code}" if negative else code, any(h.moving for h in (*above, *below)))
-
-
-def _host_call(fn: str, args: Sequence[Host]) -> Host:
-    moving = any(a.moving for a in args)
-    if fn == "np.negative":
-        return Host(f"-{args[0].tight}", moving)
-    if fn in SYMBOLS:
-        return Host(f" {SYMBOLS[fn]} ".join(a.tight for a in args), moving)
-    return Host(f"float({fn}({', '.join(a.code for a in args)}))", moving)
-
-
-def elements(ranges: Sequence[Range], sizes: dict[Range, int]) -> int:
-    """How many entries an array over the ranges has."""
-    return prod(r.size if r.size is not None else sizes[r] for r in ranges)

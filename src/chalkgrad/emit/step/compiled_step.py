@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import Any
 
 from chalkgrad.emit.step.step_text import Plans, StepText, step_text
+from chalkgrad.errors import UnsupportedError
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,5 +41,10 @@ def compile_step(plans: Plans) -> CompiledStep:
     linecache.cache[filename] = (len(text.text), None, text.text.splitlines(keepends=True), filename)
     made = ModuleType(f"chalkgrad_step_{plans.program.name}")
     made.__file__ = filename
-    exec(compile(text.text, filename, "exec"), made.__dict__)
+    try:
+        exec(compile(text.text, filename, "exec"), made.__dict__)
+    except ImportError as cause:
+        raise UnsupportedError(
+            f"The step needs {cause.name}, which is not installed.", hint='Use engine="plain".'
+        ) from cause
     return CompiledStep(text, made.__dict__["allocate"], made.__dict__["steps"])

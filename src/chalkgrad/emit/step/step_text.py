@@ -12,6 +12,7 @@ from chalkgrad.emit.plan import Line, Plan, plan
 from chalkgrad.emit.step.build import Builder
 from chalkgrad.emit.step.memory import Layout, assign, name_temporaries
 from chalkgrad.emit.step.operations import Host, Op, Section, Value, View
+from chalkgrad.emit.step.page import filled, page, wrapped
 from chalkgrad.emit.step.pieces import G_PART, PART, PART_AXES, W_PART, inlined, split_gradient
 from chalkgrad.emit.step.spelling import Speller, StepNames, buffer_lines, memory_lines
 from chalkgrad.errors import UnsupportedError
@@ -23,19 +24,6 @@ RESERVED = (
     "pieces", "spans", "start", "stop", "scratch", "parts", "erf", "PIECE",
     "first", "last", "begin", "end",
 )  # fmt: skip
-PIECE = 16384
-"""Entries of the parameters that are updated at a time: with the rule's memories they fit in the cache."""
-
-SQUARES = '''
-def squares(flat):
-    """Σ of the squares; every PIECE entries are added up in double precision."""
-    total = 0.0
-    for start in range(0, flat.size, PIECE):
-        part = flat[start : start + PIECE]
-        total += float(np.vdot(part, part))
-    return total
-'''
-ERF = "from scipy.special import erf\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,7 +260,8 @@ class _Writer:
             for r in self.shapes
             if re.search(rf"(?<![\w.]){size(r)}(?!\w)", "\n".join(buffers))
         }
-        text = self._text(buffers, list(wanted), [*shape, *before], body, list(tails))
+        keywords = [*dict.fromkeys([*self.arguments.values(), *tails])]
+        text = page(buffers, list(wanted), [*shape, *before], body, keywords)
         return StepText(text, wanted, self.arguments, tails)
 
     def _size_name(self, r: Range) -> str:
@@ -293,7 +282,7 @@ class _Writer:
                 lines += ["", f"# --- {marks[at]} ---"] if lines else [f"# --- {marks[at]} ---"]
             code = [] if op in layout.elided else speller.lines(op)
             if op.note:
-                lines += [f"# {part}" for part in _wrapped(op.note)]
+                lines += [f"# {part}" for part in wrapped(op.note)]
             lines += code
         return lines
 
@@ -340,7 +329,7 @@ class _Writer:
             heads.append(f"{name}_part")
         before += ["pieces = [", "    ("]
         before += [
-            *(f"        {line}" for line in _filled(items, 80)),
+            *(f"        {line}" for line in filled(items, 80)),
             "    )",
             "    for start, stop in spans",
             "]",
@@ -390,52 +379,3 @@ class _Writer:
             "    for start, stop in spans",
             "}",
         ]
-
-    def _text(
-        self,
-        buffers: Sequence[str],
-        sizes: Sequence[str],
-        before: Sequence[str],
-        body: Sequence[str],
-        tails: Sequence[str],
-    ) -> str:
-        code = "\n".join([*before, *body])
-        head = '"""A training step, derived: every line writes into memory that is already there."""\n'
-        head += "\nimport numpy as np\n" + (ERF if "erf(" in code else "")
-        head += f"\nPIECE = {PIECE}\n"
-        functions = [
-            f"def allocate({', '.join([*sizes, 'dtype'])}):\n"
-            '    """The memory of a step; values that are never needed together share a buffer."""\n'
-            "    return [\n" + "".join(f"        {line}\n" for line in buffers) + "    ]\n"
-        ]
-        if "squares(" in code:
-            functions.append(SQUARES.strip() + "\n")
-        keywords = [*dict.fromkeys([*self.arguments.values(), *tails])]
-        signature = "".join(f"    {line}\n" for line in _filled(keywords))
-        functions.append(
-            f"def steps(\n    order, losses, memory, *,\n{signature}):\n"
-            '    """One update for every batch of rows in `order` (S, N), its loss to `losses` (S,)."""\n'
-            + "".join(f"    {line}".rstrip() + "\n" for line in before)
-            + "\n    for step, rows in enumerate(order):\n"
-            + "".join(f"        {line}".rstrip() + "\n" for line in body)
-        )
-        return head + "".join(f"\n\n{f}" for f in functions)
-
-
-def _filled(words: Sequence[str], width: int = 92) -> list[str]:
-    lines = [""]
-    for word in words:
-        if len(lines[-1]) + len(word) > width:
-            lines.append("")
-        lines[-1] += f"{word}, "
-    return [line.rstrip() for line in lines]
-
-
-def _wrapped(text: str, width: int = 88) -> list[str]:
-    lines: list[str] = []
-    while len(text) > width:
-        cut = text.rfind(" ", 4, width + 1)
-        cut = cut if cut > 0 else width
-        lines.append(text[:cut].rstrip())
-        text = "    " + text[cut:].lstrip()
-    return [*lines, text]
