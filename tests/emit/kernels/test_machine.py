@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from chalkgrad.emit.kernels.step import write_step
 from chalkgrad.train.optimisers import RULES
 from tests.emit.kernels.networks import Case, assert_same, two_layers
 
+ROOT = Path(__file__).resolve().parents[3]
 PROCESSORS = {
     "avx512": (targets.avx512, "x86_64-unknown-linux-gnu", "skylake-avx512", ""),
     "avx2": (targets.avx2, "x86_64-unknown-linux-gnu", "haswell", ""),
@@ -61,6 +63,37 @@ def test_avx2_code_runs_here(dtype):
     target = targets.avx2(here.triple, "haswell", "", dtype == np.float64)
     case = Case(two_layers("tanh", "softmax"), (37, 50, 10), rows=150, batch=64, dtype=dtype)
     assert_same(case, case.compile(target=target))
+
+
+NO_ROOM_SIDE_BY_SIDE = """
+import ctypes
+from tests.emit.kernels.networks import Case, two_layers, assert_same
+
+libc = ctypes.CDLL(None)
+libc.mmap.restype = ctypes.c_void_p
+libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
+libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+PAGE, NONE, PRIVATE_ANONYMOUS, NORESERVE = 4096, 0, 0x22, 0x4000
+
+case = Case(two_layers("tanh", "softmax"), (9, 12, 3), rows=20, batch=10)
+case.compile()  # what loading needs once is mapped now
+block = libc.mmap(None, 1 << 20, NONE, PRIVATE_ANONYMOUS, -1, 0)
+for at in range(block + PAGE, block + (1 << 20), 2 * PAGE):
+    libc.munmap(at, PAGE)  # holes of one page: enough for constants, not for code
+far = libc.mmap(None, 4 << 30, NONE, PRIVATE_ANONYMOUS | NORESERVE, -1, 0)
+assert far < block
+while libc.mmap(None, 3 * PAGE, NONE, PRIVATE_ANONYMOUS, -1, 0) > far:
+    pass  # no larger hole is left on this side
+assert_same(case, case.compile())
+print("same")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux" or sys.maxsize < 2**32, reason="maps memory as Linux does")
+def test_code_loads_where_its_parts_would_lie_far_apart():
+    command = [sys.executable, "-c", NO_ROOM_SIDE_BY_SIDE]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stdout == "same\n", done.stderr
 
 
 @pytest.mark.parametrize("make", [targets.avx512, targets.avx2, targets.neon])

@@ -112,9 +112,9 @@ class CompiledStep:
         self.arena = allocate(layout.total, dtype.type)
         self._totals = np.zeros(max(code.totals, 1))
         self._sync = np.zeros(16, np.int64)
-        self._engine = machine.load(code.code, target)
+        self._code, address = machine.load(code.code, PREFIX + ENTRY)
         kinds = [ctypes.c_void_p] * (3 + len(self.data) + 1) + [ctypes.c_int64] * 4 + [ctypes.c_void_p] * 2
-        self._run = ctypes.CFUNCTYPE(None, *kinds)(self._engine.get_function_address(PREFIX + ENTRY))
+        self._run = ctypes.CFUNCTYPE(None, *kinds)(address)
 
     def load(
         self, parameters: Mapping[str, Array], memories: Mapping[str, Mapping[str, Array]] | None = None

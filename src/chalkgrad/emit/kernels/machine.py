@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import stat
 import sys
@@ -13,8 +14,11 @@ from typing import Any
 
 from chalkgrad.emit.kernels.targets import Target, binding
 
-_ENGINES: list[Any] = []
-"""Loaded code lives as long as the process: a step that is still referred to must not lose it."""
+_LINKERS: list[Any] = []
+"""One linker for the process, made when the first code is loaded."""
+
+_NUMBERS = itertools.count()
+"""A name for each loaded object: the linker takes none twice."""
 
 
 def optimiser_of(target: Target) -> Any:
@@ -34,15 +38,19 @@ def object_code(text: str, target: Target) -> bytes:
     return code
 
 
-def load(code: bytes, target: Target) -> Any:
-    """An engine that holds the code; `get_function_address` gives its functions."""
+def load(code: bytes, name: str) -> tuple[Any, int]:
+    """Machine code into memory: what keeps it there, and the address of the function `name`.
+
+    Code and constants refer to each other by 32-bit distances. So they are placed by LLVM's JITLink, which
+    puts all parts of an object side by side; MCJIT maps each part wherever the process has a hole, and
+    where two holes lie further apart than 2 GB, it aborts the process.
+    """
     llvm = binding()
-    empty = llvm.parse_assembly(f'target triple = "{target.triple}"')
-    engine = llvm.create_mcjit_compiler(empty, optimiser_of(target))
-    engine.add_object_file(llvm.ObjectFileRef.from_data(code))
-    engine.finalize_object()
-    _ENGINES.append(engine)
-    return engine
+    if not _LINKERS:
+        _LINKERS.append(llvm.create_lljit_compiler(use_jit_link=True))
+    library = llvm.JITLibraryBuilder().add_object_img(code).add_current_process().export_symbol(name)
+    tracker = library.link(_LINKERS[0], f"{name}{next(_NUMBERS)}")
+    return tracker, tracker[name]
 
 
 def key(parts: str, target: Target) -> str:
