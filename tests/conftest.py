@@ -26,6 +26,8 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 os.environ.setdefault("JAX_ENABLE_X64", "1")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "agg")
+# Every run derives and emits anew; tests of the cache name a folder of their own.
+os.environ["CHALKGRAD_CACHE"] = ""
 
 
 def pytest_report_header() -> str:

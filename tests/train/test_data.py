@@ -149,7 +149,16 @@ def test_digits() -> None:
     assert np.bincount(data.y).min() > 170
 
 
+def test_digits_are_those_that_scikit_learn_gives() -> None:
+    bunch = pytest.importorskip("sklearn.datasets").load_digits()
+    found = load_digits()
+    assert (found.x == bunch.data / 16.0).all()
+    assert (found.y == bunch.target).all()
+    assert found.y.dtype == np.int64
+
+
 def test_digits_without_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chalkgrad.train.data.find_spec", lambda _: None)
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'chalkgrad\[train\]'"):
         load_digits()

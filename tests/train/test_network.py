@@ -82,7 +82,7 @@ def test_the_precision_is_kept(dtype: type) -> None:
 
 
 def test_no_gradient_of_the_data_is_computed() -> None:
-    source = Network((5, 7, 3)).loss_code.ops.source
+    source = Network((5, 7, 3)).loss_code.source
     assert "dW1" in source
     assert "dx" not in source
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -154,10 +156,22 @@ def load_digits() -> Dataset:
 
     Reference: https://archive.ics.uci.edu/dataset/80/
     """
-    bunch = require("sklearn.datasets", "The digits data set").load_digits()
+    x, y = _digits()
     features = tuple(f"pixel_{r}_{c}" for r in range(8) for c in range(8))
     classes = tuple(str(k) for k in range(10))
-    return Dataset(bunch.data / 16.0, bunch.target.astype(np.int64), classes, features, "digits")
+    return Dataset(x / 16.0, y.astype(np.int64), classes, features, "digits")
+
+
+def _digits() -> tuple[Floats, Ints]:
+    """Pixels and labels, read from scikit-learn's file: importing scikit-learn takes longer than training."""
+    found = find_spec("sklearn")
+    for folder in (found and found.submodule_search_locations) or ():
+        path = Path(folder) / "datasets" / "data" / "digits.csv.gz"
+        if path.is_file():
+            table = np.loadtxt(path, delimiter=",")
+            return table[:, :-1], table[:, -1].astype(np.int64)
+    bunch = require("sklearn.datasets", "The digits data set").load_digits()
+    return bunch.data, bunch.target
 
 
 def load_csv(

@@ -1,8 +1,12 @@
-"""Programs as functions of named values: the only door between training and emitted code."""
+"""Programs as functions of named values: the only door between training and emitted code.
+
+Code that an earlier process made is taken from the disk; deriving and emitting are loaded when they are
+needed, which a network that was trained before does without.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -10,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chalkgrad.derivation import Backward
-from chalkgrad.diff.derive import for_code
-from chalkgrad.emit.compiled import compile_numpy
-from chalkgrad.emit.names import identifier
+from chalkgrad.emit.disk_cache import kept
+from chalkgrad.emit.imported import imported
+from chalkgrad.emit.names import identifier, prefix
 from chalkgrad.expr.nodes import Program
 
 Array = NDArray[np.floating[Any]]
@@ -24,11 +28,51 @@ FORWARD_ONLY = Backward("closed", (), ())
 @lru_cache(None)
 def derived(program: Program, wrt: tuple[str, ...]) -> tuple[Program, Backward]:
     """The program made numerically safe and its backward, derived once."""
+    from chalkgrad.diff.derive import for_code
+
     return for_code(program, wrt)
+
+
+class _Functions:
+    """The emitted functions of a program, and how the values of names are passed to them.
+
+    Attributes:
+        source: The emitted text.
+        inputs: The names of the positional arguments, in order.
+    """
+
+    def __init__(self, made_from: Any, make: Callable[[], tuple[Program, Backward]]) -> None:
+        def emitted() -> dict[str, Any]:
+            from chalkgrad.emit.module_text import source
+
+            program, backward = make()
+            return {
+                "name": program.name,
+                "text": source(program, backward),
+                "inputs": [t.name for t in program.inputs],
+                "parameters": [(t.name, identifier(t.name)) for t, _ in program.parameters],
+            }
+
+        found = kept("numpy", made_from, emitted)
+        self.source: str = found["text"]
+        self.inputs: tuple[str, ...] = tuple(found["inputs"])
+        self._parameters = tuple(found["parameters"])
+        name = prefix(found["name"])
+        module = imported(name, self.source)
+        self.forward = getattr(module, f"{name}_forward")
+        self.backward = getattr(module, f"{name}_backward", None)
+
+    def arguments(self, values: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+        """Positional inputs and keyword parameters."""
+        inputs = [values[name] for name in self.inputs]
+        return inputs, {keyword: values[name] for name, keyword in self._parameters}
 
 
 class ForwardCode:
     """An emitted forward pass, called with a value per name. Nothing is checked, for speed.
+
+    Attributes:
+        source: The emitted text.
 
     Example:
         >>> from chalkgrad.frontend.text_formula import read_formula
@@ -38,14 +82,14 @@ class ForwardCode:
     """
 
     def __init__(self, program: Program) -> None:
-        self._arguments = _Arguments(program)
+        self._functions = _Functions(("forward", program), lambda: (program, FORWARD_ONLY))
         self._single = len(program.outputs) == 1
-        self.ops = compile_numpy(program, FORWARD_ONLY)
+        self.source = self._functions.source
 
     def __call__(self, values: Mapping[str, Any]) -> tuple[Array, ...]:
         """The outputs in the program's order, from a value for every input and parameter."""
-        inputs, parameters = self._arguments.of(values)
-        outputs, _ = self.ops.raw_forward(*inputs, **parameters)
+        inputs, parameters = self._functions.arguments(values)
+        outputs, _ = self._functions.forward(*inputs, **parameters)
         return (outputs,) if self._single else outputs
 
 
@@ -55,41 +99,29 @@ class GradientCode:
     Args:
         program: With one scalar output, the loss.
         wrt: The inputs to differentiate by; code for other gradients is not even emitted.
+
+    Attributes:
+        source: The emitted text.
     """
 
     def __init__(self, program: Program, wrt: tuple[str, ...]) -> None:
-        safe, backward = derived(program, wrt)
-        self._arguments = _Arguments(safe)
-        self._gradients = tuple(t.name for t in safe.inputs)
-        self.ops = compile_numpy(safe, backward)
+        self._functions = _Functions(("gradient", program, wrt), lambda: derived(program, wrt))
+        self.source = self._functions.source
 
     def __call__(self, values: Mapping[str, Any]) -> tuple[float, dict[str, Array]]:
         """The loss, and the gradient by each name of `wrt`."""
-        inputs, parameters = self._arguments.of(values)
-        loss, cache = self.ops.raw_forward(*inputs, **parameters)
-        assert self.ops.raw_backward is not None, "a gradient was asked for"
-        gradients = self.ops.raw_backward(1.0, cache)
-        found = zip(self._gradients, gradients, strict=True)
+        inputs, parameters = self._functions.arguments(values)
+        loss, cache = self._functions.forward(*inputs, **parameters)
+        assert self._functions.backward is not None, "a gradient was asked for"
+        gradients = self._functions.backward(1.0, cache)
+        found = zip(self._functions.inputs, gradients, strict=True)
         return float(loss), {name: gradient for name, gradient in found if gradient is not None}
 
     def value(self, values: Mapping[str, Any]) -> float:
         """The loss alone."""
-        inputs, parameters = self._arguments.of(values)
-        loss, _ = self.ops.raw_forward(*inputs, **parameters)
+        inputs, parameters = self._functions.arguments(values)
+        loss, _ = self._functions.forward(*inputs, **parameters)
         return float(loss)
-
-
-class _Arguments:
-    """How the values of names are passed to emitted functions."""
-
-    def __init__(self, program: Program) -> None:
-        self._inputs = tuple(t.name for t in program.inputs)
-        self._parameters = tuple((t.name, identifier(t.name)) for t, _ in program.parameters)
-
-    def of(self, values: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
-        """Positional inputs and keyword parameters."""
-        inputs = [values[name] for name in self._inputs]
-        return inputs, {keyword: values[name] for name, keyword in self._parameters}
 
 
 @lru_cache(None)

@@ -125,15 +125,17 @@ class LlvmEngine:
         require("llvmlite", 'engine="llvm"', "fast")
         kernels = require("chalkgrad.emit.kernels.compiled", 'engine="llvm"', "fast")
         self.objective, self.optimiser, self.data = objective, optimiser, data
-        safe, backward = objective.derived
         rule = optimiser.rule
         shapes = {name: (batch, *array.shape[1:]) for name, array in data.items()}
-        self.step = kernels.compile_step(
-            safe, backward, rule.program, shapes={**objective.shapes(), **shapes},
-            memories=rule.memories, dtype=objective.dtype, threads=threads,
+        self.step = kernels.kept_step(
+            objective.program, objective.wrt, lambda: objective.derived, rule.program,
+            shapes={**objective.shapes(), **shapes}, memories=rule.memories, dtype=objective.dtype,
+            threads=threads,
         )  # fmt: skip
+        # New memories are zero, as the step's own are: copying them would touch all their pages for nothing.
+        begun = bool(optimiser.memories)
         optimiser.prepare(objective.flat)
-        self.step.load(objective.params, self._memories())
+        self.step.load(objective.params, self._memories() if begun else None)
 
     def _memories(self) -> dict[str, dict[str, Array]]:
         return {name: self.objective.views(flat) for name, flat in self.optimiser.memories.items()}

@@ -23,7 +23,6 @@ from numpy.typing import NDArray
 
 from chalkgrad.errors import DataError, suggestion
 from chalkgrad.expr.nodes import Program
-from chalkgrad.frontend.text_formula import read_formula
 from chalkgrad.train.emitted import ForwardCode, forward_code
 
 Vector = NDArray[np.floating[Any]]
@@ -131,6 +130,8 @@ RULES: dict[str, UpdateRule] = {
 
 @lru_cache(None)
 def _program(rule: UpdateRule) -> Program:
+    from chalkgrad.frontend.text_formula import read_formula
+
     program = read_formula(rule.formula, rule.name)
     outputs = []
     for name in ("w", *rule.memories):

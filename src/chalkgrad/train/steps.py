@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from functools import lru_cache
+from typing import Any
 
-from chalkgrad.emit.step.compiled_step import CompiledStep, compile_step
-from chalkgrad.emit.step.step_text import Plans
+from chalkgrad.emit.disk_cache import kept
+from chalkgrad.emit.step.compiled_step import CompiledStep, StepText, imported_step
 from chalkgrad.expr.nodes import Program
 from chalkgrad.train.emitted import derived
 from chalkgrad.train.optimisers import UpdateRule
@@ -39,5 +41,11 @@ def _compiled(
     rows: tuple[str, ...],
     sizes: tuple[tuple[str, int], ...],
 ) -> CompiledStep:
-    safe, backward = derived(program, wrt)
-    return compile_step(Plans(safe, backward, rule.program, rows, dict(sizes)))
+    def emitted() -> dict[str, Any]:
+        from chalkgrad.emit.step.step_text import Plans, step_text
+
+        safe, backward = derived(program, wrt)
+        return asdict(step_text(Plans(safe, backward, rule.program, rows, dict(sizes))))
+
+    text = StepText(**kept("step-text", (program, wrt, rule, rows, sizes), emitted))
+    return imported_step(text, f"{program.name} with {rule.name}")

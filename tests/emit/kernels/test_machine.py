@@ -126,7 +126,7 @@ def test_the_second_step_is_not_compiled(cache, monkeypatch):
     def refuse(*_):
         raise AssertionError("compiled again")
 
-    monkeypatch.setattr("chalkgrad.emit.kernels.compiled.write_step", refuse)
+    monkeypatch.setattr("chalkgrad.emit.kernels.step.write_step", refuse)
     again, _ = case.run(case.compile())
     assert list(first) == list(again)
     case.batch = 11

@@ -5,23 +5,21 @@ from __future__ import annotations
 import ctypes
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from chalkgrad.derivation import Backward
+from chalkgrad.emit.disk_cache import structure
 from chalkgrad.emit.kernels import machine
-from chalkgrad.emit.kernels.gradients import Update
+from chalkgrad.emit.kernels.code import ENTRY, PREFIX, StepCode
 from chalkgrad.emit.kernels.layout import Layout, allocate
-from chalkgrad.emit.kernels.recognise import Operations, operations
-from chalkgrad.emit.kernels.schedule import schedule
-from chalkgrad.emit.kernels.step import ENTRY, StepCode, write_step
+from chalkgrad.emit.kernels.recognise import operations, split_inputs
 from chalkgrad.emit.kernels.targets import Target, host
-from chalkgrad.emit.kernels.writer import PREFIX
 from chalkgrad.errors import ShapeError
-from chalkgrad.expr.nodes import Program, Range
+from chalkgrad.expr.nodes import Program, Range, Tensor
 
 Array = NDArray[Any]
 
@@ -56,29 +54,65 @@ def compile_step(
         MissingExtraError: When llvmlite is not installed.
         UnsupportedError: When the network has a line that no kernel covers.
     """
+    wrt = tuple(t.name for t in backward.wanted)
+    return kept_step(
+        program, wrt, lambda: (program, backward), rule, made_from=(program, backward), shapes=shapes,
+        memories=memories, dtype=dtype, threads=threads, target=target, zone=zone,
+    )  # fmt: skip
+
+
+def kept_step(
+    program: Program,
+    wrt: tuple[str, ...],
+    derive: Callable[[], tuple[Program, Backward]],
+    rule: Program,
+    *,
+    made_from: Any = None,
+    shapes: Mapping[str, tuple[int, ...]],
+    memories: tuple[str, ...] = (),
+    dtype: Any = np.float32,
+    threads: int = 1,
+    target: Target | None = None,
+    zone: int = 16,
+) -> CompiledStep:
+    """As `compile_step`, for a loss that is derived only when no earlier process left its machine code.
+
+    Args:
+        program: The loss.
+        wrt: The inputs that are trained.
+        derive: Gives the loss made safe and its backward.
+        made_from: What `derive` depends on, if not on `program` and `wrt` alone.
+    """
     target = target or host(np.dtype(dtype) == np.float64)
-    found = operations(program, backward)
+    batch, data, parameters = split_inputs(program, wrt)
     ranges: dict[Range, int] = {}
-    for t in (*found.data, *found.parameters):
+    for t in (*data, *parameters):
         for axis, size in zip(t.axes, shapes[t.name], strict=True):
             if ranges.setdefault(axis, size) != size or size < 1:
                 raise ShapeError(
                     f"{t.name} has the shape {shapes[t.name]}, where {axis.name} is {ranges[axis]}."
                 )
-    layout = Layout(target, ranges, found.batch, zone)
-    asked = (_text(program, backward, rule), sorted(shapes.items()), memories, threads, layout.zone)
-    code = _cached_code(machine.key(repr(asked), target), layout)
+    layout = Layout(target, ranges, batch, zone)
+    asked = (made_from or (program, wrt), rule, sorted(shapes.items()), memories, threads, layout.zone)
+    key = machine.key(structure(asked), target)
+    code = _cached_code(key, layout)
     if code is None:
-        code = write_step(target, layout, found, schedule(found), Update(rule, memories), threads)
-        _keep_code(machine.key(repr(asked), target), code, layout)
-    return CompiledStep(code, layout, found, memories, np.dtype(dtype), threads, target)
+        code = _written_code(target, layout, derive(), rule, memories, threads)
+        _keep_code(key, code, layout)
+    return CompiledStep(code, layout, data, parameters, memories, np.dtype(dtype), threads, target)
 
 
-def _text(program: Program, backward: Backward, rule: Program) -> str:
-    """Everything that the code depends on, as text."""
-    lines = [repr((t, t.dtype, t.role)) for t in (*program.inputs, *(t for t, _ in program.parameters))]
-    lines += [str(d) for d in (*program.definitions, *backward.definitions, *rule.definitions)]
-    return "\n".join([*lines, repr(backward.wanted), repr(rule.inputs), repr(rule.outputs)])
+def _written_code(
+    target: Target, layout: Layout, derived: tuple[Program, Backward], rule: Program,
+    memories: tuple[str, ...], threads: int,
+) -> StepCode:  # fmt: skip
+    """The code made now; what makes it is loaded only here, as most processes find it made."""
+    from chalkgrad.emit.kernels.gradients import Update
+    from chalkgrad.emit.kernels.schedule import schedule
+    from chalkgrad.emit.kernels.step import write_step
+
+    found = operations(*derived)
+    return write_step(target, layout, found, schedule(found), Update(rule, memories), threads)
 
 
 def _cached_code(key: str, layout: Layout) -> StepCode | None:
@@ -103,11 +137,11 @@ class CompiledStep:
     """See `chalkgrad.emit.kernels`. Not safe to use from two threads at once."""
 
     def __init__(
-        self, code: StepCode, layout: Layout, found: Operations, memories: tuple[str, ...], dtype: Any,
-        threads: int, target: Target,
+        self, code: StepCode, layout: Layout, data: tuple[Tensor, ...], parameters: tuple[Tensor, ...],
+        memories: tuple[str, ...], dtype: Any, threads: int, target: Target,
     ) -> None:  # fmt: skip
         self.layout = layout
-        self.data, self.parameters, self.memories = found.data, found.parameters, memories
+        self.data, self.parameters, self.memories = data, parameters, memories
         self.dtype, self.threads, self._scalars = dtype, threads, code.scalars
         self.arena = allocate(layout.total, dtype.type)
         self._totals = np.zeros(max(code.totals, 1))

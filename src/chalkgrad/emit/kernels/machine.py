@@ -1,18 +1,15 @@
-"""LLVM IR into machine code, and machine code kept on disk, so that the next process need not compile."""
+"""LLVM IR into machine code, and what identifies machine code that is kept on disk."""
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-import os
-import stat
-import sys
-import tempfile
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
+from chalkgrad.emit import disk_cache
+from chalkgrad.emit.disk_cache import cache_folder, read_cached, write_cached
 from chalkgrad.emit.kernels.targets import Target, binding
+
+__all__ = ["cache_folder", "key", "load", "object_code", "optimiser_of", "read_cached", "write_cached"]
 
 _LINKERS: list[Any] = []
 """One linker for the process, made when the first code is loaded."""
@@ -57,78 +54,5 @@ def key(parts: str, target: Target) -> str:
     """What identifies cached code: the source, the versions, the processor."""
     import llvmlite
 
-    versions = f"{sys.version_info[:2]} {llvmlite.__version__} {binding().llvm_version_info}"
-    text = "\n".join([parts, versions, repr(target), _own_sources()])
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _own_sources() -> str:
-    """A digest of the generator, so that a changed one never finds the code of the former."""
-    digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
-
-
-def cache_folder() -> Path | None:
-    """Where code is kept: CHALKGRAD_CACHE, else the user's cache folder; None when that is unsafe.
-
-    The folder must belong to this user and be writable by nobody else. An empty CHALKGRAD_CACHE
-    switches the cache off.
-    """
-    named = os.environ.get("CHALKGRAD_CACHE")
-    if named == "":
-        return None
-    base = (
-        Path(named)
-        if named
-        else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "chalkgrad"
-    )
-    try:
-        base.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return base if _own(base.lstat(), stat.S_ISDIR) else None
-    except OSError:
-        return None
-
-
-def _own(status: os.stat_result, kind: Any) -> bool:
-    if not kind(status.st_mode):
-        return False
-    if not hasattr(os, "getuid"):
-        return True  # Windows: the profile's folders are the user's alone
-    return status.st_uid == os.getuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-
-
-def read_cached(name: str) -> bytes | None:
-    """The content of a cached file, if it is whole and nobody else could have written it."""
-    folder = cache_folder()
-    if folder is None:
-        return None
-    try:
-        flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
-        handle = os.open(folder / name, flags)
-    except OSError:
-        return None
-    with os.fdopen(handle, "rb") as file:
-        if not _own(os.fstat(file.fileno()), stat.S_ISREG):
-            return None
-        digest, _, content = file.read().partition(b"\n")
-    return content if hashlib.sha256(content).hexdigest().encode() == digest else None
-
-
-def write_cached(name: str, content: bytes) -> None:
-    """Keep the content; whoever reads at the same time finds the old file, the new one, or none."""
-    folder = cache_folder()
-    if folder is None:
-        return
-    temporary = None
-    # A cache that cannot be written costs time, not correctness.
-    with suppress(OSError):
-        handle, temporary = tempfile.mkstemp(dir=folder)
-        with os.fdopen(handle, "wb") as file:
-            file.write(hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
-        os.replace(temporary, folder / name)
-        temporary = None
-    if temporary is not None:
-        with suppress(OSError):
-            os.unlink(temporary)
+    versions = f"{llvmlite.__version__} {binding().llvm_version_info}"
+    return disk_cache.key(parts, versions, repr(target))

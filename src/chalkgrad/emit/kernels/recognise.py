@@ -135,21 +135,31 @@ def operations(program: Program, backward: Backward) -> Operations:
     Raises:
         UnsupportedError: When a line is none of them.
     """
-    wanted = {t.name: t for t in backward.wanted}
-    data = tuple(t for t in program.inputs if t.name not in wanted)
-    parameters = tuple(t for t in program.inputs if t.name in wanted)
-    if len(program.outputs) != 1 or program.outputs[0].axes or program.sizes:
-        raise UnsupportedError("The compiled step needs one scalar loss.", hint='Choose engine="numpy".')
-    first = {t.axes[0] for t in data if t.axes}
-    if len(first) != 1 or any(not t.axes or len(t.axes) > 2 for t in data):
-        raise UnsupportedError("The compiled step needs data whose first axis is the observations.")
-    batch = first.pop()
+    batch, data, parameters = split_inputs(program, tuple(t.name for t in backward.wanted))
     loss = program.outputs[0]
     reader = _Reader(batch, loss.adjoint, {t.adjoint: t for t in parameters})
     for definition in (*program.definitions, *backward.definitions):
         reader.read(definition)
     scalars = tuple(t for t, _ in program.parameters)
     return Operations(batch, data, parameters, scalars, loss, _live(reader.found, loss))
+
+
+def split_inputs(
+    program: Program, wrt: tuple[str, ...]
+) -> tuple[Range, tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """The range of the observations, the inputs that come in rows, and those that are trained.
+
+    Raises:
+        UnsupportedError: When there is no scalar loss, or no axis that all data begin with.
+    """
+    data = tuple(t for t in program.inputs if t.name not in wrt)
+    parameters = tuple(t for t in program.inputs if t.name in wrt)
+    if len(program.outputs) != 1 or program.outputs[0].axes or program.sizes:
+        raise UnsupportedError("The compiled step needs one scalar loss.", hint='Choose engine="numpy".')
+    first = {t.axes[0] for t in data if t.axes}
+    if len(first) != 1 or any(not t.axes or len(t.axes) > 2 for t in data):
+        raise UnsupportedError("The compiled step needs data whose first axis is the observations.")
+    return first.pop(), data, parameters
 
 
 def _live(found: list[Operation], loss: Tensor) -> tuple[Operation, ...]:

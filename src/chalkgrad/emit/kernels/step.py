@@ -12,11 +12,11 @@ for every minibatch:
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from llvmlite import ir
 
+from chalkgrad.emit.kernels.code import ENTRY, StepCode
 from chalkgrad.emit.kernels.expressions import Scalars, Slots
 from chalkgrad.emit.kernels.gradients import MOST_SLOTS, Update, scratch, write_gradient
 from chalkgrad.emit.kernels.layout import Layout
@@ -37,24 +37,8 @@ from chalkgrad.emit.kernels.writer import DOUBLE, I8, I32, I64, Writer
 from chalkgrad.errors import UnsupportedError
 from chalkgrad.expr.nodes import Access, Expr, Size, Tensor
 
-ENTRY = "run"
 PATIENCE = 1024
 """Looks at the barrier between two offers of the core, a power of two."""
-
-
-@dataclass(frozen=True, slots=True)
-class StepCode:
-    """Machine code and what its caller must know, all of which a file can hold.
-
-    Attributes:
-        code: An object file.
-        scalars: Name and role of the doubles in `numbers`, in order; the step count t comes by itself.
-        totals: How many doubles the sums need.
-    """
-
-    code: bytes
-    scalars: tuple[tuple[str, str], ...]
-    totals: int
 
 
 class _Kernels:

@@ -8,10 +8,8 @@ from typing import Any
 
 from llvmlite import ir
 
+from chalkgrad.emit.kernels.code import PREFIX
 from chalkgrad.emit.kernels.targets import Target
-
-PREFIX = "chalkgrad_"
-"""Every symbol begins with this: a function called `step` would collide with the C library's."""
 
 I1, I8, I32, I64 = ir.IntType(1), ir.IntType(8), ir.IntType(32), ir.IntType(64)
 DOUBLE = ir.DoubleType()

@@ -8,8 +8,24 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
-from chalkgrad.emit.step.step_text import Plans, StepText, step_text
 from chalkgrad.errors import UnsupportedError
+
+
+@dataclass(frozen=True, slots=True)
+class StepText:
+    """A module with `allocate(sizes…, dtype)` and `steps(order, losses, …)`.
+
+    Attributes:
+        text: The module.
+        sizes: The arguments of `allocate` but the last: ranges by name.
+        arguments: What `steps` takes by keyword: the program's or the rule's name → the argument.
+        tails: For each list of spans that `steps` takes: argument → the parameters that they cover.
+    """
+
+    text: str
+    sizes: dict[str, str]
+    arguments: dict[str, str]
+    tails: dict[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,19 +43,20 @@ class CompiledStep:
     steps: Callable[..., None]
 
 
-def compile_step(plans: Plans) -> CompiledStep:
+def imported_step(text: StepText, of: str) -> CompiledStep:
     """The step as functions; `inspect.getsource` and tracebacks show its text.
 
+    Args:
+        text: From `step_text`.
+        of: What the step is called in tracebacks.
+
     Raises:
-        UnsupportedError: When a construct cannot be written into given memory.
+        UnsupportedError: When the text needs a package that is not installed.
     """
-    text = step_text(plans)
-    filename = (
-        f"<chalkgrad step of {plans.program.name} with {plans.rule.name} {hash(text.text) & 0xFFFFFF:06x}>"
-    )
+    filename = f"<chalkgrad step of {of} {hash(text.text) & 0xFFFFFF:06x}>"
     # A cache entry whose modification time is None is never checked against the disk.
     linecache.cache[filename] = (len(text.text), None, text.text.splitlines(keepends=True), filename)
-    made = ModuleType(f"chalkgrad_step_{plans.program.name}")
+    made = ModuleType(f"chalkgrad_step_{of.split(maxsplit=1)[0]}")
     made.__file__ = filename
     try:
         exec(compile(text.text, filename, "exec"), made.__dict__)

@@ -10,6 +10,7 @@ from chalkgrad.derivation import Backward
 from chalkgrad.emit.arrays import Assign, Load, Terms
 from chalkgrad.emit.plan import Line, Plan, plan
 from chalkgrad.emit.step.build import Builder
+from chalkgrad.emit.step.compiled_step import StepText
 from chalkgrad.emit.step.memory import Layout, assign, name_temporaries
 from chalkgrad.emit.step.operations import Host, Op, Section, Value, View
 from chalkgrad.emit.step.page import filled, page, wrapped
@@ -47,23 +48,6 @@ class Plans:
     sizes: Mapping[str, int]
     masks: Mapping[str, str] = field(default_factory=dict)
     kept: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class StepText:
-    """A module with `allocate(sizes…, dtype)` and `steps(order, losses, …)`.
-
-    Attributes:
-        text: The module.
-        sizes: The arguments of `allocate` but the last: ranges by name.
-        arguments: What `steps` takes by keyword: the program's or the rule's name → the argument.
-        tails: For each list of spans that `steps` takes: argument → the parameters that they cover.
-    """
-
-    text: str
-    sizes: dict[str, str]
-    arguments: dict[str, str]
-    tails: dict[str, tuple[str, ...]]
 
 
 def step_text(plans: Plans) -> StepText:

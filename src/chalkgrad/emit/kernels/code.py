@@ -1,0 +1,26 @@
+"""What stands between who writes machine code and who runs it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+PREFIX = "chalkgrad_"
+"""Every symbol begins with this: a function called `step` would collide with the C library's."""
+
+ENTRY = "run"
+"""The function that runs steps, after the prefix."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepCode:
+    """Machine code and what its caller must know, all of which a file can hold.
+
+    Attributes:
+        code: An object file.
+        scalars: Name and role of the doubles in `numbers`, in order; the step count t comes by itself.
+        totals: How many doubles the sums need.
+    """
+
+    code: bytes
+    scalars: tuple[tuple[str, str], ...]
+    totals: int
