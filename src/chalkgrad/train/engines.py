@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from chalkgrad.emit.draws import Draws
 from chalkgrad.errors import DataError, UnsupportedError, suggestion
 from chalkgrad.train.extras import optional, require
 from chalkgrad.train.objective import Array, Data, Objective
@@ -56,6 +57,7 @@ class PlainEngine:
         """See `Engine`."""
         for step, rows in enumerate(order):
             batch = {name: array[rows] for name, array in self.data.items()}
+            batch |= self.objective.drawn(self.optimiser.steps, len(rows))
             losses[step], gradient = self.objective.value_and_gradient(batch)
             flat = self.objective.flat
             flat[:] = self.optimiser.step(flat, gradient, learning_rate)
@@ -79,6 +81,8 @@ class NumpyEngine:
         values |= {"w_flat": objective.flat, "g_flat": gradient}
         values |= {f"{name}_flat": memory for name, memory in optimiser.memories.items()}
         values |= {f"rule.{name}": value for name, value in optimiser.constants.items()}
+        self._draws = Draws(objective.seed, max(len(objective.masks), 1))
+        values["generator"] = self._draws
         text = self.step.text
         self._bound = {argument: values[name] for name, argument in text.arguments.items() if name in values}
         spans = objective.spans()
@@ -107,6 +111,7 @@ class NumpyEngine:
         scalars = {argument: moving[name] for name, argument in self._moving.items() if argument}
         arguments = self.step.text.arguments
         scalars |= {arguments[name]: value for name, value in self.objective.scalars().items()}
+        self._draws.begin(self.optimiser.steps)
         self.step.steps(order, losses, self._memory, **self._bound, **scalars)
         self.optimiser.steps += len(order)
 
@@ -129,8 +134,8 @@ class LlvmEngine:
         shapes = {name: (batch, *array.shape[1:]) for name, array in data.items()}
         self.step = kernels.kept_step(
             objective.program, objective.wrt, lambda: objective.derived, rule.program,
-            shapes={**objective.shapes(), **shapes}, memories=rule.memories, dtype=objective.dtype,
-            threads=threads,
+            shapes={**objective.shapes(), **shapes}, memories=rule.memories, masks=objective.masks,
+            dtype=objective.dtype, threads=threads,
         )  # fmt: skip
         # New memories are zero, as the step's own are: copying them would touch all their pages for nothing.
         begun = bool(optimiser.memories)
@@ -145,7 +150,7 @@ class LlvmEngine:
         losses[:] = self.step.run(
             self.data, order.reshape(-1), order.shape[1], steps_before=self.optimiser.steps,
             scalars={"lr": float(learning_rate), **self.optimiser.constants},
-            parameters=self.objective.scalars(),
+            parameters=self.objective.scalars(), seed=self.objective.seed,
         )  # fmt: skip
         self.optimiser.steps += len(order)
 

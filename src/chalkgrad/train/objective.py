@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from chalkgrad.derivation import Backward
+from chalkgrad.emit.draws import uniform
 from chalkgrad.emit.step.compiled_step import CompiledStep
-from chalkgrad.errors import DataError
+from chalkgrad.errors import DataError, suggestion
 from chalkgrad.expr.nodes import Program
 from chalkgrad.train.emitted import GradientCode, derived, gradient_code
 from chalkgrad.train.optimisers import UpdateRule
@@ -30,13 +31,16 @@ class Objective:
         shapes: The shape of every parameter, in the order in which they lie in the flat vector.
         dtype: np.float32 or np.float64; the computation runs in it.
         scalars: The values of the program's scalar parameters.
+        masks: Matrix inputs with a row per observation that are drawn anew in every step, such as
+            dropout's, and the scalar parameter that is the probability of 0, by name.
+        seed: What the masks follow from, together with the number of the step.
 
     Attributes:
         flat: (P,) all parameters, zero at first.
         params: Views of `flat` by name.
 
     Raises:
-        DataError: For another dtype.
+        DataError: For another dtype, and for masks that the program does not have.
 
     Example:
         >>> from chalkgrad.frontend.text_formula import read_formula
@@ -52,12 +56,16 @@ class Objective:
         shapes: Mapping[str, tuple[int, ...]],
         dtype: DTypeLike = np.float32,
         scalars: Mapping[str, float] | None = None,
+        masks: Mapping[str, str] | None = None,
+        seed: int = 0,
     ) -> None:
         self.dtype = np.dtype(dtype)
         if self.dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
             raise DataError(f"The dtype is {self.dtype}; it must be float32 or float64.")
         self.program, self._shapes = program, dict(shapes)
         self._scalars = dict(scalars or {})
+        self.masks, self.seed = dict(masks or {}), seed
+        _check_masks(program, self.masks)
         self.flat: Array = np.zeros(sum(math.prod(s) for s in self._shapes.values()), self.dtype)
         self.params: Mapping[str, Array] = self.views(self.flat)
         self._gradient = np.zeros_like(self.flat)
@@ -113,13 +121,23 @@ class Objective:
         Raises:
             UnsupportedError: When something in it cannot be written into given memory.
         """
-        rows = tuple(t.name for t in self.program.inputs if t.name not in self._shapes)
+        rows = tuple(t.name for t in self.program.inputs if t.name not in (*self._shapes, *self.masks))
         sizes = {**self.axis_sizes()}
         for t in self.program.inputs:
             if t.name in rows:
                 sizes.setdefault(t.axes[0].name, batch_size)
                 sizes.update({r.name: 1 for r in t.axes[1:] if r.name not in sizes})
-        return compiled_step(self.program, self.wrt, rule, rows, sizes)
+        masks = tuple((name, f"1 - {drop}") for name, drop in self.masks.items())
+        return compiled_step(self.program, self.wrt, rule, rows, sizes, masks)
+
+    def drawn(self, step: int, rows: int) -> dict[str, NDArray[np.bool_]]:
+        """The masks of a step, counted from 0, with this many rows; true where kept."""
+        sizes, found = self.axis_sizes(), {}
+        inputs = [t for t in self.program.inputs if t.name in self.masks]
+        for stream, t in enumerate(inputs):
+            numbers = uniform(self.seed, step, stream, rows, sizes[t.axes[1].name])
+            found[t.name] = numbers.astype(self.dtype) < 1 - self._scalars[self.masks[t.name]]
+        return found
 
     def value(self, data: Data) -> float:
         """The loss over these rows."""
@@ -134,3 +152,20 @@ class Objective:
 
     def _values(self, data: Data) -> dict[str, Any]:
         return {**data, **self.params, **self._scalars}
+
+
+def _check_masks(program: Program, masks: Mapping[str, str]) -> None:
+    inputs = {t.name: t for t in program.inputs}
+    scalars = {t.name for t, _ in program.parameters}
+    for name, drop in masks.items():
+        if name not in inputs or len(inputs[name].axes) != 2:
+            raise DataError(
+                f"'{name}' is no matrix that the loss reads, so it cannot be a random mask."
+                f"{suggestion(name, tuple(inputs))}"
+            )
+        if drop not in scalars:
+            raise DataError(
+                f"The loss has no scalar parameter '{drop}' for the mask '{name}'."
+                f"{suggestion(drop, tuple(scalars))}",
+                hint="Name the parameter that is the probability of dropping an entry.",
+            )

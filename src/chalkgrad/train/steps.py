@@ -15,8 +15,9 @@ from chalkgrad.train.optimisers import UpdateRule
 
 
 def compiled_step(
-    program: Program, wrt: tuple[str, ...], rule: UpdateRule, rows: tuple[str, ...], sizes: Mapping[str, int]
-) -> CompiledStep:
+    program: Program, wrt: tuple[str, ...], rule: UpdateRule, rows: tuple[str, ...], sizes: Mapping[str, int],
+    masks: tuple[tuple[str, str], ...] = (),
+) -> CompiledStep:  # fmt: skip
     """The step as functions.
 
     Args:
@@ -25,12 +26,13 @@ def compiled_step(
         rule: The update rule.
         rows: The inputs of which each batch takes its rows.
         sizes: The size of every range; only the choice of the buffers depends on them.
+        masks: Inputs that are drawn, and the probability of true as code in the program's parameters.
 
     Raises:
         UnsupportedError: When the program or the rule has a construct that cannot be written into given
             memory.
     """
-    return _compiled(program, wrt, rule, rows, tuple(sizes.items()))
+    return _compiled(program, wrt, rule, rows, tuple(sizes.items()), masks)
 
 
 @lru_cache(64)
@@ -40,12 +42,13 @@ def _compiled(
     rule: UpdateRule,
     rows: tuple[str, ...],
     sizes: tuple[tuple[str, int], ...],
+    masks: tuple[tuple[str, str], ...],
 ) -> CompiledStep:
     def emitted() -> dict[str, Any]:
         from chalkgrad.emit.step.step_text import Plans, step_text
 
         safe, backward = derived(program, wrt)
-        return asdict(step_text(Plans(safe, backward, rule.program, rows, dict(sizes))))
+        return asdict(step_text(Plans(safe, backward, rule.program, rows, dict(sizes), dict(masks))))
 
-    text = StepText(**kept("step-text", (program, wrt, rule, rows, sizes), emitted))
+    text = StepText(**kept("step-text", (program, wrt, rule, rows, sizes, masks), emitted))
     return imported_step(text, f"{program.name} with {rule.name}")

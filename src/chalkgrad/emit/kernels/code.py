@@ -10,6 +10,9 @@ PREFIX = "chalkgrad_"
 ENTRY = "run"
 """The function that runs steps, after the prefix."""
 
+SEED = "seed"
+"""The role of the number that random masks follow from."""
+
 
 @dataclass(frozen=True, slots=True)
 class StepCode:

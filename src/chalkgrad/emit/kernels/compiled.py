@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from chalkgrad.derivation import Backward
 from chalkgrad.emit.disk_cache import structure
 from chalkgrad.emit.kernels import machine
-from chalkgrad.emit.kernels.code import ENTRY, PREFIX, StepCode
+from chalkgrad.emit.kernels.code import ENTRY, PREFIX, SEED, StepCode
 from chalkgrad.emit.kernels.layout import Layout, allocate
 from chalkgrad.emit.kernels.recognise import operations, split_inputs
 from chalkgrad.emit.kernels.targets import Target, host
@@ -31,6 +31,7 @@ def compile_step(
     *,
     shapes: Mapping[str, tuple[int, ...]],
     memories: tuple[str, ...] = (),
+    masks: Mapping[str, str] | None = None,
     dtype: Any = np.float32,
     threads: int = 1,
     target: Target | None = None,
@@ -45,6 +46,8 @@ def compile_step(
             memory's next value, called like it plus "2".
         shapes: The shape of every input by name; the number of rows of the data is the largest batch.
         memories: The names of the optimiser's arrays.
+        masks: Inputs that are drawn each step, true where kept, and the scalar parameter of the loss
+            that is the probability of dropping, by name.
         dtype: float32 or float64.
         threads: How many threads take part in `run`.
         target: The machine to compile for, if not the one at hand.
@@ -57,7 +60,7 @@ def compile_step(
     wrt = tuple(t.name for t in backward.wanted)
     return kept_step(
         program, wrt, lambda: (program, backward), rule, made_from=(program, backward), shapes=shapes,
-        memories=memories, dtype=dtype, threads=threads, target=target, zone=zone,
+        memories=memories, masks=masks, dtype=dtype, threads=threads, target=target, zone=zone,
     )  # fmt: skip
 
 
@@ -70,6 +73,7 @@ def kept_step(
     made_from: Any = None,
     shapes: Mapping[str, tuple[int, ...]],
     memories: tuple[str, ...] = (),
+    masks: Mapping[str, str] | None = None,
     dtype: Any = np.float32,
     threads: int = 1,
     target: Target | None = None,
@@ -84,7 +88,8 @@ def kept_step(
         made_from: What `derive` depends on, if not on `program` and `wrt` alone.
     """
     target = target or host(np.dtype(dtype) == np.float64)
-    batch, data, parameters = split_inputs(program, wrt)
+    masks = dict(masks or {})
+    batch, data, parameters = split_inputs(program, wrt, masks)
     ranges: dict[Range, int] = {}
     for t in (*data, *parameters):
         for axis, size in zip(t.axes, shapes[t.name], strict=True):
@@ -93,25 +98,25 @@ def kept_step(
                     f"{t.name} has the shape {shapes[t.name]}, where {axis.name} is {ranges[axis]}."
                 )
     layout = Layout(target, ranges, batch, zone)
-    asked = (made_from or (program, wrt), rule, sorted(shapes.items()), memories, threads, layout.zone)
+    asked = (made_from or (program, wrt), rule, sorted(shapes.items()), memories, masks, threads, layout.zone)
     key = machine.key(structure(asked), target)
     code = _cached_code(key, layout)
     if code is None:
-        code = _written_code(target, layout, derive(), rule, memories, threads)
+        code = _written_code(target, layout, derive(), rule, memories, masks, threads)
         _keep_code(key, code, layout)
     return CompiledStep(code, layout, data, parameters, memories, np.dtype(dtype), threads, target)
 
 
 def _written_code(
     target: Target, layout: Layout, derived: tuple[Program, Backward], rule: Program,
-    memories: tuple[str, ...], threads: int,
+    memories: tuple[str, ...], masks: Mapping[str, str], threads: int,
 ) -> StepCode:  # fmt: skip
     """The code made now; what makes it is loaded only here, as most processes find it made."""
     from chalkgrad.emit.kernels.gradients import Update
     from chalkgrad.emit.kernels.schedule import schedule
     from chalkgrad.emit.kernels.step import write_step
 
-    found = operations(*derived)
+    found = operations(*derived, masks)
     return write_step(target, layout, found, schedule(found), Update(rule, memories), threads)
 
 
@@ -181,6 +186,7 @@ class CompiledStep:
         steps_before: int = 0,
         scalars: Mapping[str, float],
         parameters: Mapping[str, float] | None = None,
+        seed: int = 0,
     ) -> NDArray[np.float64]:
         """Train on the rows in `order`, `batch` at a time, the last batch perhaps smaller.
 
@@ -192,6 +198,7 @@ class CompiledStep:
             steps_before: How many steps the optimiser has taken, for its t.
             scalars: The optimiser's scalars but t: lr and its constants.
             parameters: The loss's keyword parameters, such as l2.
+            seed: What the random masks follow from, with the number of the step; its low 32 bits.
 
         Returns:
             The loss of every step.
@@ -211,7 +218,10 @@ class CompiledStep:
             raise ShapeError(f"The row numbers must lie between 0 and {rows - 1}, and there must be some.")
         numbers = np.zeros(max(len(self._scalars), 1))
         for place, (name, role) in enumerate(self._scalars):
-            numbers[place] = (parameters or {})[name] if role == "parameter" else scalars[name]
+            if role == SEED:
+                numbers[place] = seed & 0xFFFFFFFF
+            else:
+                numbers[place] = (parameters or {})[name] if role == "parameter" else scalars[name]
         losses = np.empty(-(-len(order) // batch))
         self._sync[:] = 0
         self._call(arrays, order, batch, steps_before, numbers, losses)

@@ -17,6 +17,8 @@ from typing import Any
 
 from llvmlite import ir
 
+from chalkgrad.emit.draws import FACTORS, OF_COLUMN, OF_ROW, SHIFTS
+from chalkgrad.emit.kernels.recognise import UNIFORM
 from chalkgrad.emit.kernels.writer import I32, Writer
 from chalkgrad.errors import UnsupportedError
 
@@ -239,10 +241,38 @@ def root(w: Writer, x: Any) -> Any:
     return _with_cases(w, value, x, ROOT_CASES)
 
 
+def mixed(w: Writer, x: Any) -> Any:
+    """`chalkgrad.emit.draws.mix` of a whole number, or of a vector of them."""
+
+    def constant(value: int) -> Any:
+        if isinstance(x.type, ir.VectorType):
+            return ir.Constant(x.type, [value] * x.type.count)
+        return ir.Constant(x.type, value)
+
+    for shift, factor in zip(SHIFTS, FACTORS, strict=False):
+        x = w.b.mul(w.b.xor(x, w.b.lshr(x, constant(shift))), constant(factor))
+    return w.b.xor(x, w.b.lshr(x, constant(SHIFTS[-1])))
+
+
+def uniform(w: Writer, low: Any, high: Any, row: Any, column: Any) -> Any:
+    """The number that is drawn for a row and a column; the halves of the key come as numbers."""
+    wholes = ir.VectorType(I32, w.target.lanes)
+
+    def constant(value: int) -> Any:
+        return ir.Constant(wholes, [value] * w.target.lanes)
+
+    low, high, row, column = (w.b.fptosi(x, wholes) for x in (low, high, row, column))
+    key = w.b.or_(low, w.b.shl(high, constant(16)))
+    start = mixed(w, w.b.add(key, w.b.mul(row, constant(OF_ROW))))
+    bits = mixed(w, w.b.add(start, w.b.mul(column, constant(OF_COLUMN))))
+    number = w.b.sitofp(w.b.lshr(bits, constant(8)), w.vector)
+    return w.b.fmul(number, w.splat(2.0**-24))
+
+
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     "exp": exp, "expm1": expm1, "log": log, "log1p": log1p, "tanh": tanh, "sigmoid": sigmoid,
     "softplus": softplus, "silu": silu, "gelu": gelu, "relu": relu, "sign": sign, "maximum": maximum,
-    "minimum": minimum,
+    "minimum": minimum, UNIFORM: uniform,
     "sqrt": lambda w, x: w.intrinsic("sqrt", x),
     "abs": lambda w, x: w.intrinsic("fabs", x),
     "pi": lambda w: w.splat(math.pi),

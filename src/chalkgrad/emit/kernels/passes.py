@@ -45,6 +45,9 @@ def observed(
     def read(e: Expr) -> Any:
         if isinstance(e, Index) and e.range is not layout.batch:
             return whole_to_number(w, row)
+        if isinstance(e, Index):
+            first = whole_to_number(w, w.add(w.mul(panel, width), vector * lanes))
+            return w.b.fadd(first, ir.Constant(w.vector, [float(lane) for lane in range(lanes)]))
         if isinstance(e, Access):
             t = e.tensor
             if t in known:

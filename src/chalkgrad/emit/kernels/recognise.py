@@ -7,15 +7,17 @@ its own, and the line an `Each` that reads it. What fits none of the six is refu
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from chalkgrad.derivation import Backward
 from chalkgrad.errors import UnsupportedError
 from chalkgrad.expr.nodes import (
+    MINUS_ONE,
     ONE,
     ZERO,
     Access,
+    Add,
     Apply,
     Definition,
     Expr,
@@ -28,7 +30,15 @@ from chalkgrad.expr.nodes import (
     Sum,
     Tensor,
 )  # fmt: skip
-from chalkgrad.expr.ops import children, free_indices, map_children, substitute, tensors_in
+from chalkgrad.expr.ops import (
+    children,
+    free_indices,
+    map_children,
+    replace_access,
+    substitute,
+    tensors_in,
+    walk,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +115,32 @@ class Number:
     body: Expr
 
 
+UNIFORM = "drawn uniform"
+"""The function of (lower half of the key, upper half, row, column): see `chalkgrad.emit.draws`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mask:
+    """An input that is drawn anew each step: 1 with probability 1 − `drop`, else 0.
+
+    Attributes:
+        mask: mask[i,h].
+        drop: The scalar parameter.
+        low, high: The halves of the step's key for it, two numbers.
+    """
+
+    mask: Tensor
+    drop: Tensor
+    low: Tensor
+    high: Tensor
+
+    def at(self, row: Expr, column: Expr) -> Expr:
+        """An entry, as a formula."""
+        drawn = Apply(UNIFORM, (Access(self.low, ()), Access(self.high, ()), row, column))
+        keep = Add((ONE, Mul((MINUS_ONE, Access(self.drop, ())))))
+        return Indicator("<", drawn, keep)
+
+
 Operation = Product | Each | Rows | Columns | Gradient | Total | Number
 
 
@@ -117,6 +153,7 @@ class Operations:
         data: The inputs that come in rows, in order.
         parameters: The inputs that are trained, in order.
         scalars: The keyword parameters.
+        masks: The inputs that are drawn, in order.
         loss: The number that is reported.
         all: The operations, each after what it reads.
     """
@@ -125,34 +162,51 @@ class Operations:
     data: tuple[Tensor, ...]
     parameters: tuple[Tensor, ...]
     scalars: tuple[Tensor, ...]
+    masks: tuple[Mask, ...]
     loss: Tensor
     all: tuple[Operation, ...]
 
 
-def operations(program: Program, backward: Backward) -> Operations:
+def operations(program: Program, backward: Backward, masks: Mapping[str, str] | None = None) -> Operations:
     """The operations of a loss and its gradients.
+
+    Args:
+        masks: Inputs that are drawn, and the parameter that is the probability of 0, by name.
 
     Raises:
         UnsupportedError: When a line is none of them.
     """
-    batch, data, parameters = split_inputs(program, tuple(t.name for t in backward.wanted))
+    masks = masks or {}
+    batch, data, parameters = split_inputs(program, tuple(t.name for t in backward.wanted), masks)
     loss = program.outputs[0]
-    reader = _Reader(batch, loss.adjoint, {t.adjoint: t for t in parameters})
+    named = {t.name: t for t, _ in program.parameters}
+    drawn = tuple(_mask(t, named[masks[t.name]], batch) for t in program.inputs if t.name in masks)
+    scalars = tuple(t for t, _ in program.parameters)
+    reader = _Reader(batch, loss.adjoint, {t.adjoint: t for t in parameters}, scalars, drawn)
     for definition in (*program.definitions, *backward.definitions):
         reader.read(definition)
-    scalars = tuple(t for t, _ in program.parameters)
-    return Operations(batch, data, parameters, scalars, loss, _live(reader.found, loss))
+    return Operations(batch, data, parameters, scalars, drawn, loss, _live(reader.found, loss))
+
+
+def _mask(t: Tensor, drop: Tensor, batch: Range) -> Mask:
+    if len(t.axes) != 2 or t.axes[0] is not batch:
+        raise _refusal(f"{t.name}, a random mask that is no matrix with a row per observation")
+    low, high = (Tensor(f"{half} half of the key of {t.name}", (), "float", "key") for half in HALVES)
+    return Mask(t, drop, low, high)
+
+
+HALVES = ("lower", "upper")
 
 
 def split_inputs(
-    program: Program, wrt: tuple[str, ...]
+    program: Program, wrt: tuple[str, ...], masks: Iterable[str] = ()
 ) -> tuple[Range, tuple[Tensor, ...], tuple[Tensor, ...]]:
     """The range of the observations, the inputs that come in rows, and those that are trained.
 
     Raises:
         UnsupportedError: When there is no scalar loss, or no axis that all data begin with.
     """
-    data = tuple(t for t in program.inputs if t.name not in wrt)
+    data = tuple(t for t in program.inputs if t.name not in (*wrt, *masks))
     parameters = tuple(t for t in program.inputs if t.name in wrt)
     if len(program.outputs) != 1 or program.outputs[0].axes or program.sizes:
         raise UnsupportedError("The compiled step needs one scalar loss.", hint='Choose engine="numpy".')
@@ -190,8 +244,14 @@ def reads(op: Operation) -> frozenset[Tensor]:
 class _Reader:
     """Reads definitions in order and writes operations."""
 
-    def __init__(self, batch: Range, upstream: Tensor, gradients: dict[Tensor, Tensor]) -> None:
+    def __init__(
+        self, batch: Range, upstream: Tensor, gradients: dict[Tensor, Tensor], scalars: Iterable[Tensor],
+        masks: Iterable[Mask],
+    ) -> None:  # fmt: skip
         self.batch, self.upstream, self.gradients = batch, upstream, gradients
+        self.scalars = frozenset(scalars)
+        self.masks = {m.mask: m for m in masks}
+        self.constants: dict[Tensor, Expr] = {}
         self.parameters = frozenset(gradients.values())
         self.found: list[Operation] = []
         self.shared: dict[tuple[str, Expr], Tensor] = {}
@@ -202,14 +262,25 @@ class _Reader:
             return
         # The loss is the end of the graph, so the derivative by itself is one.
         body = _plain(_with_unit(definition.body, self.upstream))
+        for t, constant in self.constants.items():
+            body = replace_access(body, t, lambda _, constant=constant: constant)  # type: ignore[misc]
+        for mask in self.masks.values():
+            body = replace_access(body, mask.mask, lambda at, m=mask: m.at(*at))  # type: ignore[misc]
         if target in self.gradients:
             self._gradient(self.gradients[target], indices, body)
+        elif not indices and target.adjoint is not self.upstream and self._is_constant(body):
+            # A number that follows from the scalars alone, such as 1/(1 − p): known before the step.
+            self.constants[target] = body
         elif not indices:
             self.found.append(Number(target, self._split(body, ())))
         elif len(indices) == 1 or (indices[0].range is self.batch and len(indices) == 2):
             self.found.append(Each(target, indices, self._split(body, indices)))
         else:
             raise _refusal(str(definition))
+
+    def _is_constant(self, body: Expr) -> bool:
+        """Whether a number follows from the scalars of the step alone."""
+        return tensors_in(body) <= self.scalars and not any(isinstance(e, Sum | Reduce) for e in walk(body))
 
     def _split(self, body: Expr, indices: tuple[Index, ...]) -> Expr:
         """The body with every sum and reduction replaced by a value of its own."""

@@ -89,6 +89,7 @@ def schedule(found: Operations) -> Schedule:
     totals = tuple(op for op in found.all if isinstance(op, Total) and op.indices[0].range is not found.batch)
     pending = [op for op in found.all if op not in (*gradients, *numbers, *totals)]
     done = {*found.data, *found.parameters, *found.scalars}
+    done |= {half for m in found.masks for half in (m.low, m.high)}
     done |= {op.target for op in totals} | {op.target for op in numbers}
     kernels: list[Kernel] = []
     while pending:

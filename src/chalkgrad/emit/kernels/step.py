@@ -16,8 +16,9 @@ from typing import Any
 
 from llvmlite import ir
 
-from chalkgrad.emit.kernels.code import ENTRY, StepCode
+from chalkgrad.emit.kernels.code import ENTRY, SEED, StepCode
 from chalkgrad.emit.kernels.expressions import Scalars, Slots
+from chalkgrad.emit.kernels.functions import mixed
 from chalkgrad.emit.kernels.gradients import MOST_SLOTS, Update, scratch, write_gradient
 from chalkgrad.emit.kernels.layout import Layout
 from chalkgrad.emit.kernels.machine import object_code
@@ -93,6 +94,8 @@ def write_step(
     kernels = _Kernels(module, layout, found, order, update)
     rule = tuple(t for t in update.program.inputs if not t.axes and t.name != "t")
     scalars = (*found.scalars, *rule, *(t for t, _ in update.program.parameters))
+    if found.masks:
+        scalars = (*scalars, Tensor("seed of the masks", (), "float", SEED))
     slots = layout._place("slots", "scalars", "step", threads * scratch(target))
     pointer = number_pointer(target)
     data = [
@@ -123,6 +126,8 @@ class _Body:
     ) -> None:  # fmt: skip
         self.w, self.layout, self.found, self.order, self.kernels = w, layout, found, order, kernels
         self.scalars, self.threads = scalars, threads
+        self.halves = {m.low: (n, 0) for n, m in enumerate(found.masks)}
+        self.halves |= {m.high: (n, 16) for n, m in enumerate(found.masks)}
         # Meetings of the threads in a step: after each phase, and around every statistic of the batch.
         self.meetings = 2 + 2 * sum(isinstance(k, ColumnKernel) for k in order.kernels)
         self.met = 0
@@ -170,6 +175,8 @@ class _Body:
                 return ir.Constant(DOUBLE, float(self.layout.sizes[e.range]))
             if isinstance(e, Access) and known is not None and e.tensor in known:
                 return known[e.tensor]
+            if isinstance(e, Access) and e.tensor in self.halves:
+                return self._half_of_key(step, *self.halves[e.tensor])
             if isinstance(e, Access) and e.tensor in self.scalars:
                 return w.number_at(w["numbers"], self.scalars.index(e.tensor))
             if isinstance(e, Access) and e.tensor.name == "t" and not e.indices:
@@ -179,6 +186,21 @@ class _Body:
             )
 
         return read
+
+    def _half_of_key(self, step: Any, stream: int, shift: int) -> Any:
+        """16 bits of `chalkgrad.emit.draws.key`, as a number: those are exact in any type."""
+        w, b = self.w, self.w.b
+        (seed,) = [n for n, t in enumerate(self.scalars) if t.role == SEED]
+        parts = [
+            b.fptosi(w.number_at(w["numbers"], seed), I64),
+            w.add(w["steps_before"], step),
+            ir.Constant(I64, stream),
+        ]
+        state: Any = ir.Constant(I32, 0)
+        for part in parts:
+            state = mixed(w, b.add(state, b.trunc(part, I32)))
+        half = b.and_(b.lshr(state, ir.Constant(I32, shift)), ir.Constant(I32, 0xFFFF))
+        return b.sitofp(half, DOUBLE)
 
     def _observations(self, step: Any, n: Any, start: Any, first: Any, last: Any) -> None:
         w, kernels = self.w, self.kernels
