@@ -92,7 +92,8 @@ def test_numbers_are_uniform_and_unrelated():
     square = numbers.reshape(512, 512) - 0.5
     others = [
         np.roll(square, 1, 0), np.roll(square, 1, 1), np.roll(square, 8, 0), square.T,
-        uniform(5, 18, 1, 512, 512) - 0.5, uniform(5, 17, 2, 512, 512) - 0.5, uniform(6, 17, 1, 512, 512) - 0.5,
+        uniform(5, 18, 1, 512, 512) - 0.5, uniform(5, 17, 2, 512, 512) - 0.5,
+        uniform(6, 17, 1, 512, 512) - 0.5,
     ]  # fmt: skip
     for other in others:
         assert abs((square * other).mean() * 12) < 5 / 512

@@ -18,7 +18,7 @@ from typing import Any
 from llvmlite import ir
 
 from chalkgrad.emit.draws import FACTORS, OF_COLUMN, OF_ROW, SHIFTS
-from chalkgrad.emit.kernels.recognise import UNIFORM
+from chalkgrad.emit.kernels.parts import UNIFORM
 from chalkgrad.emit.kernels.writer import I32, Writer
 from chalkgrad.errors import UnsupportedError
 

@@ -13,9 +13,9 @@ from llvmlite import ir
 
 from chalkgrad.emit.kernels.expressions import Slots, Vectors
 from chalkgrad.emit.kernels.layout import Layout
+from chalkgrad.emit.kernels.parts import Gradient
 from chalkgrad.emit.kernels.passes import number_pointer
 from chalkgrad.emit.kernels.products import DEPTH, SECOND_LEVEL, best_rows
-from chalkgrad.emit.kernels.recognise import Gradient
 from chalkgrad.emit.kernels.targets import Target
 from chalkgrad.emit.kernels.tile import FIRST, LAST, Shape, write_tile
 from chalkgrad.emit.kernels.writer import I64, Writer

@@ -9,7 +9,7 @@ from llvmlite import ir
 
 from chalkgrad.emit.kernels.expressions import Slots, Vectors, whole_to_number
 from chalkgrad.emit.kernels.layout import Layout
-from chalkgrad.emit.kernels.recognise import Each, Rows, Total
+from chalkgrad.emit.kernels.parts import Each, Rows, Total
 from chalkgrad.emit.kernels.schedule import ColumnKernel, PassKernel, Segment
 from chalkgrad.emit.kernels.targets import Target
 from chalkgrad.emit.kernels.writer import DOUBLE, I64, Loop, Writer

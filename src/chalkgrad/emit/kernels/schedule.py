@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from chalkgrad.emit.kernels.recognise import (
+from chalkgrad.emit.kernels.parts import (
     Columns,
     Each,
     Gradient,

@@ -22,6 +22,7 @@ from chalkgrad.emit.kernels.functions import mixed
 from chalkgrad.emit.kernels.gradients import MOST_SLOTS, Update, scratch, write_gradient
 from chalkgrad.emit.kernels.layout import Layout
 from chalkgrad.emit.kernels.machine import object_code
+from chalkgrad.emit.kernels.parts import Operations, Total
 from chalkgrad.emit.kernels.passes import (
     number_pointer,
     write_columns,
@@ -31,7 +32,6 @@ from chalkgrad.emit.kernels.passes import (
     write_turn,
 )
 from chalkgrad.emit.kernels.products import write_product
-from chalkgrad.emit.kernels.recognise import Operations, Total
 from chalkgrad.emit.kernels.schedule import ColumnKernel, PassKernel, ProductKernel, Schedule
 from chalkgrad.emit.kernels.targets import Target
 from chalkgrad.emit.kernels.writer import DOUBLE, I8, I32, I64, Writer
