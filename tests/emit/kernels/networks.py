@@ -31,6 +31,10 @@ ACTIVATIONS = {
         s[h1] = (mean(i, c[i,h1]^2) + 1/100000)^(-1/2)
         q[i,h1] = c[i,h1] * s[h1]
         a1[i,h1] = relu(g1[h1] * q[i,h1] + e1[h1])""",
+    "batch norm in one": """mu[h1] = mean(i, f1[i,h1])
+        c[i,h1] = f1[i,h1] - mu[h1]
+        s[h1] = (mean(i, c[i,h1]^2) + 1/100000)^(-1/2)
+        a1[i,h1] = relu(g1[h1] * c[i,h1] * s[h1] + e1[h1])""",
 }
 
 LOSSES = {

@@ -14,6 +14,7 @@ from llvmlite import ir
 from chalkgrad.emit.kernels import machine, reference
 from chalkgrad.emit.kernels.functions import FUNCTIONS, apply, has_estimates, quotient, root
 from chalkgrad.emit.kernels.layout import Layout
+from chalkgrad.emit.kernels.parts import UNIFORM
 from chalkgrad.emit.kernels.passes import number_pointer, write_gather, write_turn
 from chalkgrad.emit.kernels.targets import host
 from chalkgrad.emit.kernels.tile import ARGUMENTS, FIRST, LAST, Shape, write_tile
@@ -160,11 +161,12 @@ def elementwise(target, write, *arguments):
 RANGES = {
     "exp": (-80, 80), "expm1": (-10, 30), "log": (1e-30, 1e4), "log1p": (-0.9, 1e3), "tanh": (-12, 12),
     "sigmoid": (-60, 60), "softplus": (-60, 60), "silu": (-60, 60), "sqrt": (0, 100), "gelu": (-4, 6),
+    "erf": (-7, 7),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("double", [False, True])
-@pytest.mark.parametrize("name", sorted(FUNCTIONS.keys() - {"pi"}))
+@pytest.mark.parametrize("name", sorted(FUNCTIONS.keys() - {"pi", UNIFORM}))
 def test_functions(name, double):
     """Within a few units in the last place of the reference in higher precision."""
     target = host(double)
@@ -173,7 +175,7 @@ def test_functions(name, double):
     x = np.linspace(low, high, 4096).astype(dtype)
     arguments = [x] if PRIMITIVES[name].arity == 1 else [x, x[::-1].copy()]
     got = elementwise(target, lambda w, *a: apply(w, name, list(a)), *arguments)
-    wide = [a.astype(np.longdouble if name != "gelu" else np.float64) for a in arguments]
+    wide = [a.astype(np.float64 if name in ("gelu", "erf") else np.longdouble) for a in arguments]
     stable = {
         "expm1": np.expm1,
         "log1p": np.log1p,
@@ -192,7 +194,8 @@ def test_special_arguments(double):
     with np.errstate(all="ignore"):
         for name, wanted in (
             ("exp", np.exp(x)), ("log", np.log(x)), ("tanh", np.tanh(x)), ("relu", np.maximum(x, 0)),
-            ("sigmoid", 1 / (1 + np.exp(-x))), ("softplus", np.logaddexp(0, x)),
+            ("erf", PRIMITIVES["erf"].reference(x)), ("sigmoid", 1 / (1 + np.exp(-x))),
+            ("softplus", np.logaddexp(0, x)),
         ):  # fmt: skip
             got = elementwise(target, lambda w, a, name=name: apply(w, name, [a]), x)
             np.testing.assert_allclose(got, wanted.astype(number_type(target)), rtol=1e-6, err_msg=name)

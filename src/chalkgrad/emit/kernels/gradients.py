@@ -57,6 +57,8 @@ def _update_lines(w: Writer, layout: Layout, slots: Slots, gradient: Gradient, u
                 return total
             if isinstance(e, Access) and e.tensor is gradient.parameter and e.indices == gradient.indices:
                 return own["w"]
+            if isinstance(e, Access) and e.indices == gradient.indices and len(e.indices) == 1:
+                return w.load(w["arena"], layout.vector(e.tensor), offset)  # a statistic of the batch
             raise UnsupportedError(f"The compiled step cannot read {e} in a gradient.")
 
         values: dict[str, Any] = {**own, "g": Vectors(w, slots, w["slots"], in_gradient)(gradient.body)}
