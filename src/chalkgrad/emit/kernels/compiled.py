@@ -87,7 +87,6 @@ def kept_step(
         derive: Gives the loss made safe and its backward.
         made_from: What `derive` depends on, if not on `program` and `wrt` alone.
     """
-    target = target or host(np.dtype(dtype) == np.float64)
     masks = dict(masks or {})
     batch, data, parameters = split_inputs(program, wrt, masks)
     ranges: dict[Range, int] = {}
@@ -97,6 +96,7 @@ def kept_step(
                 raise ShapeError(
                     f"{t.name} has the shape {shapes[t.name]}, where {axis.name} is {ranges[axis]}."
                 )
+    target = (target or host(np.dtype(dtype) == np.float64)).for_batch(ranges[batch])
     layout = Layout(target, ranges, batch, zone)
     asked = (made_from or (program, wrt), rule, sorted(shapes.items()), memories, masks, threads, layout.zone)
     key = machine.key(structure(asked), target)

@@ -173,7 +173,10 @@ def _weight_gradient(
     end = w.least(w.mul(w["last"], unit), count)
     for part, (start, number, vectors, _) in enumerate(columns.parts()):
         height = rows if vectors == target.vectors else unit
-        shape = Shape(height, vectors, "along", panel, panel * depth, blocked=layout.capacity > DEPTH)
+        shape = Shape(
+            height, vectors, "along", panel, panel * depth, blocked=layout.capacity > DEPTH,
+            used=min(panel, layout.sizes[layout.batch]),
+        )  # fmt: skip
         tile = write_tile(
             w.module,
             target,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from chalkgrad.errors import UnsupportedError
@@ -47,6 +47,12 @@ class Target:
     def panel(self) -> int:
         """Numbers side by side in a panel."""
         return self.lanes * self.vectors
+
+    def for_batch(self, observations: int) -> Target:
+        """The same processor with panels of one vector where that holds the whole batch."""
+        if observations > self.lanes or self.vectors == 1:
+            return self
+        return replace(self, vectors=1, rows=self.rows * self.vectors, most=self.most * self.vectors)
 
     @property
     def x86(self) -> bool:

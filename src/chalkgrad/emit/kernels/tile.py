@@ -38,6 +38,7 @@ class Shape:
         width: For "across", the numbers from one k to the next; for "along", the size of a group.
         jump: For "along", the numbers from one group to the next.
         tail: For "along", (group, count) of an incomplete last group, which has its own row stride.
+        used: For "along", how many k of a group count, where the others are zero; 0 for all.
         groups: For "along", whether there are whole groups at all.
         blocked: Whether k comes in several blocks, with partial sums kept in memory.
     """
@@ -49,6 +50,7 @@ class Shape:
     jump: int = 0
     tail: tuple[int, int] | None = None
     groups: bool = True
+    used: int = 0
     blocked: bool = False
 
 
@@ -146,7 +148,7 @@ def _groups(w: Writer, shape: Shape, sums: list[Any], ahead: Ahead | None) -> tu
             # tile's, and are far. Where many panels share the rows, they are near and this only costs.
             for n in range(shape.rows * group // w.target.lanes):
                 w.prefetch(scalar, shape.rows * group + n * w.target.lanes, change=False)
-        with w.loop(0, group, carried=inside) as k:
+        with w.loop(0, shape.used or group, carried=inside) as k:
             here = w.at(vector, w.mul(k.index, span))
             k.after = _step(w, shape, k.carried, here, w.at(scalar, k.index), group)
         g.after = [*k.carried, w.at(vector, span * group), w.at(scalar, shape.jump)]
