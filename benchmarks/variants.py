@@ -145,7 +145,7 @@ def ours(variant: Variant, problem: Problem) -> Callable[[int], Any]:
     from chalkgrad.train.optimisers import Optimiser
 
     layers, given = len(problem.weights), parameters(variant, problem)
-    masks = {f"mask{n}": "drop" for n in range(1, layers)} if variant.drop else {}
+    masks = {f"mask{n}": 1 - variant.drop for n in range(1, layers)} if variant.drop else {}
     objective = Objective(
         read_formula(formula(variant, layers), "network"), {n: v.shape for n, v in given.items()},
         variant.dtype, {"drop": variant.drop} if variant.drop else {}, masks,

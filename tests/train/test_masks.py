@@ -28,7 +28,9 @@ SIZES = {"W1": (7, 37), "b1": (37,), "W2": (37, 19), "b2": (19,), "W3": (19, 4),
 
 def objective(dtype=np.float32, drop=(0.5, 0.2), seed=3):
     scalars = dict(zip(("p", "q"), drop, strict=True))
-    made = Objective(read_formula(FORMULA), SIZES, dtype, scalars, {"mask1": "p", "mask2": "q"}, seed)
+    made = Objective(
+        read_formula(FORMULA), SIZES, dtype, scalars, {"mask1": 1 - drop[0], "mask2": 1 - drop[1]}, seed
+    )
     rng = np.random.default_rng(0)
     for view in made.params.values():
         view[...] = 0.3 * rng.standard_normal(view.shape)
@@ -110,6 +112,6 @@ def test_draws_come_in_the_order_of_streams_and_steps():
 def test_a_mask_that_the_loss_does_not_read_is_refused():
     program = read_formula(FORMULA)
     with pytest.raises(DataError, match="'mask3' is no matrix"):
-        Objective(program, SIZES, masks={"mask3": "p"})
-    with pytest.raises(DataError, match="no scalar parameter 'rate'"):
-        Objective(program, SIZES, masks={"mask1": "rate"})
+        Objective(program, SIZES, masks={"mask3": 0.5})
+    with pytest.raises(DataError, match="'mask1' is 0.0"):
+        Objective(program, SIZES, masks={"mask1": 0.0})

@@ -32,7 +32,7 @@ class Objective:
         dtype: np.float32 or np.float64; the computation runs in it.
         scalars: The values of the program's scalar parameters.
         masks: Matrix inputs with a row per observation that are drawn anew in every step, such as
-            dropout's, and the scalar parameter that is the probability of 0, by name.
+            dropout's, and the probability that an entry is true, by name.
         seed: What the masks follow from, together with the number of the step.
 
     Attributes:
@@ -56,7 +56,7 @@ class Objective:
         shapes: Mapping[str, tuple[int, ...]],
         dtype: DTypeLike = np.float32,
         scalars: Mapping[str, float] | None = None,
-        masks: Mapping[str, str] | None = None,
+        masks: Mapping[str, float] | None = None,
         seed: int = 0,
     ) -> None:
         self.dtype = np.dtype(dtype)
@@ -127,7 +127,7 @@ class Objective:
             if t.name in rows:
                 sizes.setdefault(t.axes[0].name, batch_size)
                 sizes.update({r.name: 1 for r in t.axes[1:] if r.name not in sizes})
-        masks = tuple((name, f"1 - {drop}") for name, drop in self.masks.items())
+        masks = tuple((name, repr(float(keep))) for name, keep in self.masks.items())
         return compiled_step(self.program, self.wrt, rule, rows, sizes, masks)
 
     def drawn(self, step: int, rows: int) -> dict[str, NDArray[np.bool_]]:
@@ -136,7 +136,7 @@ class Objective:
         inputs = [t for t in self.program.inputs if t.name in self.masks]
         for stream, t in enumerate(inputs):
             numbers = uniform(self.seed, step, stream, rows, sizes[t.axes[1].name])
-            found[t.name] = numbers.astype(self.dtype) < 1 - self._scalars[self.masks[t.name]]
+            found[t.name] = numbers.astype(self.dtype) < self.masks[t.name]
         return found
 
     def value(self, data: Data) -> float:
@@ -154,18 +154,15 @@ class Objective:
         return {**data, **self.params, **self._scalars}
 
 
-def _check_masks(program: Program, masks: Mapping[str, str]) -> None:
+def _check_masks(program: Program, masks: Mapping[str, float]) -> None:
     inputs = {t.name: t for t in program.inputs}
-    scalars = {t.name for t, _ in program.parameters}
-    for name, drop in masks.items():
+    for name, keep in masks.items():
         if name not in inputs or len(inputs[name].axes) != 2:
             raise DataError(
                 f"'{name}' is no matrix that the loss reads, so it cannot be a random mask."
                 f"{suggestion(name, tuple(inputs))}"
             )
-        if drop not in scalars:
+        if not 0 < keep <= 1:
             raise DataError(
-                f"The loss has no scalar parameter '{drop}' for the mask '{name}'."
-                f"{suggestion(drop, tuple(scalars))}",
-                hint="Name the parameter that is the probability of dropping an entry.",
+                f"The probability of true in the mask '{name}' is {keep}; it must lie above 0, at most at 1."
             )

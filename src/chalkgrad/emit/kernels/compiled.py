@@ -31,7 +31,7 @@ def compile_step(
     *,
     shapes: Mapping[str, tuple[int, ...]],
     memories: tuple[str, ...] = (),
-    masks: Mapping[str, str] | None = None,
+    masks: Mapping[str, float] | None = None,
     dtype: Any = np.float32,
     threads: int = 1,
     target: Target | None = None,
@@ -46,8 +46,7 @@ def compile_step(
             memory's next value, called like it plus "2".
         shapes: The shape of every input by name; the number of rows of the data is the largest batch.
         memories: The names of the optimiser's arrays.
-        masks: Inputs that are drawn each step, true where kept, and the scalar parameter of the loss
-            that is the probability of dropping, by name.
+        masks: Inputs that are drawn each step, and the probability of 1, by name.
         dtype: float32 or float64.
         threads: How many threads take part in `run`.
         target: The machine to compile for, if not the one at hand.
@@ -73,7 +72,7 @@ def kept_step(
     made_from: Any = None,
     shapes: Mapping[str, tuple[int, ...]],
     memories: tuple[str, ...] = (),
-    masks: Mapping[str, str] | None = None,
+    masks: Mapping[str, float] | None = None,
     dtype: Any = np.float32,
     threads: int = 1,
     target: Target | None = None,
@@ -109,7 +108,7 @@ def kept_step(
 
 def _written_code(
     target: Target, layout: Layout, derived: tuple[Program, Backward], rule: Program,
-    memories: tuple[str, ...], masks: Mapping[str, str], threads: int,
+    memories: tuple[str, ...], masks: Mapping[str, float], threads: int,
 ) -> StepCode:  # fmt: skip
     """The code made now; what makes it is loaded only here, as most processes find it made."""
     from chalkgrad.emit.kernels.gradients import Update

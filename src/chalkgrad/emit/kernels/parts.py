@@ -6,17 +6,15 @@ Which formula becomes which operation is found in `recognise`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 
 from chalkgrad.expr.nodes import (
-    MINUS_ONE,
-    ONE,
     Access,
-    Add,
     Apply,
+    Const,
     Expr,
     Index,
     Indicator,
-    Mul,
     Range,
     Tensor,
 )
@@ -103,24 +101,22 @@ UNIFORM = "drawn uniform"
 
 @dataclass(frozen=True, slots=True)
 class Mask:
-    """An input that is drawn anew each step: 1 with probability 1 − `drop`, else 0.
+    """An input that is drawn anew each step: 1 with probability `keep`, else 0.
 
     Attributes:
         mask: mask[i,h].
-        drop: The scalar parameter.
         low, high: The halves of the step's key for it, two numbers.
     """
 
     mask: Tensor
-    drop: Tensor
+    keep: float
     low: Tensor
     high: Tensor
 
     def at(self, row: Expr, column: Expr) -> Expr:
         """An entry, as a formula."""
         drawn = Apply(UNIFORM, (Access(self.low, ()), Access(self.high, ()), row, column))
-        keep = Add((ONE, Mul((MINUS_ONE, Access(self.drop, ())))))
-        return Indicator("<", drawn, keep)
+        return Indicator("<", drawn, Const(Fraction(self.keep)))
 
 
 Operation = Product | Each | Rows | Columns | Gradient | Total | Number

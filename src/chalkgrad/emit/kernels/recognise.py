@@ -51,11 +51,11 @@ from chalkgrad.expr.ops import (
 )
 
 
-def operations(program: Program, backward: Backward, masks: Mapping[str, str] | None = None) -> Operations:
+def operations(program: Program, backward: Backward, masks: Mapping[str, float] | None = None) -> Operations:
     """The operations of a loss and its gradients.
 
     Args:
-        masks: Inputs that are drawn, and the parameter that is the probability of 0, by name.
+        masks: Inputs that are drawn each step, and the probability of 1, by name.
 
     Raises:
         UnsupportedError: When a line is none of them.
@@ -63,8 +63,7 @@ def operations(program: Program, backward: Backward, masks: Mapping[str, str] | 
     masks = masks or {}
     batch, data, parameters = split_inputs(program, tuple(t.name for t in backward.wanted), masks)
     loss = program.outputs[0]
-    named = {t.name: t for t, _ in program.parameters}
-    drawn = tuple(_mask(t, named[masks[t.name]], batch) for t in program.inputs if t.name in masks)
+    drawn = tuple(_mask(t, masks[t.name], batch) for t in program.inputs if t.name in masks)
     scalars = tuple(t for t, _ in program.parameters)
     reader = _Reader(batch, loss.adjoint, {t.adjoint: t for t in parameters}, scalars, drawn)
     for definition in (*program.definitions, *backward.definitions):
@@ -72,11 +71,11 @@ def operations(program: Program, backward: Backward, masks: Mapping[str, str] | 
     return Operations(batch, data, parameters, scalars, drawn, loss, _live(reader.found, loss))
 
 
-def _mask(t: Tensor, drop: Tensor, batch: Range) -> Mask:
+def _mask(t: Tensor, keep: float, batch: Range) -> Mask:
     if len(t.axes) != 2 or t.axes[0] is not batch:
         raise _refusal(f"{t.name}, a random mask that is no matrix with a row per observation")
     low, high = (Tensor(f"{half} half of the key of {t.name}", (), "float", "key") for half in HALVES)
-    return Mask(t, drop, low, high)
+    return Mask(t, keep, low, high)
 
 
 HALVES = ("lower", "upper")
