@@ -90,6 +90,7 @@ class TorchEngine:
         self.flat = self._moved(objective.flat)
         self.memories = {name: self._moved(memory) for name, memory in optimiser.memories.items()}
         self.data = {name: self._moved(array) for name, array in data.items()}
+        self._masks = {name: array for name, array in data.items() if array.dtype == bool}
         # Scalars are on the device too: a captured step reads their present values.
         rule = {"lr": 0.0, **optimiser.constants}
         self._rule_scalars = {name: self._scalar(value) for name, value in rule.items()}
@@ -113,6 +114,8 @@ class TorchEngine:
         """
         if order.shape[1] < 1:
             raise DataError("A batch without rows has no mean loss.", hint="Give at least one row per batch.")
+        for name, array in self._masks.items():  # drawn anew between calls
+            self.data[name].copy_(self.torch.from_numpy(array))
         for name, value in self.objective.scalars().items():
             self._loss_scalars[name].fill_(value)
         self._rule_scalars["lr"].fill_(float(learning_rate))
@@ -176,7 +179,11 @@ class TorchEngine:
         if self.device.type != "cuda":
             return lambda: self.step(order)
         torch = self.torch
-        fused = torch.compile(self.step, fullgraph=True, dynamic=False) if optional("triton") is not None else self.step
+        fused = (
+            torch.compile(self.step, fullgraph=True, dynamic=False)
+            if optional("triton") is not None
+            else self.step
+        )
         state = [self.flat, *self.memories.values(), self._place, self._t, self._losses]
         before = [t.clone() for t in state]
         # As PyTorch's notes on CUDA graphs have it: warm up beside the current stream, then capture.

@@ -137,7 +137,7 @@ def operations(program: Program, backward: Backward) -> Operations:
     """
     batch, data, parameters = split_inputs(program, tuple(t.name for t in backward.wanted))
     loss = program.outputs[0]
-    reader = _Reader(batch, loss.adjoint, {t.adjoint: t for t in parameters})
+    reader = _Reader(batch, loss, loss.adjoint, {t.adjoint: t for t in parameters})
     for definition in (*program.definitions, *backward.definitions):
         reader.read(definition)
     scalars = tuple(t for t, _ in program.parameters)
@@ -190,11 +190,12 @@ def reads(op: Operation) -> frozenset[Tensor]:
 class _Reader:
     """Reads definitions in order and writes operations."""
 
-    def __init__(self, batch: Range, upstream: Tensor, gradients: dict[Tensor, Tensor]) -> None:
-        self.batch, self.upstream, self.gradients = batch, upstream, gradients
+    def __init__(self, batch: Range, loss: Tensor, upstream: Tensor, gradients: dict[Tensor, Tensor]) -> None:
+        self.batch, self.loss, self.upstream, self.gradients = batch, loss, upstream, gradients
         self.parameters = frozenset(gradients.values())
         self.found: list[Operation] = []
         self.shared: dict[tuple[str, Expr], Tensor] = {}
+        self.constant: dict[Tensor, Expr] = {}
 
     def read(self, definition: Definition) -> None:
         target, indices = definition.target, definition.indices
@@ -202,6 +203,11 @@ class _Reader:
             return
         # The loss is the end of the graph, so the derivative by itself is one.
         body = _plain(_with_unit(definition.body, self.upstream))
+        body = _with_constants(body, self.constant) if self.constant else body
+        if not indices and target is not self.loss and all(t.role == "parameter" for t in tensors_in(body)):
+            # A number such as dropout's 1/(1 − p) is known before the step: its readers take its formula.
+            self.constant[target] = body
+            return
         if target in self.gradients:
             self._gradient(self.gradients[target], indices, body)
         elif not indices:
@@ -338,6 +344,12 @@ def _with_unit(e: Expr, upstream: Tensor) -> Expr:
     if isinstance(e, Access):
         return ONE if e.tensor is upstream else e
     return map_children(e, lambda child: _with_unit(child, upstream))
+
+
+def _with_constants(e: Expr, constants: dict[Tensor, Expr]) -> Expr:
+    if isinstance(e, Access) and e.tensor in constants:
+        return constants[e.tensor]
+    return map_children(e, lambda child: _with_constants(child, constants))
 
 
 def _plain(e: Expr) -> Expr:
