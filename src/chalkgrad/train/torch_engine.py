@@ -91,12 +91,13 @@ class TorchEngine:
         self.memories = {name: self._moved(memory) for name, memory in optimiser.memories.items()}
         self.data = {name: self._moved(array) for name, array in data.items()}
         self._masks = {name: array for name, array in data.items() if array.dtype == bool}
-        # Scalars are on the device too: a captured step reads their present values.
-        rule = {"lr": 0.0, **optimiser.constants}
-        self._rule_scalars = {name: self._scalar(value) for name, value in rule.items()}
-        self._loss_scalars = {name: self._scalar(value) for name, value in objective.scalars().items()}
-        (loss,) = objective.program.outputs
-        self._loss_scalars[f"d{loss.name}"] = self._scalar(1.0)
+        # Scalars are on the device too: a captured step reads their present values. Those of the rule are
+        # in double precision (1 − β₂ᵗ), which widens no array of numbers; those of the loss meet conditions,
+        # which it would widen.
+        rule, (loss,) = {"lr": 0.0, **optimiser.constants}, objective.program.outputs
+        scalars = {**objective.scalars(), f"d{loss.name}": 1.0}
+        self._rule_scalars = {name: self._scalar(value, self.torch.float64) for name, value in rule.items()}
+        self._loss_scalars = {name: self._scalar(value, self.flat.dtype) for name, value in scalars.items()}
         # Of one entry and not scalars: torch.compile loses what is added to a scalar of double precision.
         self._t = self.torch.zeros(1, dtype=self.torch.float64, device=self.device)
         self._place = self.torch.zeros(1, dtype=self.torch.int64, device=self.device)
@@ -207,9 +208,8 @@ class TorchEngine:
         shapes = self.objective.shapes()
         return {n: self.flat[a:b].view(shapes[n]) for n, (a, b) in self.objective.spans().items()}
 
-    def _scalar(self, value: float) -> Any:
-        """In double precision, which does not widen the arrays that it meets."""
-        return self.torch.full((), value, dtype=self.torch.float64, device=self.device)
+    def _scalar(self, value: float, dtype: Any) -> Any:
+        return self.torch.full((), value, dtype=dtype, device=self.device)
 
     def _moved(self, array: NDArray[Any]) -> Any:
         """A copy on the device: nothing here shares memory with the caller's arrays."""
