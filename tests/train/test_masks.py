@@ -113,5 +113,5 @@ def test_a_mask_that_the_loss_does_not_read_is_refused():
     program = read_formula(FORMULA)
     with pytest.raises(DataError, match="'mask3' is no matrix"):
         Objective(program, SIZES, masks={"mask3": 0.5})
-    with pytest.raises(DataError, match="'mask1' is 0.0"):
+    with pytest.raises(DataError, match=r"'mask1' is 0\.0"):
         Objective(program, SIZES, masks={"mask1": 0.0})

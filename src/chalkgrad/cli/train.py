@@ -33,6 +33,8 @@ DIGITS = "digits"
 @click.option("--test", default=0.2, show_default=True, help="Share of rows held out to the end.")
 @click.option("--raw", is_flag=True, help="Do not standardise the features.")
 @click.option("--seed", default=0, show_default=True, help="Equal seeds give equal bits.")
+@click.option("--engine", default="auto", show_default=True, help="auto, plain, numpy, llvm or torch.")
+@click.option("--device", default="cpu", show_default=True, help="cpu, or cuda for an NVIDIA GPU.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder for the model.")
 @click.option("--resume", is_flag=True, help="Continue the run that is saved there.")
 @click.option("--overwrite", is_flag=True, help="Replace the model that is saved there.")
@@ -52,6 +54,8 @@ def command(
     test: float,
     raw: bool,
     seed: int,
+    engine: str,
+    device: str,
     output: Path | None,
     resume: bool,
     overwrite: bool,
@@ -73,6 +77,7 @@ def command(
     from chalkgrad.train.network import Network
 
     sizes = _hidden_sizes(hidden)
+    _check_device(device)
     _check_folder(output, resume, overwrite)
     rows = _load(data, target, ignore)
     train_rows, validation_rows, test_rows = _parts(rows, validation, test, seed, not raw)
@@ -92,6 +97,8 @@ def command(
         callbacks=(training_progress(),),
         checkpoint_path=output,
         resume=resume,
+        engine=engine,
+        device=device,
     )
     if history.best is not None:
         accuracy = Model.of(network, train_rows).score(test_rows) if test_rows is not None else None
@@ -114,6 +121,14 @@ def _hidden_sizes(text: str) -> tuple[int, ...]:
             )
         position = text.find(part, position) + len(part)
     return tuple(int(part) for part in parts)
+
+
+def _check_device(device: str) -> None:
+    """Refuse a device that is not there before any data are read."""
+    if device != "cpu":
+        from chalkgrad.train.torch_engine import checked_device
+
+        checked_device(device)
 
 
 def _check_folder(output: Path | None, resume: bool, overwrite: bool) -> None:

@@ -11,11 +11,14 @@ from chalkgrad.expr.nodes import Access, Definition, Expr, Program, Tensor
 from chalkgrad.expr.ops import map_children, tensors_in
 
 
-def gradient_program(program: Program, backward: Backward, name: str) -> Program:
+def gradient_program(
+    program: Program, backward: Backward, name: str, *, with_outputs: bool = False
+) -> Program:
     """The program that computes the wanted adjoints: forward values, then the backward.
 
     The adjoint of f becomes an ordinary value called df; an upstream gradient that the backward
-    reads becomes one more input, after the layer's own.
+    reads becomes one more input, after the layer's own. `with_outputs` puts the layer's own outputs
+    before the adjoints.
 
     Raises:
         DerivationError: If a name such as df is taken by a value of the forward.
@@ -40,7 +43,7 @@ def gradient_program(program: Program, backward: Backward, name: str) -> Program
         name=name,
         inputs=(*program.inputs, *(plain[t] for t in given)),
         definitions=(*program.definitions, *definitions),
-        outputs=tuple(plain[t] for t in backward.wanted),
+        outputs=(*(program.outputs if with_outputs else ()), *(plain[t] for t in backward.wanted)),
     )
     return without_dead(whole, frozenset())
 

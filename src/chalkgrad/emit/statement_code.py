@@ -239,7 +239,7 @@ def _update(s: AddAt, writer: Printer) -> str:
         if dialect.name == "torch":
             where += "," * (len(subscripts) == 1)
             if isinstance(s.value, Number):
-                written = f"{name}.new_tensor({written})"
+                written = f"{name}.new_full((), {written})"
             elif kind(s.value) == "host":
                 written = dialect.as_array.format(written, name)
         return template.format(name, where, written)

@@ -3,6 +3,7 @@
 plain     loss and gradient, then the update, as the readable NumPy code; the reference
 numpy     the whole step as one straight line of NumPy calls that write into memory made once
 llvm      the whole step as machine code (the extra `fast`)
+torch     the whole step as emitted PyTorch code, the only one that a GPU takes (needs PyTorch)
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from chalkgrad.train.extras import optional, require
 from chalkgrad.train.objective import Array, Data, Objective
 from chalkgrad.train.optimisers import Optimiser
 
-ENGINES = ("auto", "plain", "numpy", "llvm")
+ENGINES = ("auto", "plain", "numpy", "llvm", "torch")
 
 
 class Engine(Protocol):
@@ -166,17 +167,28 @@ def make_engine(
     data: Data,
     batch: int,
     threads: int = 1,
+    device: str = "cpu",
 ) -> Engine:
     """The engine of this name; "auto" takes the fastest one that is installed and covers the objective.
 
+    On the CPU "auto" does not take "torch", which is there for GPUs.
+
     Raises:
-        DataError: For an unknown name.
+        DataError: For an unknown name, a device that is not there, or an engine that cannot use it.
         UnsupportedError: When an engine that was asked for by name does not cover the objective.
         MissingExtraError: When it was asked for by name and is not installed.
     """
     if name not in ENGINES:
         known = ", ".join(ENGINES)
         raise DataError(f"There is no engine '{name}'.{suggestion(name, ENGINES)}", hint=f"Engines: {known}.")
+    if name == "torch" or device != "cpu":
+        if name not in ("auto", "torch"):
+            raise DataError(
+                f'The engine "{name}" runs on the CPU, not on "{device}".', hint='Choose engine="auto".'
+            )
+        engine = require("chalkgrad.train.torch_engine", f'device="{device}"')
+        made: Engine = engine.TorchEngine(objective, optimiser, data, device, threads)
+        return made
     if name == "plain":
         return PlainEngine(objective, optimiser, data)
     if name == "llvm" or (name == "auto" and optional("llvmlite") is not None):

@@ -49,6 +49,7 @@ def fit(
     resume: bool = False,
     engine: str = "auto",
     threads: int | None = None,
+    device: str = "cpu",
 ) -> History:
     """Train the network in place; it ends with the parameters of the best epoch.
 
@@ -68,22 +69,27 @@ def fit(
         resume: Continue from the checkpoint in that folder, bit for bit as if never stopped (by the
             same engine, with as many threads).
         engine: What takes the steps: "plain" (readable code), "numpy" (code that writes into memory
-            made once), "llvm" (machine code, the extra `fast`), or "auto", the fastest that there is.
+            made once), "llvm" (machine code, the extra `fast`), "torch" (emitted PyTorch code), or "auto",
+            the fastest that there is for the device.
         threads: Of the matrix products; None chooses by size, and takes one in a worker of a pool.
+        device: "cpu", or "cuda" for an NVIDIA GPU ("cuda:1" for the second one).
 
     Returns:
         The history. After Ctrl-C it has `interrupted` set, and the run is saved where it stood.
 
     Raises:
         DataError: For settings, labels or features that cannot be used, an output folder that
-            cannot be written (before anything is computed), or a checkpoint of another run.
+            cannot be written (before anything is computed), a device that is not there, or a
+            checkpoint of another run.
         TrainingError: When the loss is not finite any more.
     """
     # A run starts from empty memories, whatever the optimiser was used for before.
     rule = Optimiser(optimiser) if isinstance(optimiser, str) else optimiser.fresh()
+    if device != "cpu":  # before anything is read or written
+        require("chalkgrad.train.torch_engine", f'device="{device}"').checked_device(device)
     _check_settings(epochs, learning_rate, lr_decay)
     run = _Run(network, data, validation, rule, epochs, batch_size, learning_rate, lr_decay, seed, callbacks)
-    run.engine_name, run.threads = engine, threads
+    run.engine_name, run.threads, run.device = engine, threads, device
     run.saver = _Saver(checkpoint_path, checkpoint_seconds) if checkpoint_path is not None else None
     if resume:
         run.resume()
@@ -160,7 +166,7 @@ class _Run:
         self.state = RunState.fresh(network.flat, rule, len(self.y), batch_size, seed, settings)
         self.batch_size = min(batch_size, len(self.y))
         self.saver: _Saver | None = None
-        self.engine_name = "auto"
+        self.engine_name, self.device = "auto", "cpu"
         self.threads: int | None = None
         self.engine: Engine | None = None
         # Whoever wants to hear of each step gets steps one by one.
@@ -194,6 +200,7 @@ class _Run:
                     {"x": self.x, "y": self.y},
                     self.batch_size,
                     threads,
+                    self.device,
                 )
                 self._epochs(interrupt)
         except KeyboardInterrupt:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -83,7 +84,7 @@ class Network(Objective):
         """How many affine layers there are."""
         return len(self.sizes) - 1
 
-    @property
+    @cached_property
     def probabilities_code(self) -> ForwardCode:
         """The emitted probabilities, forward only."""
         return forward_code(probabilities_program(self.layers, self.activation))
@@ -127,7 +128,7 @@ class Network(Objective):
         """
         return self._finite(self._rows(np.asarray(x)), 0)
 
-    @property
+    @cached_property
     def _stretch(self) -> int:
         """Rows whose values in one layer take about a megabyte."""
         return max(64, 2**20 // (self.dtype.itemsize * max(self.sizes)))
@@ -142,8 +143,11 @@ class Network(Objective):
 
     def _finite(self, rows: NDArray[Any], first: int) -> Array:
         """The rows in the network's dtype; `first` is the number of the first one, for the message."""
-        with np.errstate(over="ignore"):  # what the dtype cannot hold becomes inf, refused below
-            x = np.ascontiguousarray(rows, self.dtype)
+        if rows.dtype == self.dtype:
+            x: Array = np.ascontiguousarray(rows)
+        else:
+            with np.errstate(over="ignore"):  # what the dtype cannot hold becomes inf, refused below
+                x = np.ascontiguousarray(rows, self.dtype)
         finite = np.isfinite(x)
         if finite.all():
             return x

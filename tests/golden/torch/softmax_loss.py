@@ -39,7 +39,7 @@ class SoftmaxLoss(torch.autograd.Function):
             _, p = SoftmaxLoss.forward(f, y)
         N = f.shape[0]
         df = p.clone()  # ∂L/∂f_ik = (p_ik − 1(k = y_i)) / N  (N, K)
-        df = df.index_put((torch.arange(N, device=f.device), y), df.new_tensor(-1), accumulate=True)
+        df = df.index_put((torch.arange(N, device=f.device), y), df.new_full((), -1), accumulate=True)
         df = df * (dL / N)
         return df, None
 

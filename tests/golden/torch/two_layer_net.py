@@ -45,7 +45,7 @@ class TwoLayerNet(torch.autograd.Function):
             _, h, p = TwoLayerNet.forward(x, W1, b1, W2, b2, y)
         N = x.shape[0]
         df = p.clone()              # ∂L/∂f_ik = (p_ik − 1(k = y_i)) / N  (N, K)
-        df = df.index_put((torch.arange(N, device=x.device), y), df.new_tensor(-1), accumulate=True)
+        df = df.index_put((torch.arange(N, device=x.device), y), df.new_full((), -1), accumulate=True)
         df = df * (dL / N)
         da = (df @ W2.T) * (h > 0)  # ∂L/∂a_im = 1(h_im > 0) Σ_k W2_mk · ∂L/∂f_ik  (N, M)
         dx = dW1 = db1 = dW2 = db2 = None

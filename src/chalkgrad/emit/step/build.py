@@ -98,6 +98,9 @@ class Builder(Appender):
             self.known[target] = found.value
             return
         out = self._define(target, axes, home)
+        if out.kind == "bool" and floating(found):  # a product of conditions, worked out in numbers
+            self._append("ufunc", "np.not_equal", (self._view(found, axes), Host("0")), out)
+            return
         self._append("copy", "np.copyto", (self._view(found, axes),), out)
 
     def _scale(self, target: Tensor, value: Array, axes: Axes) -> None:

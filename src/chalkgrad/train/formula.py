@@ -1,0 +1,275 @@
+"""Training any formula: a chain of layers of your own, a loss of your own, on every engine."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from chalkgrad.emit.bounds import label_ranges
+from chalkgrad.errors import DataError, ShapeError, TrainingError, suggestion
+from chalkgrad.expr.nodes import Program, Tensor
+from chalkgrad.layer_type import Layer
+from chalkgrad.train.engines import Engine, make_engine
+from chalkgrad.train.interrupt import DeferredInterrupt
+from chalkgrad.train.objective import Array, Objective
+from chalkgrad.train.optimisers import Optimiser
+from chalkgrad.train.sampler import Sampler
+from chalkgrad.train.threads import limited, threads_for
+
+CALL_SECONDS = 0.05
+"""How long one call of the engine runs, about: Ctrl-C and `on_steps` wait no longer than a few times this."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trained:
+    """What `minimise` found.
+
+    Attributes:
+        params: The parameters by name.
+        losses: The loss of every step.
+        interrupted: Whether Ctrl-C ended the run.
+    """
+
+    params: dict[str, Array]
+    losses: NDArray[np.float64]
+    interrupted: bool = False
+
+
+def minimise(
+    loss: Layer,
+    params: Mapping[str, Any],
+    data: Mapping[str, Any],
+    *,
+    keep: Mapping[str, float] | None = None,
+    optimiser: str | Optimiser = "adam",
+    epochs: int = 10,
+    batch_size: int = 32,
+    learning_rate: float = 1e-3,
+    seed: int = 0,
+    dtype: DTypeLike = np.float32,
+    engine: str = "auto",
+    device: str = "cpu",
+    threads: int | None = None,
+    on_steps: Callable[[int, NDArray[np.float64]], None] | None = None,
+) -> Trained:
+    """Minimise a loss over its parameters, by the gradient that is derived from its formula.
+
+    Args:
+        loss: With a scalar output: a chain that ends in a loss, or any formula. Its keyword arguments
+            are set by `with_options`.
+        params: Where the parameters start, by the names of the loss's inputs.
+        data: The other inputs, one row per observation.
+        keep: For masks (dropout), the probability of true: they are drawn anew for every step.
+        optimiser: The name of an update rule, or an `Optimiser` with a rule of your own.
+        epochs: Passes over the rows.
+        batch_size: Rows per step; the last batch of an epoch may be smaller.
+        learning_rate: The step size.
+        seed: Decides the order of the rows and the masks. Equal seeds give equal bits.
+        dtype: np.float32 or np.float64.
+        engine, device, threads: As in `chalkgrad.train.loop.fit`.
+        on_steps: Told the number of steps so far and the latest losses, at least five times a second.
+
+    Raises:
+        ShapeError, DataError: For inputs that are missing, too many, or do not fit each other.
+        TrainingError: When the loss is not finite any more.
+
+    Example:
+        >>> import chalkgrad as cg
+        >>> line = cg.formula("L = mean(i, (sum(d, x[i,d] * w[d]) - t[i])^2)")
+        >>> x = np.array([[0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
+        >>> found = minimise(line, {"w": [0.0, 0.0]}, {"x": x, "t": x @ [2.0, 3.0]}, epochs=400,
+        ...                  optimiser="sgd", learning_rate=0.1, dtype=np.float64)
+        >>> found.params["w"].round(3).tolist()
+        [2.0, 3.0]
+    """
+    program, rule = loss.program, Optimiser(optimiser) if isinstance(optimiser, str) else optimiser.fresh()
+    if epochs < 1:
+        raise DataError(f"epochs is {epochs}; it must be at least 1.")
+    inputs = _Inputs(program, params, data, dict(keep or {}), np.dtype(dtype), seed)
+    objective = Objective(
+        program,
+        {name: array.shape for name, array in inputs.params.items()},
+        dtype,
+        {t.name: float(value) for t, value in program.parameters},
+    )
+    for name, array in inputs.params.items():
+        objective.params[name][...] = array
+    sampler = Sampler(inputs.rows, batch_size, seed)
+    batch = min(batch_size, inputs.rows)
+    chosen = threads or threads_for(objective.flat.size, batch)
+    with DeferredInterrupt() as interrupt, limited(chosen):
+        made = make_engine(engine, objective, rule, inputs.data, batch, chosen, device)
+        losses = _run(made, sampler, inputs, interrupt, epochs, learning_rate, on_steps)
+        made.sync()
+    # Copies: what the caller holds shall not keep the flat vector of everything.
+    found = {name: view.copy() for name, view in objective.params.items()}
+    return Trained(found, losses, interrupt.requested)
+
+
+def _run(
+    engine: Engine,
+    sampler: Sampler,
+    inputs: _Inputs,
+    interrupt: DeferredInterrupt,
+    epochs: int,
+    learning_rate: float,
+    on_steps: Callable[[int, NDArray[np.float64]], None] | None,
+) -> NDArray[np.float64]:
+    """All epochs, some steps at a call; the loss of every step."""
+    found: list[NDArray[np.float64]] = []
+    count, done = 1, 0
+    for _ in range(epochs):
+        while not sampler.epoch_done and not interrupt.requested:
+            order = sampler.next_batches(count)
+            inputs.draw(order)
+            losses, began = np.empty(len(order)), time.perf_counter()
+            with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+                engine.run(order, losses, learning_rate)
+            spent = max(time.perf_counter() - began, 1e-9)
+            wanted = int(len(order) * CALL_SECONDS / spent)
+            count = max(1, min(wanted, 4 * count))
+            wrong = np.flatnonzero(~np.isfinite(losses))
+            if len(wrong):
+                raise TrainingError(
+                    f"Training diverged: the loss of step {done + int(wrong[0]) + 1} is {losses[wrong[0]]}.",
+                    hint=f"Try a smaller learning rate, such as {learning_rate / 10:g}.",
+                )
+            found.append(losses)
+            done += len(losses)
+            if on_steps is not None:
+                on_steps(done, losses)
+        if sampler.epoch_done:
+            sampler.start_epoch()
+    return np.concatenate(found) if found else np.empty(0)
+
+
+class _Inputs:
+    """The inputs of a loss, checked once, so that no step needs to.
+
+    Attributes:
+        params: The parameters' first values.
+        data: What comes in rows, masks included.
+        rows: How many there are.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        params: Mapping[str, Any],
+        data: Mapping[str, Any],
+        keep: dict[str, float],
+        dtype: np.dtype[Any],
+        seed: int,
+    ) -> None:
+        if len(program.outputs) != 1 or program.outputs[0].axes:
+            raise ShapeError(
+                f"The output of {program.name} is not one number, so it is no loss.",
+                hint="End the chain with a loss: cg.chain(affine, relu, affine, softmax_loss).",
+            )
+        _check_names(program, params, data, keep)
+        inputs = {t.name: t for t in program.inputs}
+        self.params = {n: _array(inputs[n], params[n], dtype) for n in inputs if n in params}
+        self.data = {n: _array(inputs[n], data[n], dtype) for n in inputs if n in data}
+        self.keep = {name: float(p) for name, p in keep.items()}
+        for name, p in self.keep.items():
+            if inputs[name].dtype != "bool":
+                raise DataError(f"keep names '{name}', which is not a mask.")
+            if not 0 < p <= 1:
+                raise DataError(f"keep['{name}'] is {p}; it must be in (0, 1].", hint="Try 0.5.")
+        counts = {name: len(array) for name, array in self.data.items() if array.ndim}
+        if not counts or min(counts.values()) < 1:
+            raise DataError("There are no rows to train on.")
+        if len(set(counts.values())) > 1:
+            raise ShapeError(f"The data have different numbers of rows: {counts}.")
+        self.rows = next(iter(counts.values()))
+        self._check_sizes(program)
+        self._generators = {
+            name: np.random.Generator(np.random.PCG64([seed, place]))
+            for place, name in enumerate(self.keep, 1)
+        }
+
+    def _check_sizes(self, program: Program) -> None:
+        """Every range has one size; masks get theirs; labels lie in their range."""
+        inputs = {t.name: t for t in program.inputs}
+        sizes: dict[str, tuple[int, str]] = {}
+        for name, array in {**self.params, **self.data}.items():
+            t = inputs[name]
+            for axis, size in zip(t.axes, array.shape, strict=True):
+                known, where = sizes.setdefault(axis.name, (axis.size or size, name))
+                if known != size:
+                    raise ShapeError(
+                        f"{name} has the shape {array.shape}, where {axis.name} is {size}; "
+                        f"by {where} it is {known}."
+                    )
+        for name in self.keep:
+            unknown = [r.name for r in inputs[name].axes if r.size is None and r.name not in sizes]
+            if unknown:
+                raise ShapeError(f"No other input says how large {', '.join(unknown)} of '{name}' is.")
+            shape = tuple(sizes[r.name][0] if r.size is None else r.size for r in inputs[name].axes)
+            self.data[name] = np.ones(shape, bool)
+        for t, ranges in label_ranges(program).items():
+            labels = self.data.get(t.name)
+            for r in ranges:
+                size = r.size if r.size is not None else sizes.get(r.name, (0, ""))[0]
+                if labels is not None and size and (labels.min() < 0 or labels.max() >= size):
+                    raise DataError(
+                        f"{t.name} holds {labels.min()} … {labels.max()}, "
+                        f"but {r.name} = {size} allows 0 to {size - 1}."
+                    )
+
+    def draw(self, order: NDArray[np.int64]) -> None:
+        """New masks for the rows of the steps to come, the same however many steps a call has."""
+        rows = order.reshape(-1)
+        for name, generator in self._generators.items():
+            mask = self.data[name]
+            mask[rows] = generator.random((len(rows), *mask.shape[1:])) < self.keep[name]
+
+
+def _check_names(program: Program, *given: Mapping[str, Any]) -> None:
+    """Each input is given once.
+
+    Raises:
+        DataError: With the name that is wrong.
+    """
+    known = [t.name for t in program.inputs]
+    names = [name for part in given for name in part]
+    for name in names:
+        if name not in known:
+            raise DataError(
+                f"{program.name} has no input '{name}'.{suggestion(name, known)}",
+                hint=f"Its inputs are: {', '.join(known)}.",
+            )
+        if names.count(name) > 1:
+            raise DataError(f"'{name}' is given twice.", hint="An input is a parameter, data, or a mask.")
+    missing = [t for t in program.inputs if t.name not in names]
+    if missing:
+        masks = any(t.dtype == "bool" for t in missing)
+        hint = "Masks that are drawn anew each step go into keep: keep={'mask': 0.5}." if masks else ""
+        raise DataError(
+            f"No value is given for {', '.join(t.name for t in missing)} of {program.name}.", hint=hint
+        )
+
+
+def _array(t: Tensor, value: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """The value as a contiguous array of the input's element type."""
+    a = np.asarray(value)
+    if a.ndim != len(t.axes):
+        axes = ", ".join(r.name for r in t.axes)
+        raise ShapeError(f"{t.name} has the shape {a.shape}; it must have the axes ({axes}).")
+    if t.dtype == "float":
+        if a.dtype.kind not in "fiub":
+            raise DataError(f"{t.name} holds {a.dtype}, not numbers.")
+        with np.errstate(over="ignore"):  # what the type cannot hold becomes inf, refused below
+            a = np.ascontiguousarray(a, dtype)
+        if not np.isfinite(a).all():
+            raise DataError(f"{t.name} holds a value that is not a finite {dtype} number.")
+        return a
+    kinds = {"int": ("iu", "integers"), "bool": ("b", "true and false")}[t.dtype]
+    if a.dtype.kind not in kinds[0]:
+        raise DataError(f"{t.name} holds {a.dtype}; it must hold {kinds[1]}.")
+    return np.ascontiguousarray(a, np.int64 if t.dtype == "int" else bool)

@@ -1,0 +1,179 @@
+"""Any chain of layers, loss and update rule is trained alike by every engine."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import chalkgrad as cg
+from chalkgrad import layers as gallery
+from chalkgrad.errors import DataError, ShapeError, TrainingError
+from chalkgrad.train.formula import minimise
+from chalkgrad.train.optimisers import RULES, Optimiser, UpdateRule
+
+OPTIONAL = {"llvm": "llvmlite", "torch": "torch"}
+ENGINES = ["numpy", *(name for name, package in OPTIONAL.items() if find_spec(package))]
+ACTIVATIONS = (
+    "relu", "leaky_relu", "elu", "selu", "gelu", "gelu_tanh", "silu", "mish", "hardswish", "softplus",
+    "sigmoid", "tanh",
+)  # fmt: skip
+LOSSES = (
+    "softmax_loss", "mse", "mae", "huber", "sigmoid_loss", "svm_loss", "soft_target_loss", "poisson_loss",
+    "quantile_loss", "log_cosh", "focal_loss",
+)  # fmt: skip
+MIDDLES = (None, "batch_norm", "layer_norm", "rms_norm")
+TOLERANCE = {np.float32: 1e-6, np.float64: 1e-12}
+
+
+def inputs_of(net: Any, rows: int, sizes: list[int], seed: int) -> tuple[Any, Any, Any]:
+    """Random parameters, data and masks for a network."""
+    rng = np.random.default_rng(seed)
+    program, known = net.program, {}
+    params, data, keep = {}, {}, {}
+    batch = program.inputs[0].axes[0]
+    known[batch.name] = rows
+    left = list(sizes)
+    for t in program.inputs:
+        shape = tuple(known.setdefault(r.name, left.pop(0) if r.name not in known else 0) for r in t.axes)
+        if t.dtype == "int":
+            data[t.name] = rng.integers(0, known["K"], shape)
+        elif t.dtype == "bool":
+            keep[t.name] = 0.7
+        elif t.axes[0] is batch:
+            # Positive rows that add up to one serve every loss; away from ties and kinks.
+            data[t.name] = rng.random(shape) if t is not program.inputs[0] else rng.standard_normal(shape)
+            if t is not program.inputs[0]:
+                data[t.name] /= data[t.name].sum(axis=-1, keepdims=True)
+        else:
+            params[t.name] = 0.4 * rng.standard_normal(shape) + (len(shape) == 1)
+    return params, data, keep
+
+
+def agree(layers: list[Any], rule: str, dtype: Any, sizes: list[int], rows: int = 23, batch: int = 8) -> None:
+    net = cg.chain(*layers)
+    params, data, keep = inputs_of(net, rows, sizes, seed=1)
+    given = {"keep": keep, "optimiser": rule, "epochs": 1, "batch_size": batch, "dtype": dtype}
+    expected = minimise(net, params, data, engine="plain", **given)
+    assert len(expected.losses) == -(-rows // batch)
+    for engine in ENGINES:
+        found = minimise(net, params, data, engine=engine, **given)
+        scale = np.maximum(np.abs(expected.losses), np.abs(expected.losses).mean())
+        worst = np.max(np.abs(found.losses - expected.losses) / scale)
+        assert worst <= TOLERANCE[dtype], (engine, worst)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_activations(name: str, dtype: Any) -> None:
+    agree(
+        [gallery.affine, getattr(gallery, name), gallery.affine, gallery.softmax_loss],
+        "adam",
+        dtype,
+        [4, 5, 3],
+    )
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", LOSSES)
+def test_losses(name: str, dtype: Any) -> None:
+    agree(
+        [gallery.affine, gallery.tanh, gallery.affine, getattr(gallery, name)], "momentum", dtype, [4, 5, 3]
+    )
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_norms_and_dropout_under_every_rule(rule: str) -> None:
+    layers = [gallery.affine, gallery.batch_norm, gallery.relu, gallery.dropout]
+    layers += [gallery.affine, gallery.layer_norm, gallery.gelu, gallery.dropout, gallery.affine]
+    agree([*layers, gallery.softmax_loss], rule, np.float64, [4, 6, 5, 3])
+
+
+@settings(max_examples=8, deadline=None)
+@given(
+    hidden=st.lists(
+        st.tuples(st.sampled_from(MIDDLES), st.sampled_from(ACTIVATIONS), st.booleans(), st.integers(1, 9)),
+        max_size=2,
+    ),
+    loss=st.sampled_from(["softmax_loss", "mse", "huber", "sigmoid_loss", "poisson_loss"]),
+    rule=st.sampled_from(list(RULES)),
+    features=st.integers(1, 6),
+    classes=st.integers(1, 5),
+    rows=st.integers(1, 40),
+    batch=st.integers(1, 50),
+)
+def test_random_networks(
+    hidden: Any, loss: str, rule: str, features: int, classes: int, rows: int, batch: int
+) -> None:
+    layers: list[Any] = []
+    for norm, activation, drop, _ in hidden:
+        # The variance of one row or one unit is zero: its root is not worth comparing.
+        layers += [gallery.affine, *([getattr(gallery, norm)] if norm == "layer_norm" else [])]
+        layers += [getattr(gallery, activation), *([gallery.dropout] if drop else [])]
+    agree([*layers, gallery.affine, getattr(gallery, loss)], rule, np.float64,
+          [features, *(n + 1 for *_, n in hidden), classes], rows, batch)  # fmt: skip
+
+
+def a_line() -> tuple[Any, dict[str, Any], dict[str, Any]]:
+    x = np.random.default_rng(0).standard_normal((30, 2))
+    line = cg.formula("L = mean(i, (sum(d, x[i,d] * w[d]) - t[i])^2)")
+    return line, {"w": [0.0, 0.0]}, {"x": x, "t": x @ [2.0, 3.0]}
+
+
+def test_an_own_loss_and_an_own_rule() -> None:
+    sign = UpdateRule("sign", "w2[i] = w[i] - lr * sign(g[i])", (), (), "")
+    found = minimise(*a_line(), optimiser=Optimiser(sign), learning_rate=0.01, epochs=400)
+    np.testing.assert_allclose(found.params["w"], [2, 3], atol=0.05)
+    assert found.losses[-1] < found.losses[0]
+
+
+def test_masks_are_drawn_anew_and_alike_however_steps_are_bundled(monkeypatch: Any) -> None:
+    net = cg.chain(gallery.affine, gallery.dropout, gallery.affine, gallery.dropout, gallery.mse)
+    params, data, keep = inputs_of(net, 64, [4, 6, 3], 0)
+    first = minimise(net, params, data, keep=keep, batch_size=4, epochs=4, learning_rate=1e-9)
+    monkeypatch.setattr("chalkgrad.train.formula.CALL_SECONDS", 0.0)  # a step a call
+    second = minimise(net, params, data, keep=keep, batch_size=4, epochs=4, learning_rate=1e-9)
+    assert first.losses.tobytes() == second.losses.tobytes()
+    # With a parameter that hardly moves, epochs differ by their masks alone.
+    assert len(set(first.losses.reshape(4, 16).mean(axis=1).round(6))) == 4
+
+
+def test_progress_is_told() -> None:
+    seen: list[int] = []
+    found = minimise(*a_line(), epochs=3, batch_size=7, on_steps=lambda done, losses: seen.append(done))
+    assert seen[-1] == len(found.losses) == 15
+    assert seen == sorted(seen)
+
+
+def test_inputs_are_checked() -> None:
+    line, params, data = a_line()
+    net = cg.chain(gallery.affine, gallery.dropout, gallery.softmax_loss)
+    rows = {"x": np.zeros((4, 3)), "y": np.array([0, 1, 2, 0])}
+    start = {"W": np.zeros((3, 2)), "b": np.zeros(2)}
+    for call, error, match in (
+        (lambda: minimise(line, {}, data), DataError, "No value is given for w"),
+        (lambda: minimise(line, {"v": 1}, data), DataError, "no input 'v'"),
+        (lambda: minimise(line, {**params, "x": data["x"]}, data), DataError, "'x' is given twice"),
+        (lambda: minimise(line, {"w": np.zeros(3)}, data), ShapeError, "D is 3|d is 3|is 3; by|is 2; by"),
+        (lambda: minimise(line, {"w": 1.0}, data), ShapeError, "must have the axes"),
+        (lambda: minimise(line, params, {**data, "t": data["t"][:-1]}), ShapeError, "different numbers"),
+        (lambda: minimise(line, params, {"x": np.zeros((0, 2)), "t": np.zeros(0)}), DataError, "no rows"),
+        (lambda: minimise(line, params, data, epochs=0), DataError, "epochs is 0"),
+        (lambda: minimise(line, params, data, batch_size=0), DataError, "batch size is 0"),
+        (lambda: minimise(gallery.relu, {}, {"x": rows["x"]}), ShapeError, "no loss"),
+        (lambda: minimise(net, start, rows), DataError, "keep="),
+        (lambda: minimise(net, start, rows, keep={"mask": 0.5}), DataError, "allows 0 to 1"),
+        (lambda: minimise(net, start, rows, keep={"mask": 0.0}), DataError, r"must be in \(0, 1\]"),
+        (lambda: minimise(line, params, {**data, "t": data["t"] * np.nan}), DataError, "not a finite"),
+    ):  # fmt: skip
+        with pytest.raises(error, match=match):
+            call()
+
+
+def test_divergence_is_an_error() -> None:
+    with pytest.raises(TrainingError, match="diverged: the loss of step"):
+        minimise(*a_line(), optimiser="sgd", learning_rate=1e6, epochs=50)
