@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 from chalkgrad.expr.nodes import Access, Expr, Index, Opaque, Range, Reduce, Size, Sum, Tensor
 from chalkgrad.expr.ops import children, rebuild
@@ -100,3 +100,29 @@ def parts(tree: Syntax) -> tuple[Syntax, ...]:
         case Negative(_, _, operand):
             return (operand,)
     return ()
+
+
+def map_parts(tree: Syntax, f: Callable[[Syntax], Syntax]) -> Syntax:
+    """The tree with `f` applied to each of its direct parts."""
+    match tree:
+        case Entry(_, _, _, indices):
+            return replace(tree, indices=tuple(map(f, indices)))
+        case Call(_, _, _, args):
+            return replace(tree, args=tuple(map(f, args)))
+        case Binder(_, _, _, _, body):
+            return replace(tree, body=f(body))
+        case MatrixFunction(_, _, _, _, body, at):
+            return replace(tree, body=f(body), at=tuple(map(f, at)))
+        case Condition(_, _, _, left, right):
+            return replace(tree, left=f(left), right=f(right))
+        case Power(_, _, base, exponent):
+            return replace(tree, base=f(base), exponent=f(exponent))
+        case Derivative(_, _, body, wrt):
+            return replace(tree, body=f(body), wrt=f(wrt))
+        case Terms(_, _, items):
+            return replace(tree, terms=tuple((minus, f(part)) for minus, part in items))
+        case Factors(_, _, items):
+            return replace(tree, factors=tuple((divides, f(part)) for divides, part in items))
+        case Negative(_, _, operand):
+            return replace(tree, operand=f(operand))
+    return tree

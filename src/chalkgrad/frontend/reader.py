@@ -84,7 +84,8 @@ class Reader:
         """
         inner = dict(scope)
         for name in names:
-            if name.name in inner:
+            # In a claim a sum may use a letter of the left side again: a slip, and no reason not to read on.
+            if name.name in inner and (not self.closed or name.name not in scope):
                 raise self.error(
                     name, f"The index {name.name} is bound already; give this one another letter."
                 )
@@ -105,10 +106,13 @@ class Reader:
         shown = f"dL/d{at.name}" if at.adjoint else at.name
         if known is not None:
             if len(known.axes) != rank:
+                first = self.source[known.first.start : known.first.end]
+                ranges = (slot.root().fixed for slot in known.axes)
+                over = ", ".join(r.name for r in ranges if r is not None)
                 raise self.error(
                     at,
                     f"{shown} has {_indices(len(known.axes))} and is used with {_indices(rank)} here.",
-                    f"It was first written as {self.source[known.first.start : known.first.end]}.",
+                    f"It was first written as {first}." if first else f"Its axes are {over or 'none'}.",
                 )
             return known
         if at.adjoint and not self.adjoints:
