@@ -81,6 +81,9 @@ class TeachingGroup(click.Group):
             _fail(ctx, str(error), WRONG)
         except ChalkgradError as error:
             _fail(ctx, str(error), UNUSABLE)
+        except MemoryError:
+            hint = "Try smaller layers, a smaller batch or fewer rows."
+            _fail(ctx, f"There is not enough memory for this.\n{hint}", UNUSABLE)
         except OSError as error:
             _fail(ctx, _os_text(error), UNUSABLE)
         except Exception as error:  # noqa: BLE001 (the command line's last line of defence)
