@@ -55,7 +55,9 @@ REFUSED = [
     ("lambda x: 3.0", "returns a float", "return out"),
     ("lambda x: ()", "empty tuple", "return out"),
     ("lambda x: np.ones(x.shape)", "does not depend on any argument", "annotated arguments"),
-    ("lambda x: x.sum(axis=1, keepdims=True)", "axis of length one", "keepdims"),
+    ("lambda x: round(x)", "np.round cannot be traced", "an integer input"),
+    ("lambda x: complex(x.sum())", "complex() of an array", "real"),
+    ("lambda x: np.vdot(x[0], x)", "two arrays of the same axes", "np.einsum"),
 ]
 
 

@@ -26,6 +26,8 @@ from chalkgrad.frontend.recorder import Recorder
 from chalkgrad.frontend.traced import Buffer, TracedArray
 
 DTYPES = ("float", "int", "bool")
+NOT_AXES = ("complex", "complex64", "complex128", "float16", "float32", "float64", "int32", "int64", "str")
+"""Words that are never meant as the name of an axis."""
 STATIC = (int, str, tuple, type(None))
 LEADING = ("N", "T", "S", "U", "V", "B", "R", "Z")
 """Names for the axes of "...", in order."""
@@ -181,6 +183,11 @@ def parse_axes(text: str, where: str) -> tuple[tuple[Range, ...], str]:
     ranges = []
     for word in words:
         name, _, size = word.partition("=")
+        if name in NOT_AXES:
+            raise UnsupportedError(
+                f'{where} is annotated "{text}", and "{name}" is an element type that no formula has.',
+                hint=f"The types are {', '.join(DTYPES)}, written last; the precision is that of the arrays.",
+            )
         if word.isdecimal() and int(word) > 0:
             ranges.append(Range(word, int(word)))
         elif name.isidentifier() and (not size or (size.isdecimal() and int(size) > 0)) and "=" not in size:

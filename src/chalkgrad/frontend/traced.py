@@ -292,6 +292,18 @@ class TracedArray(NDArrayOperatorsMixin):
     def __int__(self) -> int:
         self._refuse("int() of an array", 'Leave it out, or declare an integer input: y: "N int".')
 
+    def __complex__(self) -> complex:
+        self._refuse("complex() of an array", "Formulas are real.")
+
+    def __round__(self, ndigits: int | None = None) -> Any:
+        raise self._unsupported("round")
+
+    def __floor__(self) -> Any:
+        raise self._unsupported("floor")
+
+    def __ceil__(self) -> Any:
+        raise self._unsupported("ceil")
+
     def __index__(self) -> int:  # noqa: PLE0305
         self._refuse(
             "A size or array as a Python integer (in range(), or as a constant index)",
