@@ -22,10 +22,15 @@ from chalkgrad.expr.syntax import (
 )
 from chalkgrad.frontend.inference import Slot
 
+DTYPES = ("float", "int", "bool")
+NOT_AXES = ("complex", "complex64", "complex128", "float16", "float32", "float64", "int32", "int64", "str")
+"""Words that are never meant as the name of an axis."""
+
 
 @dataclass(eq=False, slots=True)
 class Known:
-    """What is known about one tensor of the text; `default` is a parameter's value."""
+    """What is known about one tensor of the text; `default` is a parameter's value, and a parameter is
+    `static` once it has stood in an index or a size, where its value is part of the formula."""
 
     name: str
     axes: tuple[Slot, ...]
@@ -34,6 +39,7 @@ class Known:
     defined: bool = False
     dtype: str = "float"
     default: float | None = None
+    static: bool = False
 
     @property
     def role(self) -> str:

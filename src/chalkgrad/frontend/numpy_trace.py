@@ -20,14 +20,12 @@ from typing import Any
 from chalkgrad.errors import UnsupportedError
 from chalkgrad.expr.nodes import Access, Index, Program, Range, Tensor, as_expr
 from chalkgrad.frontend import array_index, numpy_products, numpy_shapes, numpy_table, numpy_views  # noqa: F401  (tables)
+from chalkgrad.frontend.known import DTYPES, NOT_AXES
 from chalkgrad.frontend.naming import assemble
 from chalkgrad.frontend.numpy_proxy import for_tracing
 from chalkgrad.frontend.recorder import Recorder
 from chalkgrad.frontend.traced import Buffer, TracedArray
 
-DTYPES = ("float", "int", "bool")
-NOT_AXES = ("complex", "complex64", "complex128", "float16", "float32", "float64", "int32", "int64", "str")
-"""Words that are never meant as the name of an axis."""
 STATIC = (int, str, tuple, type(None))
 LEADING = ("N", "T", "S", "U", "V", "B", "R", "Z")
 """Names for the axes of "...", in order."""

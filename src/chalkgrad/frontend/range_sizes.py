@@ -39,7 +39,9 @@ class RangeSizes:
             if slot.declared:
                 raise self.reader.error(line, f"The size of {line.name.name} is declared twice.")
             slot.declared = True
+            self.reader.in_size = True
             size = self.reader.read(line.size, {})
+            self.reader.in_size = False
             try:
                 normal = size_form(size)
             except NoSizeError:
@@ -106,7 +108,8 @@ class RangeSizes:
             return self.reader.error(
                 variable.bound,
                 f"How many values the index {name} takes does not follow from its use.",
-                f"Declare it on a line of its own: {HOW.format(name)}.",
+                f"Declare it on a line of its own: {HOW.format(name)}. A window of fixed size is declared as "
+                "range r: 2, a stride that is a letter as parameter s: 2.",
             )
         return self.reader.error(
             variable.bound,
