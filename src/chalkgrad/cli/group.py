@@ -70,6 +70,10 @@ class TeachingGroup(click.Group):
         try:
             result = super().invoke(ctx)
             sys.stdout.flush()
+        except click.UsageError as error:
+            command = error.ctx.command_path if error.ctx is not None else "chalkgrad"
+            shows = f"`{command} --help` shows what it takes."
+            _fail(ctx, f"{error.format_message()}\n{shows}", UNUSABLE)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except BrokenPipeError:
