@@ -78,6 +78,8 @@ def test_padding_is_a_guarded_read_of_a_longer_range() -> None:
         ("range g: 2\ny[h] = sum(r, x[h+r] * w[r])", "There is no index or range g"),
         ("range h: 2\nrange h: 2\ny[h] = sum(r, x[h+r] * w[r])", "declared twice"),
         ("range h: size(h)\ny[h] = sum(r, x[h+r] * w[r])", "follows from itself"),
+        ("y[i] = x[i+1] - x[i]", r"x\[i\+1\] reads outside of x"),
+        ("y[i] = x[i] + x[i-2]", r"Guard the read: 1\(i - 2 >= 0\) \* x\[i-2\]"),
         ("y[h] = sum(r, x[s*h+r] * w[r])", "parameter s: 2"),
         ("parameter s: 2.5; y[h] = sum(r, x[s*h+r] * w[r])", "does not follow from its use"),
         ("parameter s: 2; y[h] = s * sum(r, x[s*h+r] * w[r])", "and as a symbol"),
