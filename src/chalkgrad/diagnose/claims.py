@@ -332,6 +332,8 @@ class Judge:
         for point in self.points():
             claimed = point.value(claim.right, claim.indices)
             true = point.value(claim.left, claim.indices)
+            if not np.isfinite(claimed).all() or not np.isfinite(true).all():
+                return []
             peak = np.unravel_index(np.abs(claimed).argmax(), claimed.shape)
             if claimed[peak] == 0 or true[peak] == 0:
                 return []
@@ -356,8 +358,12 @@ def _check_differentiable(claim: Claim) -> None:
 
 def compare(claimed: Array, true: Array, claim: Claim) -> Outcome:
     """The worst element, relative to the largest value on either side."""
-    difference = np.abs(claimed - true)
-    scale = max(float(np.abs(claimed).max()), float(np.abs(true).max()), SMALLEST)
+    with np.errstate(all="ignore"):
+        difference = np.where(claimed == true, 0.0, np.abs(claimed - true))
+    # What is not a number agrees with nothing; a comparison with it would never say so.
+    difference = np.where(np.isnan(difference), np.inf, difference)
+    sizes = np.abs(np.stack((claimed, true)))
+    scale = max(float(sizes.max(initial=0.0, where=np.isfinite(sizes))), SMALLEST)
     at = np.unravel_index(difference.argmax(), difference.shape)
     where = {i.name: int(p) for i, p in zip(claim.indices, at, strict=True)}
     return Outcome(float(difference[at]) / scale, where, float(claimed[at]), float(true[at]))

@@ -17,7 +17,8 @@ from chalkgrad.diff import derive
 from chalkgrad.diff.simplify import Knowledge, simplify
 from chalkgrad.diff.tangent import jacobian_program
 from chalkgrad.errors import ChalkgradError
-from chalkgrad.expr.nodes import Access, Definition, Expr, Index, Partial, Program, Tensor
+from chalkgrad.expr.arithmetic import multiply
+from chalkgrad.expr.nodes import Access, Definition, Expr, Index, Indicator, Partial, Program, Tensor
 from chalkgrad.expr.ops import free_indices, inline, substitute, tensors_in
 from chalkgrad.expr.syntax import Terms
 from chalkgrad.expr.text import text
@@ -72,6 +73,11 @@ def _derived(claim: Claim, program: Program) -> list[str]:
     """Right sides for the claim's left side; none where it is no derivative, or no rule covers it."""
     try:
         match claim.left:
+            case Access(tensor, ()) if tensor is _loss(program).target.adjoint:
+                return ["1"]
+            case Partial(Access(tensor, left), Access(by, right)) if tensor is by:
+                pairs = zip(left, right, strict=True)
+                return [text(multiply(tuple(Indicator("==", b, a) for a, b in pairs if a is not b)))]
             case Access(tensor, indices) if tensor.role == "adjoint":
                 return [text(body) for body in _gradient(tensor, indices, program)]
             case Partial(body, wrt):
@@ -81,9 +87,14 @@ def _derived(claim: Claim, program: Program) -> list[str]:
     return []
 
 
+def _loss(program: Program) -> Definition:
+    """What the derivatives dL/d… are of."""
+    return program.definition(LOSS) or program.definitions[-1]
+
+
 def _gradient(adjoint: Tensor, at: tuple[Expr, ...], program: Program) -> Iterator[Expr]:
     """dL/dt[at]: from the staged form, the closed one, and with every made-up name written out."""
-    loss = program.definition(LOSS) or program.definitions[-1]
+    loss = _loss(program)
     of = next(t for t in program.tensors() if t.dtype == "float" and t.adjoint is adjoint)
     record = derive(_between(program, of, loss), (of.name,))
     known = set(program.tensors()) | {t.adjoint for t in program.tensors() if t.dtype == "float"}

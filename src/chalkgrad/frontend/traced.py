@@ -47,7 +47,7 @@ REPLACEMENTS = {
     "tile": "a new axis, which broadcasts: x[:, None]", "repeat": "a new axis, which broadcasts: x[:, None]",
     "broadcast_to": "a new axis, which broadcasts: x[:, None]", "meshgrid": "new axes: x[:, None]",
     "roll": "np.concatenate of two slices", "convolve": "sliding_window_view and a sum",
-    "ceil": "an integer input", "rint": "an integer input", "cbrt": "x ** (1 / 3)",
+    "ceil": "an integer input", "rint": "an integer input", "cbrt": "np.sign(x) * np.abs(x) ** (1 / 3)",
 }  # fmt: skip
 """What to write instead of a function that cannot be traced."""
 
