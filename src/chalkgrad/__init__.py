@@ -12,6 +12,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from chalkgrad.diagnose.check import check
+    from chalkgrad.diagnose.report import Diagnosis, Fault
     from chalkgrad.errors import ChalkgradError
     from chalkgrad.layer_type import Derivation, Layer, chain, formula, layer
 
@@ -30,7 +32,19 @@ _PUBLIC = {
 }
 """Where each public name lives: loaded when first used, so that importing stays fast."""
 
-__all__ = ["ChalkgradError", "Derivation", "Layer", "__version__", "chain", "formula", "layer", "layers"]
+__all__ = [
+    "ChalkgradError",
+    "Derivation",
+    "Diagnosis",
+    "Fault",
+    "Layer",
+    "__version__",
+    "chain",
+    "check",
+    "formula",
+    "layer",
+    "layers",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -26,7 +26,7 @@ from chalkgrad.render.blocks import Code
 from chalkgrad.render.html import to_html
 from chalkgrad.render.latex import to_latex
 from chalkgrad.render.markdown import to_markdown
-from chalkgrad.render.notebook import mime_bundle
+from chalkgrad.render.notebook import formula_bundle, mime_bundle
 from chalkgrad.render.terminal import to_text
 from chalkgrad.verify.steps import Verification, verify
 
@@ -157,11 +157,12 @@ class Layer:
         value, _ = _compiled(program, self.name).forward(*inputs, **parameters)
         return value
 
-    def derive(self, *wrt: str, form: str = "auto") -> Derivation:
+    def derive(self, *wrt: str | Sequence[str], form: str = "auto") -> Derivation:
         """The backward, derived line by line.
 
         Args:
-            wrt: Names of inputs to differentiate by; all floating-point inputs if none is given.
+            wrt: Names of inputs to differentiate by, one by one or in a list; all floating-point inputs if
+                none is given.
             form: "staged" (one adjoint per intermediate), "closed" (adjoints substituted and
                 simplified) or "auto" (the cheaper of the two).
 
@@ -174,7 +175,7 @@ class Layer:
             >>> print(square.derive("x").result)
             dL/dx[i] = 2 * x[i] * dL/dy[i]
         """
-        return _derived(self.program, tuple(wrt), form)
+        return _derived(self.program, _names(wrt), form)
 
     def verify(self, seed: int = 0, points: int = 2) -> Verification:
         """Every line of the derivation by all inputs, checked by numbers."""
@@ -233,19 +234,20 @@ class Layer:
 
         return RankedOps(*(getattr(ops, f.name) for f in fields(ops)), for_ranks=for_ranks)
 
-    def gradient(self, *wrt: str) -> Layer:
+    def gradient(self, *wrt: str | Sequence[str]) -> Layer:
         """The derivative as a layer: its inputs are this layer's, then the upstream gradient.
 
         A scalar output is the loss itself and needs no upstream gradient. `derive` applies again,
         which gives second derivatives.
         """
-        record = derive(self.program, tuple(wrt), given=bool(self.program.outputs[0].axes))
+        names = _names(wrt)
+        record = derive(self.program, names, given=bool(self.program.outputs[0].axes))
         name = f"{self.name}_gradient"
         program = gradient_program(record.program, record.chosen, name)
-        doc = f"The gradient of {self.name} by {', '.join(wrt) or 'its inputs'}."
+        doc = f"The gradient of {self.name} by {', '.join(names) or 'its inputs'}."
         return Layer(Forward.of(program, doc))
 
-    def tangent(self, *wrt: str) -> Layer:
+    def tangent(self, *wrt: str | Sequence[str]) -> Layer:
         """The Jacobian–vector product as a layer (forward mode): this layer's inputs, then one tangent
         per input differentiated by, called x_dot.
 
@@ -254,9 +256,9 @@ class Layer:
             >>> cg.formula("y[i] = tanh(x[i])").tangent("x")
             <Layer formula_tangent: y[i] = tanh(x[i]); y_dot[i] = x_dot[i] * (1 - y[i]^2)>
         """
-        inputs = inputs_named(self.program, wrt)
-        program = tangent_program(self.program, inputs, f"{self.name}_tangent")
-        return Layer(Forward.of(program, f"How {self.name} moves with {', '.join(wrt) or 'its inputs'}."))
+        names = _names(wrt)
+        program = tangent_program(self.program, inputs_named(self.program, names), f"{self.name}_tangent")
+        return Layer(Forward.of(program, f"How {self.name} moves with {', '.join(names) or 'its inputs'}."))
 
     def jacobian(self, wrt: str) -> Layer:
         """All derivatives of the output by one input, as an array over the output's axes, then the input's.
@@ -296,12 +298,28 @@ class Layer:
         lines = "; ".join(map(str, self.program.definitions))
         return f"<Layer {self.name}: {lines}>"
 
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        return formula_bundle(self.program, repr(self))
+
     def _check_target(self, target: str) -> None:
         if target not in TARGETS:
             raise UnsupportedError(
                 f"There is no emitter for '{target}'.{suggestion(target, TARGETS)}",
                 hint=f"Targets: {', '.join(TARGETS)}.",
             )
+
+
+def _names(wrt: Sequence[str | Sequence[str]]) -> tuple[str, ...]:
+    """Names of inputs, given one by one or in a list."""
+    names: tuple[Any, ...] = ()
+    for given in wrt:
+        names += tuple(given) if isinstance(given, list | tuple) else (given,)
+    for name in names:
+        if not isinstance(name, str):
+            raise DerivationError(
+                f"An input is named by text, not by {name!r}.", hint='layer.derive("x", "W")'
+            )
+    return names
 
 
 @lru_cache(256)

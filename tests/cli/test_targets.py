@@ -85,6 +85,24 @@ def test_a_file_that_cannot_be_executed_is_told_with_its_line(tmp_path: Path, te
     assert said in refused(f"{file(tmp_path, text)}:f")
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('def f(x: "N"):\n    return undefined + x\n', "line 2, raised NameError: name 'undefined'"),
+        ('def f(x: "N"):\n    return {}["a"]\n', "line 2, raised KeyError: 'a'"),
+        ('import chalkgrad as cg\n@cg.layer\ndef f(x: "N"):\n    return x.q.z\n', "attribute .q"),
+    ],
+)
+def test_a_function_that_fails_by_itself_is_told_with_its_line(tmp_path: Path, text: str, said: str) -> None:
+    assert said in refused(f"{file(tmp_path, text)}:f")
+
+
+def test_a_binary_file_is_not_python(tmp_path: Path) -> None:
+    (tmp_path / "layers.py").write_bytes(b"\0\0")
+    said = refused(f"{tmp_path / 'layers.py'}:f")
+    assert "layers.py is not Python" in said or ", line 1, is not Python" in said
+
+
 def test_something_else_than_a_function_is_refused_by_its_type(tmp_path: Path) -> None:
     assert "is of type int, not a layer or a function" in refused(f"{file(tmp_path, 'f = 3')}:f")
 

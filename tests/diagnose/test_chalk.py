@@ -69,6 +69,10 @@ RIGHT = [
     "sum(k, p[i,k]) = 1",
     "sum(k, dL/df[i,k]) = 0",
     "dL/dL = 1",
+    "df[i,k]/dW[d,j] = x[i,d] * 1(j == k)",
+    "dl[i]/dW[d,j] = dl[i]/df[i,j] * x[i,d]",
+    "dL/dW[d,j] = sum(i k, dL/df[i,k] * df[i,k]/dW[d,j])",
+    "∂p[i,k]/∂f[i,j] = p[i,k] * (1(j == k) - p[i,j])",
     "d x[i,d] / d b[k] = 0",
     "dL/dp[i,k] = -1(k == y[i]) / (size(N) * p[i,k])",
     "d l[i] / d W[d,j] = sum(k, d l[i] / d f[i,k] * d f[i,k] / d W[d,j])",
@@ -85,14 +89,19 @@ def test_right_lines_are_not_accused(claim: str) -> None:
 
 WRONG = {
     "dL/df[i,k] = p[i,k] - 1(k == y[i])": ("N times too large", "(p[i,k] - 1(k == y[i])) / size(N)"),
-    "dL/df[i,k] = (1(k == y[i]) - p[i,k]) / size(i)": ("sign", "-(1(k == y[i]) - p[i,k]) / size(i)"),
-    "d l[i] / d f[i,k] = 1(k == y[i]) - p[i,k]": ("sign", "-1(k == y[i]) + p[i,k]"),
+    "dL/df[i,k] = (1(k == y[i]) - p[i,k]) / size(i)": ("sign", "(p[i,k] - 1(k == y[i])) / size(i)"),
+    "d l[i] / d f[i,k] = 1(k == y[i]) - p[i,k]": ("sign", "p[i,k] - 1(k == y[i])"),
     "d l[i] / d f[i,k] = p[i,k] + 1(k == y[i])": ("sign of 1(k == y[i])", "p[i,k] - 1(k == y[i])"),
     "d l[i] / d f[i,k] = 2 * (p[i,k] - 1(k == y[i]))": (
-        "2 times too large",
-        "2 * (p[i,k] - 1(k == y[i])) / 2",
+        "the factor 2 is too many",
+        "p[i,k] - 1(k == y[i])",
     ),
     "dL/db[j] = dL/df[i,j]": ("the sum over the observations N is missing", "sum(i, dL/df[i,j])"),
+    "dL/db[j] = sum(j, dL/df[i,j])": (
+        "the sum runs over j where it should run over the observations N",
+        "sum(i, dL/df[i,j])",
+    ),
+    "dL/db[j] = sum(i, dL/df[i,j]) / size(i)": ("division by size(i) is too many", "sum(i, dL/df[i,j])"),
     "dL/db[j] = mean(i, dL/df[i,j])": ("a mean stands where the sum belongs", "sum(i, dL/df[i,j])"),
     "dL/dW[d,j] = sum(i, x[d,i] * dL/df[i,j])": ("first axis of x", "sum(i, x[i,d] * dL/df[i,j])"),
     "dL/dW[d,j] = sum(i, x[j,d] * dL/df[j,i])": ("first axis of x", "sum(i, x[i,d] * dL/df[i,j])"),
@@ -111,7 +120,7 @@ WRONG = {
     "d h[i,k] / d f[i,j] = (1 - h[i,k]) * 1(j == k)": ("should be squared", "(1 - h[i,k]^2) * 1(j == k)"),
     "d h[i,k] / d f[i,j] = h[i,k] * (1 - h[i,k]^2) * 1(j == k)": (
         "h[i,k] is too many",
-        "((1 - h[i,k]^2) * 1(j == k))",
+        "(1 - h[i,k]^2) * 1(j == k)",
     ),
 }
 
@@ -126,8 +135,34 @@ def test_a_wrong_line_is_explained_and_its_correction_holds(claim: str) -> None:
     assert check(false.should_be).ok
 
 
+DERIVED_INSTEAD = {
+    "d l[i] / d f[i,k] = p[i,k]": ("the term 1(k == y[i]) is missing", "p[i,k] - 1(k == y[i])"),
+    "d l[i] / d f[i,k] = sin(p[i,k]) + b[k]": ("it claims", "p[i,k] - 1(k == y[i])"),
+    "dL/df[i,k] = (p[i,k] - 1(k == y[i])) / size(k)": ("it claims", "(p[i,k] - 1(k == y[i])) / size(N)"),
+    "dL/dW[d,j] = sum(k, x[i,d] * dL/df[i,k])": ("still depends on i", "sum(i, x[i,d] * dL/df[i,j])"),
+    "dL/dL = 0": ("it claims 0", "1"),
+    "d f[i,k] / d f[n,j] = 1(i == n)": ("the indicator 1(j == k) is missing", "1(i == n) * 1(j == k)"),
+    "d f[i,k] / d f[n,j] = 3": ("it claims 3", "1(n == i) * 1(j == k)"),
+    "dL/df[i,k] = 1 / (b[k] - b[k])": ("it claims inf", "(p[i,k] - 1(k == y[i])) / size(N)"),
+    "dL/dW[a,c] = 0": ("it claims 0", "sum(i, x[i,a] * dL/df[i,c])"),
+    "dL/db[d] = sum(i, x[i,d])": ("second axis of x", "sum(i, dL/df[i,d])"),
+    "d f[i,k] / d W[d,j] = x[i,d] * 1(j == d)": ("the index d runs over", "x[i,d] * 1(j == k)"),
+    "d exp(f[i,k]) / d f[i,j] = f[i,k]": ("it claims", "exp(f[i,j]) * 1(j == k)"),
+}
+
+
+@pytest.mark.parametrize("claim", DERIVED_INSTEAD)
+def test_where_no_small_change_helps_the_engine_says_what_it_should_be(claim: str) -> None:
+    why, right = DERIVED_INSTEAD[claim]
+    false = check(claim).false
+    assert false is not None
+    assert why in false.explanation
+    assert false.should_be == f"{claim.partition(' = ')[0]} = {right}"
+    assert check(false.should_be).ok
+
+
 def test_an_unexplained_line_states_its_worst_element() -> None:
-    false = check("d l[i] / d f[i,k] = sin(p[i,k]) + b[k]").false
+    false = check("sum(i, p[i,k]) = 1").false
     assert false is not None
     assert false.should_be == ""
     assert "it claims" in false.explanation
@@ -157,7 +192,8 @@ def test_kinks_and_constants_without_a_complex_step() -> None:
 UNREADABLE = {
     "dL/dz[i] = 1": ("neither defined nor an input", "dL/dz[i]"),
     "d f[i] / d b[j] = 1": ("2 indices", "f[i]"),
-    "dL/db[j] = sum(j, f[i,j])": ("bound already", "j"),
+    "dL/db[j] = sum(i, sum(i, f[i,j]))": ("Nothing says what the index i", "i"),
+    "dL/dW[d] = 1": ("Its axes are D, K", "dL/dW[d]"),
     "dL/db[j] = sum(i, dL/df[i,j]": ("never closed", "("),
     "dL/db[j] = expp(b[j])": ("no function 'expp'", "expp"),
     "d L / d y[i] = 1": ("whole numbers", "d L / d y[i] = 1"),

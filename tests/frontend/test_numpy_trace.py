@@ -54,6 +54,13 @@ def test_a_shared_value_gets_a_name_that_says_what_it_is() -> None:
     ]
 
 
+def test_vdot_adds_all_products() -> None:
+    def product(x: "N D", w: "N D"):
+        return np.vdot(x, w)
+
+    assert lines(assert_same(product)) == ["L = sum(i d, x[i,d] * w[i,d])"]
+
+
 def test_greek_names_and_a_symbolic_parameter_are_kept() -> None:
     def norm(x: "N D", γ: "D", *, eps=1e-5):
         μ = x.mean(axis=0)

@@ -78,7 +78,11 @@ def test_padding_is_a_guarded_read_of_a_longer_range() -> None:
         ("range g: 2\ny[h] = sum(r, x[h+r] * w[r])", "There is no index or range g"),
         ("range h: 2\nrange h: 2\ny[h] = sum(r, x[h+r] * w[r])", "declared twice"),
         ("range h: size(h)\ny[h] = sum(r, x[h+r] * w[r])", "follows from itself"),
-        ("y[h] = sum(r, x[s*h+r] * w[r])", "does not follow from its use"),
+        ("y[i] = x[i+1] - x[i]", r"x\[i\+1\] reads outside of x"),
+        ("y[i] = x[i] + x[i-2]", r"Guard the read: 1\(i - 2 >= 0\) \* x\[i-2\]"),
+        ("y[h] = sum(r, x[s*h+r] * w[r])", "parameter s: 2"),
+        ("parameter s: 2.5; y[h] = sum(r, x[s*h+r] * w[r])", "does not follow from its use"),
+        ("parameter s: 2; y[h] = s * sum(r, x[s*h+r] * w[r])", "and as a symbol"),
     ],
 )
 def test_what_cannot_be_told_is_refused(source: str, message: str) -> None:
@@ -145,3 +149,16 @@ def test_a_batch_of_matrices_is_inverted_one_by_one() -> None:
 def test_a_matrix_function_has_its_own_brackets(source: str) -> None:
     with pytest.raises(FormulaError):
         parse(source)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "parameter s: 2; y[n,h] = sum(r, x[n,s*h+r] * w[r])",
+        "parameter s: 2; x: N U; range h: (size(U) - size(r)) // s + 1; y[n,h] = sum(r, x[n,s*h+r] * w[r])",
+    ],
+)
+def test_a_parameter_may_be_a_stride(text: str) -> None:
+    program, plain = read_formula(text), read_formula("x: N U; y[n,h] = sum(r, x[n,2*h+r] * w[r])")
+    assert program.parameters == ()
+    assert [str(d) for d in program.definitions] == [str(d) for d in plain.definitions]

@@ -187,6 +187,12 @@ def test_what_is_printed_reads_back(body: str) -> None:
     np.testing.assert_allclose(_values(second), values, rtol=1e-9, atol=1e-9)
 
 
+def test_a_minus_that_leads_a_product_is_bracketed() -> None:
+    first = read_formula("y[i] = (-x[i]) * x[i] * z[i]").definitions[0]
+    assert str(first) == "y[i] = (-x[i]) * x[i] * z[i]"
+    assert alpha_equal(read_formula(str(first)).definitions[0].body, first.body)
+
+
 def _distinct_binders(body: str) -> str:
     """Each m(...) binder with a letter of its own: the body is grown inside out, so a counter does."""
     while "(m, " in body:

@@ -22,7 +22,11 @@ REFUSED = [
     ("lambda x: np.cumsum(x)", "several axes", "axis="),
     ("lambda x: x // 2", "of floats", ""),
     ("lambda x: np.pad(x, 1, mode='edge')", "mode='edge'", "Zeros"),
-    ("lambda x: np.arctanh(x)", "arctanh", "Supported"),
+    ("lambda x: np.arctanh(x)", "np.arctanh cannot be traced", "Did you mean 'arctan'?"),
+    ("lambda x: np.unwrap(x)", "np.unwrap cannot be traced", "Supported"),
+    ("lambda x: np.tensordot(x, x, 1)", "np.tensordot cannot be traced", "Use np.einsum."),
+    ("lambda x: np.select([x > 0], [x], 0)", "np.select cannot be traced", "Use np.where."),
+    ("lambda x: np.exp(x, dtype=np.float32)", "np.exp with dtype= cannot be traced", "Leave dtype= out."),
     ("lambda x: x if x.sum() > 0 else -x", "values cannot be traced", "np.where"),
     ("lambda x: x if x.shape[0] > 3 else -x", "Sizes are symbols", "keyword"),
     ("lambda x: float(x.sum()) * x", "float()", "Leave it out"),
@@ -55,7 +59,9 @@ REFUSED = [
     ("lambda x: 3.0", "returns a float", "return out"),
     ("lambda x: ()", "empty tuple", "return out"),
     ("lambda x: np.ones(x.shape)", "does not depend on any argument", "annotated arguments"),
-    ("lambda x: x.sum(axis=1, keepdims=True)", "axis of length one", "keepdims"),
+    ("lambda x: round(x)", "np.round cannot be traced", "an integer input"),
+    ("lambda x: complex(x.sum())", "complex() of an array", "real"),
+    ("lambda x: np.vdot(x[0], x)", "two arrays of the same axes", "np.einsum"),
 ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 
 import numpy as np
@@ -93,6 +94,44 @@ def test_the_emitted_code_computes_them(name: str) -> None:
     gradients = dict(zip(program.inputs, found, strict=True))
     assert all(gradients[t] is None for t in program.inputs if t.dtype != "float")
     assert_equal({t: g for t, g in gradients.items() if t.dtype == "float"}, derived_gradients(name))
+
+
+def argument_end(latex: str, at: int) -> int:
+    """Where the argument of ^ or _ that begins at `at` ends: a group, a command or a character."""
+    if latex[at] == "\\":
+        return re.compile(r"\\([a-zA-Z]+|.)").match(latex, at).end()
+    if latex[at] != "{":
+        return at + 1
+    depth = 0
+    for place in range(at, len(latex)):
+        if latex[place - 1] != "\\":
+            depth += (latex[place] == "{") - (latex[place] == "}")
+        if depth == 0:
+            return place + 1
+    raise AssertionError("a brace is never closed")
+
+
+def raised_twice(latex: str) -> list[str]:
+    """What TeX stops at: x^{a}^{b}, also with a subscript between the two."""
+    found = []
+    for caret in re.finditer(r"(?<!\\)\^", latex):
+        at = argument_end(latex, caret.end())
+        if latex[at : at + 1] == "_":
+            at = argument_end(latex, at + 1)
+        if latex[at : at + 1] in ("^", "'"):
+            found.append(latex[caret.start() - 10 : at + 10])
+    return found
+
+
+@pytest.mark.parametrize("name", GALLERY)
+def test_no_superscript_of_a_document_has_a_second_one(name: str) -> None:
+    assert raised_twice(layer(name).derive().to_latex()) == []
+
+
+def test_a_second_superscript_is_noticed() -> None:
+    assert raised_twice(r"W^{(1)}^{\top}")
+    assert raised_twice(r"h^{(1)}_{ij}^2")
+    assert raised_twice(r"{W^{(1)}}^{\top} + x^2 y^{a^{b}}_{i}") == []
 
 
 def test_options_are_of_layers_that_exist() -> None:

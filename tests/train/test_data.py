@@ -132,6 +132,16 @@ def test_an_unknown_ignored_column_is_refused(tmp_path: Path) -> None:
     assert "no column 'agee'" in refusal(tmp_path, GOOD, "label", ignore=["agee"])
 
 
+def test_the_target_cannot_be_ignored(tmp_path: Path) -> None:
+    assert "is the target" in refusal(tmp_path, GOOD, "label", ignore=["label"])
+
+
+def test_values_whose_squares_overflow_are_refused_by_name() -> None:
+    x = np.array([[1.0, 2.0], [1e200, 3.0], [-1e200, 4.0]])
+    with pytest.raises(DataError, match=r"'income' holds values up to 1e\+200"):
+        Standardiser.fit(x, ("income", "age"))
+
+
 def test_missing_files_and_folders(tmp_path: Path) -> None:
     write(tmp_path, GOOD, "train.csv")
     with pytest.raises(DataError, match=r"There is no file .*trian.csv. Did you mean 'train.csv'"):

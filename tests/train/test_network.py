@@ -122,6 +122,10 @@ def test_unusable_settings_are_refused() -> None:
         Network([5, 3], loss="hinge")
     with pytest.raises(DataError, match="l2 is -1"):
         Network([5, 3], l2=-1)
+    with pytest.raises(DataError, match="seed is -1"):
+        Network([5, 3], seed=-1)
+    with pytest.raises(DataError, match=r"6,000,000,000,002 parameters.* GB"):
+        Network([3, 10**12, 2])
     with pytest.raises(DataError, match="l2 is nan"):
         Network([5, 3], l2=float("nan"))
     with pytest.raises(DataError, match="must be float32 or float64"):

@@ -63,3 +63,8 @@ def test_no_part_is_wanted() -> None:
 def test_impossible_splits(validation: float, test: float, says: str) -> None:
     with pytest.raises(DataError, match=says):
         split_rows(np.array([0, 0, 1, 1, 1, 2]), validation=validation, test=test)
+
+
+def test_a_negative_seed_is_refused() -> None:
+    with pytest.raises(DataError, match="seed is -1"):
+        split_rows(np.array([0, 1] * 20), seed=-1)

@@ -21,6 +21,7 @@ from chalkgrad.expr.nodes import (
     Tensor,
     as_expr,
 )
+from chalkgrad.frontend.text_formula import read_formula
 from chalkgrad.primitives import PRIMITIVES
 from chalkgrad.verify.sample import MARGIN, label_count, sample
 from tests.verify.programs import PROGRAMS, D, K, N, at, b, d, e, f, fn, i, j, k, mask, n, value, x, y
@@ -193,3 +194,11 @@ def test_an_unknown_element_type_is_refused():
     odd = Tensor("odd", (N,), "text")
     with pytest.raises(ValueError, match="element type text"):
         sample(program(at(odd, (n,)), odd, indices=(n,), target=value("o", N)), 0)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_masked_maximum_keeps_an_entry_in_every_row(seed):
+    program = read_formula("mask: N D bool; m[i] = max(d, where(mask[i,d], x[i,d], -inf))")
+    env = sample(program, seed)
+    assert np.isfinite(env.array(program.outputs[0])).all()
+    assert not env.array(program.inputs[0]).all()

@@ -12,7 +12,7 @@ from chalkgrad.cli.group import TeachingGroup
 
 @click.group(
     cls=TeachingGroup,
-    verbs=("derive", "emit", "check", "layers", "gallery", "train"),
+    verbs=("derive", "emit", "check", "layers", "gallery", "train", "predict", "evaluate"),
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
 )
 @click.version_option(package_name="chalkgrad", prog_name="chalkgrad")
@@ -25,6 +25,7 @@ def main(debug: bool) -> None:
     chalkgrad check notes.chalk           a derivation: which line is false, and why
     chalkgrad emit softmax --to numpy     readable code, forward and backward
     chalkgrad train digits --hidden 100   a network, trained with derived code
+    chalkgrad predict model/ new.csv      its answers for new rows
 
     Exit status: 0 right, 1 the answer is "wrong", 2 unusable input,
     130 interrupted.

@@ -70,6 +70,10 @@ class TeachingGroup(click.Group):
         try:
             result = super().invoke(ctx)
             sys.stdout.flush()
+        except click.UsageError as error:
+            command = error.ctx.command_path if error.ctx is not None else "chalkgrad"
+            shows = f"`{command} --help` shows what it takes."
+            _fail(ctx, f"{error.format_message()}\n{shows}", UNUSABLE)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except BrokenPipeError:
@@ -81,6 +85,9 @@ class TeachingGroup(click.Group):
             _fail(ctx, str(error), WRONG)
         except ChalkgradError as error:
             _fail(ctx, str(error), UNUSABLE)
+        except MemoryError:
+            hint = "Try smaller layers, a smaller batch or fewer rows."
+            _fail(ctx, f"There is not enough memory for this.\n{hint}", UNUSABLE)
         except OSError as error:
             _fail(ctx, _os_text(error), UNUSABLE)
         except Exception as error:  # noqa: BLE001 (the command line's last line of defence)

@@ -68,14 +68,26 @@ def _from_file(path: Path, name: str) -> Layer:
     if not name or not hasattr(module, name):
         raise _unknown_function(path, name, module)
     found = getattr(module, name)
-    if isinstance(found, Layer):
-        return found
-    if not callable(found):
+    if not isinstance(found, Layer) and not callable(found):
         raise ChalkgradError(
             f"'{name}' in {path} is of type {type(found).__name__}, not a layer or a function.",
             hint='Write it as a function of arrays, `def f(x: "N D", W: "D K"): return x @ W`.',
         )
-    layer: Layer = chalkgrad.layer(found)
+    layer: Layer = found if isinstance(found, Layer) else chalkgrad.layer(found)
+    return _traced(path, layer)
+
+
+def _traced(path: Path, layer: Layer) -> Layer:
+    """The layer once its function has run; what the function raises by itself is its own error."""
+    try:
+        layer.program  # noqa: B018 (traces the function)
+    except (KeyboardInterrupt, ChalkgradError):
+        raise
+    except Exception as error:
+        raise ChalkgradError(
+            f"{path}{_line_of(path, error)} raised {type(error).__name__}: {error}",
+            hint=f"{layer.name} is called once, with symbols for arrays, to read its formula.",
+        ) from error
     return layer
 
 
@@ -116,8 +128,9 @@ def _execute(path: Path) -> ModuleType:
 
 def _syntax(path: Path, error: SyntaxError) -> ChalkgradError:
     text = (error.text or "").rstrip("\n")
+    line = f", line {error.lineno}," if error.lineno else ""
     return ChalkgradError(
-        f"{path}, line {error.lineno}, is not Python: {error.msg}.",
+        f"{path}{line} is not Python: {error.msg}.",
         source=text or None,
         position=max((error.offset or 1) - 1, 0) if text else None,
     )

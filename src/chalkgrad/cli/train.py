@@ -22,8 +22,20 @@ DIGITS = "digits"
 @click.option("--target", metavar="COL", help="The CSV column that holds the labels.")
 @click.option("--ignore", multiple=True, metavar="COL", help="A CSV column to leave out, such as an id.")
 @click.option("--hidden", default="100", show_default=True, metavar="N,N", help="Units of the hidden layers.")
-@click.option("--activation", default="relu", show_default=True, help="relu, tanh or sigmoid.")
-@click.option("--optimiser", default="adam", show_default=True, help="The update rule.")
+@click.option(
+    "--activation",
+    default="relu",
+    show_default=True,
+    metavar="NAME",
+    help="relu, tanh, sigmoid, softplus, silu or gelu.",
+)
+@click.option(
+    "--optimiser",
+    default="adam",
+    show_default=True,
+    metavar="NAME",
+    help="sgd, momentum, nesterov, rmsprop, adam or adamw.",
+)
 @click.option("--epochs", default=40, show_default=True, help="Passes over the training rows.")
 @click.option("--batch-size", default=32, show_default=True, help="Rows per step.")
 @click.option("--learning-rate", "--lr", default=1e-3, show_default=True, help="Step size.")
@@ -32,7 +44,9 @@ DIGITS = "digits"
 @click.option("--validation", default=0.1, show_default=True, help="Share of rows that picks the epoch.")
 @click.option("--test", default=0.2, show_default=True, help="Share of rows held out to the end.")
 @click.option("--raw", is_flag=True, help="Do not standardise the features.")
-@click.option("--seed", default=0, show_default=True, help="Equal seeds give equal bits.")
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Equal seeds give equal bits."
+)
 @click.option("--engine", default="auto", show_default=True, help="auto, plain, numpy, llvm or torch.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, or cuda for an NVIDIA GPU.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder for the model.")
@@ -174,7 +188,7 @@ def _parts(
     split = split_rows(rows.y, validation=validation, test=test, seed=seed)
     train_rows, validation_rows = rows.rows(split.train), rows.rows(split.validation)
     if standardise:
-        scaling = Standardiser.fit(train_rows.x)
+        scaling = Standardiser.fit(train_rows.x, train_rows.features)
         train_rows, validation_rows = train_rows.standardised(scaling), validation_rows.standardised(scaling)
     return (
         train_rows,

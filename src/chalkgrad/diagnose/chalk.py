@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from chalkgrad.diagnose.claims import Claim, Judge, read_claim
 from chalkgrad.diagnose.corrections import correct_conflict, correct_value, explain_conflict, worst_element
+from chalkgrad.diagnose.derived import derived_correction, derived_left
 from chalkgrad.errors import ChalkgradError, FormulaError
 from chalkgrad.expr.grammar import parse
 from chalkgrad.expr.nodes import Program
@@ -161,17 +162,17 @@ def _judge_line(line: int, written: str, judge: Judge) -> ClaimResult:
         claim = read_claim(written, judge.program)
         outcome = judge.check(claim)
     except RangeConflictError as conflict:
-        should_be = correct_conflict(written, conflict, judge) or ""
+        should_be = correct_conflict(written, conflict, judge) or derived_left(written, judge) or ""
         return ClaimResult(line, written, "false", explain_conflict(conflict), should_be)
     except ChalkgradError as unreadable:
         raise _numbered(unreadable, line) from None
     if outcome.holds and not claim.loose:
         return ClaimResult(line, written, "ok", error=outcome.error)
-    correction = correct_value(claim, judge)
-    if correction is not None:
-        return ClaimResult(line, written, "false", correction.why, correction.text, outcome.error)
-    why = f"{_loose(claim)}{worst_element(outcome)}"
-    return ClaimResult(line, written, "false", why, error=outcome.error)
+    correction = correct_value(claim, judge) or derived_correction(claim, judge)
+    seen = f"{_loose(claim)}{worst_element(outcome)}"
+    if correction is None:
+        return ClaimResult(line, written, "false", seen, error=outcome.error)
+    return ClaimResult(line, written, "false", correction.why or seen, correction.text, outcome.error)
 
 
 def _loose(claim: Claim) -> str:

@@ -12,7 +12,7 @@ judging a line.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,10 +21,10 @@ from chalkgrad.errors import FormulaError
 from chalkgrad.expr.grammar import parse
 from chalkgrad.expr.nodes import Access, Definition, Expr, Index, Partial, Program, Range, Tensor
 from chalkgrad.expr.ops import free_indices, map_children, tensors_in, walk
-from chalkgrad.expr.syntax import Binder, Condition, Derivative, Entry, Equation, Name, Syntax
+from chalkgrad.expr.syntax import Binder, Condition, Derivative, Entry, Equation, Factors, Name, Syntax
 from chalkgrad.expr.tokens import error
 from chalkgrad.frontend.inference import Slots
-from chalkgrad.frontend.known import Known, Retyping, parts
+from chalkgrad.frontend.known import Known, Retyping, map_parts, parts
 from chalkgrad.frontend.reader import Reader
 from chalkgrad.verify.differences import complex_step, richardson
 from chalkgrad.verify.environment import Environment
@@ -94,7 +94,9 @@ def read_claim(text: str, program: Program) -> Claim:
     equation = statements[0]
     if len(statements) != 1 or not isinstance(equation, Equation) or equation.left is None:
         raise FormulaError("A claim is one equation.", source=text, position=0, length=len(text))
+    equation = _with_quotients(equation, {t.name for t in program.tensors()})
     reader, final = _reader(text, program)
+    assert equation.left is not None
     outer = _distinct(_index_names(equation.left, reader, frozenset()))
     known = {name.name for name in outer}
     right_names = _index_names(equation.right, reader, frozenset())
@@ -105,6 +107,38 @@ def read_claim(text: str, program: Program) -> Claim:
     retype = Retyping(_ranges(reader, program), tensors)
     indices = tuple(retype.index(Index(v.name, v.slot.placeholder)) for v in scope.values())
     return Claim(text, retype(left), retype(right), indices, indices[len(outer) :], equation)
+
+
+def _with_quotients(equation: Equation, names: set[str]) -> Equation:
+    """df[i,k]/dW[d,j], written without spaces, is d f[i,k] / d W[d,j] where f and W are known and df and
+    dW are not."""
+
+    def without_d(part: Syntax) -> Name | Entry | None:
+        if not isinstance(part, Name | Entry) or part.adjoint or part.name in names:
+            return None
+        if part.name[:1] != "d" or part.name[1:] not in names:
+            return None
+        return replace(part, start=part.start + 1, name=part.name[1:])
+
+    def read(part: Syntax) -> Syntax:
+        part = map_parts(part, read)
+        if not isinstance(part, Factors):
+            return part
+        factors: list[tuple[bool, Syntax]] = []
+        for divides, factor in part.factors:
+            by = without_d(factor) if divides and factors else None
+            of = without_d(factors[-1][1]) if by is not None else None
+            if by is None or of is None:
+                factors.append((divides, factor))
+            else:
+                before = factors.pop()
+                factors.append((before[0], Derivative(of.start - 1, by.end, of, by)))
+        if len(factors) == 1 and not factors[0][0]:
+            return factors[0][1]
+        return replace(part, factors=tuple(factors))
+
+    left = equation.left
+    return replace(equation, left=left and read(left), right=read(equation.right))
 
 
 def _reader(text: str, program: Program) -> tuple[Reader, dict[tuple[str, bool], Tensor]]:
@@ -216,27 +250,19 @@ class Point:
 
     def jacobian(self, body: Expr, free: tuple[Index, ...], by: Tensor) -> Array:
         """d body[free] / d by, through every definition that depends on `by`."""
-        downstream = self._downstream(by)
+        following = downstream(self.program.definitions, by)
         array = self.env.array(by)
 
         def moved(values: NDArray[np.generic]) -> NDArray[np.generic]:
-            return evaluate(body, free, run_on(downstream, self.env.having({by: values})))
+            return evaluate(body, free, run_on(following, self.env.having({by: values})))
 
-        smooth = holomorphic(body) and all(holomorphic(d.body) for d in downstream)
+        smooth = holomorphic(body) and all(holomorphic(d.body) for d in following)
         columns = [
             complex_step(moved, array, entry) if smooth else richardson(moved, array, entry)[0]
             for entry in range(array.size)
         ]
         shape = tuple(self.env.size(i.range) for i in free)
         return np.stack(columns, axis=-1).reshape((*shape, *array.shape))
-
-    def _downstream(self, by: Tensor) -> tuple[Definition, ...]:
-        reached, found = {by}, []
-        for definition in self.program.definitions:
-            if definition.target is not by and reached & tensors_in(definition.body):
-                reached.add(definition.target)
-                found.append(definition)
-        return tuple(found)
 
     def adjoint(self, adjoint: Tensor) -> Array:
         """dL/dt: of the loss, or of sum(G * output) with a random G."""
@@ -247,6 +273,16 @@ class Point:
             return jacobian
         upstream = np.random.default_rng(self.seed).normal(size=self.env.array(loss.target).shape)
         return np.tensordot(upstream, jacobian, axes=upstream.ndim)
+
+
+def downstream(definitions: tuple[Definition, ...], of: Tensor) -> tuple[Definition, ...]:
+    """The definitions that depend on a tensor."""
+    reached, found = {of}, []
+    for definition in definitions:
+        if definition.target is not of and reached & tensors_in(definition.body):
+            reached.add(definition.target)
+            found.append(definition)
+    return tuple(found)
 
 
 def _as_value(body: Expr) -> tuple[Expr, tuple[Index, ...], tuple[Expr, ...]]:
@@ -296,6 +332,8 @@ class Judge:
         for point in self.points():
             claimed = point.value(claim.right, claim.indices)
             true = point.value(claim.left, claim.indices)
+            if not np.isfinite(claimed).all() or not np.isfinite(true).all():
+                return []
             peak = np.unravel_index(np.abs(claimed).argmax(), claimed.shape)
             if claimed[peak] == 0 or true[peak] == 0:
                 return []
@@ -320,8 +358,12 @@ def _check_differentiable(claim: Claim) -> None:
 
 def compare(claimed: Array, true: Array, claim: Claim) -> Outcome:
     """The worst element, relative to the largest value on either side."""
-    difference = np.abs(claimed - true)
-    scale = max(float(np.abs(claimed).max()), float(np.abs(true).max()), SMALLEST)
+    with np.errstate(all="ignore"):
+        difference = np.where(claimed == true, 0.0, np.abs(claimed - true))
+    # What is not a number agrees with nothing; a comparison with it would never say so.
+    difference = np.where(np.isnan(difference), np.inf, difference)
+    sizes = np.abs(np.stack((claimed, true)))
+    scale = max(float(sizes.max(initial=0.0, where=np.isfinite(sizes))), SMALLEST)
     at = np.unravel_index(difference.argmax(), difference.shape)
     where = {i.name: int(p) for i, p in zip(claim.indices, at, strict=True)}
     return Outcome(float(difference[at]) / scale, where, float(claimed[at]), float(true[at]))

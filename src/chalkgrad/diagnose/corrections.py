@@ -2,7 +2,8 @@
 
 A correction is proposed only when the edited line holds at every test point, and the first that
 holds is reported, in the order: a wrong index, a missing sum, a sign, a constant factor, a size, an
-indicator, a mean for a sum, a comparison, a part left out or too many, a different array.
+indicator, a mean for a sum, a comparison, a part left out or too many, a different array. Where none
+of these holds, `derived` asks the engine.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 
 from chalkgrad.diagnose.claims import Claim, Judge, Outcome, read_claim
 from chalkgrad.diagnose.edits import (
+    bare,
     binders,
     entries,
     equation,
@@ -124,7 +126,9 @@ def correct_value(claim: Claim, judge: Judge) -> Correction | None:
 def _hypotheses(claim: Claim, judge: Judge) -> Iterator[tuple[str, str]]:
     yield from _missing_sum(claim)
     yield from _mean_for_sum(claim)
+    yield from _other_binders(claim)
     if not claim.loose:
+        yield from _extra_factors(claim)
         yield from _factors(claim, judge)
     yield from _other_indices(claim)
     yield from _indicators(claim)
@@ -167,6 +171,19 @@ def _factors(claim: Claim, judge: Judge) -> Iterator[tuple[str, str]]:
                 )
 
 
+def _extra_factors(claim: Claim) -> Iterator[tuple[str, str]]:
+    """A factor, or a division, that does not belong."""
+    text = claim.text
+    for node in walk_syntax(claim.tree.right):
+        if isinstance(node, Factors):
+            for position, (divides, factor) in enumerate(node.factors):
+                kept = tuple(f for place, f in enumerate(node.factors) if place != position)
+                what = "division by" if divides else "factor"
+                rest = product(text, kept)
+                new = bare(rest) if node is claim.tree.right else group(rest)
+                yield replaced(text, node, new), f"the {what} {shown(text, factor)} is too many"
+
+
 def _size_words(written: str) -> str:
     return written[5:-1] if written.startswith("size(") else written
 
@@ -206,9 +223,22 @@ def _mean_for_sum(claim: Claim) -> Iterator[tuple[str, str]]:
                 yield replaced(claim.text, binder, edited), f"a {one} stands where the {other} belongs"
 
 
+def _other_binders(claim: Claim) -> Iterator[tuple[str, str]]:
+    """A sum over the wrong index: the right one is left over."""
+    if len(claim.loose) != 1:
+        return
+    letter = claim.loose[0]
+    for binder in binders(claim.tree.right):
+        if len(binder.indices) == 1:
+            edited = f"{binder.op}({letter.name}, {shown(claim.text, binder.body)})"
+            why = f"the {binder.op} runs over {binder.indices[0].name} where it should run over"
+            yield replaced(claim.text, binder, edited), f"{why} {range_words(letter.range.name)}"
+
+
 def _extra_binders(claim: Claim) -> Iterator[tuple[str, str]]:
     for binder in binders(claim.tree.right):
-        body = group(shown(claim.text, binder.body))
+        body = shown(claim.text, binder.body)
+        body = bare(body) if binder is claim.tree.right else group(body)
         over = " and ".join(index.name for index in binder.indices)
         yield replaced(claim.text, binder, body), f"the {binder.op} over {over} is too many"
 
@@ -240,11 +270,6 @@ def _other_parts(claim: Claim) -> Iterator[tuple[str, str]]:
                     replaced(text, node, terms(text, node, drop=position)),
                     f"the term {written} is too many",
                 )
-        if isinstance(node, Factors):
-            for position, (_, factor) in enumerate(node.factors):
-                kept = tuple(f for place, f in enumerate(node.factors) if place != position)
-                why = f"the factor {shown(text, factor)} is too many"
-                yield replaced(text, node, group(product(text, kept))), why
         if isinstance(node, Entry):
             yield replaced(text, node, f"{shown(text, node)}^2"), f"{shown(text, node)} should be squared"
         if isinstance(node, Power) and isinstance(node.exponent, Number):

@@ -52,6 +52,11 @@ def enclosed(text: str) -> bool:
     return False
 
 
+def bare(text: str) -> str:
+    """The text without brackets that enclose all of it."""
+    return text[1:-1].strip() if text.startswith("(") and enclosed(text) else text
+
+
 def grouped(claim: Claim) -> str:
     """The right side so that it can be a factor."""
     right = right_text(claim)
@@ -65,12 +70,16 @@ def negated(claim: Claim) -> str:
         return right[1:].lstrip()
     if isinstance(tree, Terms):
         return terms(claim.text, tree, flip=set(range(len(tree.terms))))
+    if isinstance(tree, Factors) and isinstance(tree.factors[0][1], Terms):
+        first = tree.factors[0][1]
+        flipped = terms(claim.text, first, flip=set(range(len(first.terms))))
+        return f"{flipped}{claim.text[first.end : tree.end]}"
     return f"-{right}"
 
 
 def terms(text: str, node: Terms, flip: set[int] | None = None, drop: int | None = None) -> str:
     """A sum of terms with some signs changed, or a term left out."""
-    written = ""
+    signed = []
     for position, (subtracted, term) in enumerate(node.terms):
         if position == drop:
             continue
@@ -79,7 +88,10 @@ def terms(text: str, node: Terms, flip: set[int] | None = None, drop: int | None
             inner, minus = inner.operand, not minus
         minus ^= position in (flip or ())
         part = shown(text, inner)
-        part = group(part) if isinstance(inner, Terms) else part
+        signed.append((minus, group(part) if isinstance(inner, Terms) else part))
+    written = ""
+    # Where a sign has changed, a positive term leads: p - q rather than -q + p.
+    for minus, part in sorted(signed, key=lambda item: item[0]) if flip else signed:
         written += f" {'-' if minus else '+'} {part}" if written else f"{'-' if minus else ''}{part}"
     return group(written or "0") if enclosed(shown(text, node)) else written or "0"
 

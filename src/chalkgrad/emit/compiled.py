@@ -45,6 +45,7 @@ class Ops:
     raw_backward: Callable[..., tuple[Any, ...]] | None
     program: Program = field(repr=False)
     labels: dict[Tensor, tuple[Range, ...]] = field(repr=False)
+    saved: tuple[Tensor, ...] = field(repr=False)
 
     def forward(self, *inputs: Any, **parameters: Any) -> Any:
         """The output (a tuple of several) and the cache for `backward`.
@@ -80,14 +81,22 @@ class Ops:
             raise DerivationError(f"no gradient of {self.name} was asked for, so it has no backward")
         outputs = self.program.outputs
         if len(arguments) != len(outputs) + 1:
-            wanted = ", ".join([*(f"d{t.name}" for t in outputs), "cache"])
             raise ShapeError(
-                f"{self.name}'s backward takes ({wanted}), but {len(arguments)} arguments were given"
+                f"{self.name}'s backward takes ({wanted_text(outputs)}), but {len(arguments)} arguments were "
+                "given"
             )
         *upstream, cache = arguments
         given = [_upstream(t, value) for t, value in zip(outputs, upstream, strict=True)]
-        tensors = [t for t in outputs if t.axes]
-        _sizes(tensors, [a for a in given if isinstance(a, np.ndarray)], prefix="d")
+        if not isinstance(cache, tuple) or len(cache) != len(self.saved):
+            raise ShapeError(
+                f"{self.name}'s backward takes the cache that its forward returned last",
+                hint=f"out, cache = ops.forward(...); ops.backward({wanted_text(outputs)})",
+            )
+        # Axes of size one would broadcast, and other sizes fail deep inside: both are told here.
+        kept = [(t, a) for t, a in zip(self.saved, cache, strict=True) if np.ndim(a) == len(t.axes) > 0]
+        tensors = [t for t, _ in kept] + [t.adjoint for t in outputs if t.axes]
+        arrays = [np.asarray(a) for _, a in kept] + [a for a in given if isinstance(a, np.ndarray)]
+        _sizes(tensors, arrays)
         return self.raw_backward(*given, cache)
 
     def _parameters(self, given: dict[str, Any]) -> dict[str, float]:
@@ -119,7 +128,12 @@ def compile_numpy(program: Program, backward: Backward, name: str | None = None)
     text = module(p, DIALECTS["numpy"], name)
     made = imported(name, text)
     forward, backward_function = getattr(made, f"{name}_forward"), getattr(made, f"{name}_backward", None)
-    return Ops(name, text, forward, backward_function, program, label_ranges(program))
+    return Ops(name, text, forward, backward_function, program, label_ranges(program), p.saved)
+
+
+def wanted_text(outputs: Sequence[Tensor]) -> str:
+    """The backward's arguments: dout, cache."""
+    return ", ".join([*(f"d{t.name}" for t in outputs), "cache"])
 
 
 # --- checks -----------------------------------------------------------------------------------------
@@ -161,11 +175,11 @@ def _one_precision(tensors: Sequence[Tensor], arrays: list[AnyArray]) -> list[An
     ]
 
 
-def _sizes(tensors: Sequence[Tensor], arrays: Sequence[AnyArray], prefix: str = "") -> dict[Range, int]:
+def _sizes(tensors: Sequence[Tensor], arrays: Sequence[AnyArray]) -> dict[Range, int]:
     """The size of every range; each must be the same wherever it occurs."""
     found: dict[Range, tuple[int, str]] = {}
     for t, a in zip(tensors, arrays, strict=True):
-        name = prefix + t.name
+        name = f"d{t.name}" if t.role == "adjoint" else t.name
         if a.ndim != len(t.axes):
             axes = ", ".join(r.name for r in t.axes)
             raise ShapeError(

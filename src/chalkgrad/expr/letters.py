@@ -13,6 +13,9 @@ LETTERS: dict[str, str] = {
 }  # fmt: skip
 """The letters tried for an index over a range of this name, best first."""
 
+OTHER_LETTERS = "oqr"
+"""For a range whose name suggests none, such as one of a fixed size."""
+
 RANGE_OF_LETTER: dict[str, str] = {"i": "N", "n": "N", "j": "K", "e": "D"}
 """Ranges that a letter suggests where it is not the letter's own capital."""
 
@@ -21,7 +24,7 @@ def fresh_index(of: Range, taken: set[str], prefer: str | None = None) -> Index:
     """An index over `of` whose name is not in `taken`: the preferred letter, the range's letters,
     then primes."""
     letters = [prefer] if prefer else []
-    own = of.name[0].lower() if of.name and of.name[0].isascii() and of.name[0].isalpha() else "i"
+    own = of.name[0].lower() if of.name and of.name[0].isascii() and of.name[0].isalpha() else OTHER_LETTERS
     letters += list(LETTERS.get(of.name, LETTERS.get(of.name[:1], own)))
     for letter in letters:
         if letter not in taken:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
@@ -33,6 +34,7 @@ MAX_DEPTH = 50
 MAX_NODES = 5_000
 MAX_DIGITS = 40
 MAX_EXPONENT = 400
+LARGEST, SMALLEST = Fraction(sys.float_info.max), Fraction(sys.float_info.min)
 
 COMPARISONS = ("==", "!=", "<=", ">=", "<", ">")
 BINDERS = ("sum", "mean", "max", "min", "prod")
@@ -253,7 +255,11 @@ class Parser:
                 token,
                 f"A number has at most {MAX_DIGITS} characters and exponent {MAX_EXPONENT}.",
             )
-        return Number(token.start, token.end, Fraction(token.text))
+        value = Fraction(token.text)
+        if value > LARGEST or 0 < value < SMALLEST:
+            size = "large" if value > 1 else "small"
+            raise error(self.source, token, f"This number is too {size} for a float.")
+        return Number(token.start, token.end, value)
 
     def name(self) -> Name:
         token = self.advance()

@@ -124,7 +124,8 @@ def _text(e: Expr) -> tuple[str, int]:
             if negative:
                 return f"-{_wrap(rest, MUL)}", NEG
             above, below = split_quotient(factors)
-            top = " * ".join(_wrap(f, NEG) for f in above) if above else "1"
+            # -x * y would be read as -(x * y): a minus that leads a product is bracketed.
+            top = " * ".join(_wrap(f, NEG if n else POW) for n, f in enumerate(above)) if above else "1"
             if not below:
                 return top, MUL
             several = f"({' * '.join(_wrap(f, NEG) for f in below)})"

@@ -52,6 +52,11 @@ def tokens(source: str) -> list[Token]:
     Raises:
         FormulaError: At an unknown character, or when the text is too long.
     """
+    if not isinstance(source, str):
+        raise FormulaError(
+            f"A formula is text, and this is a {type(source).__name__}.",
+            hint='Write cg.formula("y[i] = 2 * x[i]"); a NumPy function becomes a layer with cg.layer.',
+        )
     if len(source) > MAX_LENGTH:
         raise FormulaError(
             f"This formula has {len(source)} characters; at most {MAX_LENGTH} are read.",

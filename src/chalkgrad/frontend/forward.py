@@ -14,7 +14,8 @@ import numpy as np
 from chalkgrad.errors import ShapeError, UnsupportedError, suggestion
 from chalkgrad.expr.nodes import Program
 from chalkgrad.frontend.inlining import inline
-from chalkgrad.frontend.numpy_trace import DTYPES, annotation, is_optional, trace
+from chalkgrad.frontend.known import DTYPES
+from chalkgrad.frontend.numpy_trace import annotation, is_optional, trace
 from chalkgrad.frontend.text_formula import read_formula
 from chalkgrad.frontend.traced import is_traced
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 from chalkgrad.expr.nodes import Access, Expr, Index, Opaque, Range, Reduce, Size, Sum, Tensor
 from chalkgrad.expr.ops import children, rebuild
@@ -22,10 +22,15 @@ from chalkgrad.expr.syntax import (
 )
 from chalkgrad.frontend.inference import Slot
 
+DTYPES = ("float", "int", "bool")
+NOT_AXES = ("complex", "complex64", "complex128", "float16", "float32", "float64", "int32", "int64", "str")
+"""Words that are never meant as the name of an axis."""
+
 
 @dataclass(eq=False, slots=True)
 class Known:
-    """What is known about one tensor of the text; `default` is a parameter's value."""
+    """What is known about one tensor of the text; `default` is a parameter's value, and a parameter is
+    `static` once it has stood in an index or a size, where its value is part of the formula."""
 
     name: str
     axes: tuple[Slot, ...]
@@ -34,6 +39,7 @@ class Known:
     defined: bool = False
     dtype: str = "float"
     default: float | None = None
+    static: bool = False
 
     @property
     def role(self) -> str:
@@ -100,3 +106,29 @@ def parts(tree: Syntax) -> tuple[Syntax, ...]:
         case Negative(_, _, operand):
             return (operand,)
     return ()
+
+
+def map_parts(tree: Syntax, f: Callable[[Syntax], Syntax]) -> Syntax:
+    """The tree with `f` applied to each of its direct parts."""
+    match tree:
+        case Entry(_, _, _, indices):
+            return replace(tree, indices=tuple(map(f, indices)))
+        case Call(_, _, _, args):
+            return replace(tree, args=tuple(map(f, args)))
+        case Binder(_, _, _, _, body):
+            return replace(tree, body=f(body))
+        case MatrixFunction(_, _, _, _, body, at):
+            return replace(tree, body=f(body), at=tuple(map(f, at)))
+        case Condition(_, _, _, left, right):
+            return replace(tree, left=f(left), right=f(right))
+        case Power(_, _, base, exponent):
+            return replace(tree, base=f(base), exponent=f(exponent))
+        case Derivative(_, _, body, wrt):
+            return replace(tree, body=f(body), wrt=f(wrt))
+        case Terms(_, _, items):
+            return replace(tree, terms=tuple((minus, f(part)) for minus, part in items))
+        case Factors(_, _, items):
+            return replace(tree, factors=tuple((divides, f(part)) for divides, part in items))
+        case Negative(_, _, operand):
+            return replace(tree, operand=f(operand))
+    return tree

@@ -52,6 +52,9 @@ class Names:
         return name
 
 
+ONE_PLACE = Range("1", 1)
+
+
 def assemble(
     recorder: Recorder,
     inputs: Sequence[Tensor],
@@ -61,7 +64,7 @@ def assemble(
     """The program that computes the results.
 
     Raises:
-        UnsupportedError: A result that does not depend on any input, or has an axis of length one.
+        UnsupportedError: A result that does not depend on any input.
     """
     outputs = _outputs(recorder, results, frozenset(inputs))
     live = _live(recorder, outputs)
@@ -100,14 +103,11 @@ def _outputs(
     """The recorded value of each result; a view or a repeated result becomes a value of its own."""
     outputs: list[Tensor] = []
     for result in results:
-        if None in result.axes:
-            raise UnsupportedError(
-                f"{recorder.name} returns {result!r}, with an axis of length one.",
-                hint="Leave keepdims out in the last step, or drop the axis: out[:, 0].",
-            )
-        value = result.as_value()
+        value = None if None in result.axes else result.as_value()
         if value is None or value in outputs:
-            value = recorder.define(result.body, result.indices, result.kind).tensor
+            # An axis of length one is returned as an axis over a range of that size.
+            axes = tuple(recorder.fresh(ONE_PLACE) if axis is None else axis for axis in result.axes)
+            value = recorder.define(result.body, axes, result.kind).tensor
         outputs.append(value)
         if not _reaches(recorder, value, inputs):
             raise UnsupportedError(

@@ -9,7 +9,7 @@ import numpy as np
 from chalkgrad.errors import ShapeError, UnsupportedError
 from chalkgrad.expr.nodes import Index, Indicator, Mul, Opaque
 from chalkgrad.expr.ops import substitute
-from chalkgrad.frontend.array_ops import contract, lift, record, recorder_of
+from chalkgrad.frontend.array_ops import contract, lift, record, recorder_of, reduce
 from chalkgrad.frontend.traced import UFUNCS, TracedArray, function
 
 LETTERS = "abcdefghijklmnopqrstuvw"
@@ -64,7 +64,19 @@ def outer(a: TracedArray, b: TracedArray) -> TracedArray:
     return contract((left, right), ("a", "b"), "ab")
 
 
-@function(np.inner, np.vdot)
+@function(np.vdot)
+def vdot(a: TracedArray, b: TracedArray) -> TracedArray:
+    """Σ a b over all entries."""
+    recorder = recorder_of(a, b)
+    left, right = lift(recorder, a), lift(recorder, b)
+    if [axis and axis.range for axis in left.axes] != [axis and axis.range for axis in right.axes]:
+        raise recorder.error(
+            UnsupportedError, "np.vdot takes two arrays of the same axes here.", "Use np.einsum."
+        )
+    return reduce("sum", UFUNCS["multiply"](left, right), None, False)
+
+
+@function(np.inner)
 def inner(a: TracedArray, b: TracedArray) -> TracedArray:
     """The product over the last axis of both."""
     recorder = recorder_of(a, b)

@@ -20,12 +20,12 @@ from typing import Any
 from chalkgrad.errors import UnsupportedError
 from chalkgrad.expr.nodes import Access, Index, Program, Range, Tensor, as_expr
 from chalkgrad.frontend import array_index, numpy_products, numpy_shapes, numpy_table, numpy_views  # noqa: F401  (tables)
+from chalkgrad.frontend.known import DTYPES, NOT_AXES
 from chalkgrad.frontend.naming import assemble
 from chalkgrad.frontend.numpy_proxy import for_tracing
 from chalkgrad.frontend.recorder import Recorder
 from chalkgrad.frontend.traced import Buffer, TracedArray
 
-DTYPES = ("float", "int", "bool")
 STATIC = (int, str, tuple, type(None))
 LEADING = ("N", "T", "S", "U", "V", "B", "R", "Z")
 """Names for the axes of "...", in order."""
@@ -181,6 +181,11 @@ def parse_axes(text: str, where: str) -> tuple[tuple[Range, ...], str]:
     ranges = []
     for word in words:
         name, _, size = word.partition("=")
+        if name in NOT_AXES:
+            raise UnsupportedError(
+                f'{where} is annotated "{text}", and "{name}" is an element type that no formula has.',
+                hint=f"The types are {', '.join(DTYPES)}, written last; the precision is that of the arrays.",
+            )
         if word.isdecimal() and int(word) > 0:
             ranges.append(Range(word, int(word)))
         elif name.isidentifier() and (not size or (size.isdecimal() and int(size) > 0)) and "=" not in size:

@@ -6,13 +6,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from chalkgrad.errors import FormulaError
-from chalkgrad.expr.nodes import Const, Definition, Expr, Index, Range
+from chalkgrad.expr.nodes import ONE, ZERO, Access, Const, Definition, Expr, Index, Range
 from chalkgrad.expr.ops import free_indices
 from chalkgrad.expr.syntax import RangeSize
 from chalkgrad.frontend.inference import Slot, Variable
 from chalkgrad.frontend.known import Retyping
 from chalkgrad.frontend.reader import Reader
-from chalkgrad.frontend.sizes import NoSizeError, in_order, largest_size, size_form, sizes_in, unguarded
+from chalkgrad.frontend.sizes import (
+    NoSizeError,
+    coefficients,
+    in_order,
+    largest_size,
+    size_form,
+    sizes_in,
+    unguarded,
+)
 
 HOW = "range {0}: (size(u) - size(r)) // 2 + 1"
 
@@ -39,7 +47,9 @@ class RangeSizes:
             if slot.declared:
                 raise self.reader.error(line, f"The size of {line.name.name} is declared twice.")
             slot.declared = True
+            self.reader.in_size = True
             size = self.reader.read(line.size, {})
+            self.reader.in_size = False
             try:
                 normal = size_form(size)
             except NoSizeError:
@@ -75,12 +85,43 @@ class RangeSizes:
         Raises:
             FormulaError: A size that needs itself, or a range whose size nothing says.
         """
+        self._refuse_outside(ranges, definitions)
         found = [(ranges[s.placeholder], line, size_form(retype(size))) for s, line, size in self.found]
         try:
             sizes = in_order([(of, size) for of, _, size in found])
         except ValueError:
             raise self.reader.error(found[0][1], "This size follows from itself.") from None
         return (*sizes, *self._inferred(ranges, definitions, {of for of, _ in sizes}))
+
+    def _refuse_outside(self, ranges: Mapping[Range, Range], definitions: Sequence[Definition]) -> None:
+        """x[i] + x[i+1]: where i runs over all of the axis, i + 1 leaves it."""
+        for definition in definitions:
+            for access, guarded in unguarded(definition.body):
+                for axis, index in zip(access.tensor.axes, access.indices, strict=True):
+                    parts, constant = coefficients(index) or ({}, ZERO)
+                    only = next(iter(parts), None)
+                    if len(parts) != 1 or only is None or only in guarded or only.range is not axis:
+                        continue
+                    if parts[only] == ONE and isinstance(constant, Const) and constant.value:
+                        self._outside(only, access, index, ranges, constant.value > 0)
+
+    def _outside(
+        self, index: Index, access: Access, place: Expr, ranges: Mapping[Range, Range], beyond: bool
+    ) -> None:
+        variables = self.reader.letters.get(index.name, [])
+        here = next((v for v in variables if ranges[v.slot.placeholder] is index.range), None)
+        if here is None:
+            return
+        name, tensor = index.name, access.tensor.name
+        guard = f"1({place} < size({name}))" if beyond else f"1({place} >= 0)"
+        hint = f"Guard the read: {guard} * {access}"
+        if beyond:
+            hint += f"; or write {tensor}[{name}+0] for {tensor}[{name}], and {name} stays short of the end"
+        raise self.reader.error(
+            here.bound,
+            f"{name} runs over the whole axis {index.range.name}, so {access} reads outside of {tensor}.",
+            f"{hint}.",
+        )
 
     def _inferred(
         self, ranges: Mapping[Range, Range], definitions: Sequence[Definition], known: set[Range]
@@ -106,7 +147,8 @@ class RangeSizes:
             return self.reader.error(
                 variable.bound,
                 f"How many values the index {name} takes does not follow from its use.",
-                f"Declare it on a line of its own: {HOW.format(name)}.",
+                f"Declare it on a line of its own: {HOW.format(name)}. A window of fixed size is declared as "
+                "range r: 2, a stride that is a letter as parameter s: 2.",
             )
         return self.reader.error(
             variable.bound,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
 
 from chalkgrad.errors import FormulaError, UnsupportedError, suggestion
 from chalkgrad.expr.grammar import CONSTANTS, lower_arithmetic
@@ -59,6 +60,7 @@ class Reader:
         later: Names that a later line defines, with their place.
         closed: Whether new inputs are refused (in claims about a forward pass that is complete).
         adjoints: Whether dL/df may be read.
+        in_size: Whether a size is being read, in which a parameter stands for its value.
     """
 
     source: str
@@ -70,6 +72,7 @@ class Reader:
     unequal: list[tuple[Variable, Variable]] = field(default_factory=list)
     closed: bool = False
     adjoints: bool = False
+    in_size: bool = False
 
     def error(self, at: Syntax, message: str, hint: str = "") -> FormulaError:
         return error(self.source, at, message, hint)
@@ -84,7 +87,8 @@ class Reader:
         """
         inner = dict(scope)
         for name in names:
-            if name.name in inner:
+            # In a claim a sum may use a letter of the left side again: a slip, and no reason not to read on.
+            if name.name in inner and (not self.closed or name.name not in scope):
                 raise self.error(
                     name, f"The index {name.name} is bound already; give this one another letter."
                 )
@@ -105,10 +109,13 @@ class Reader:
         shown = f"dL/d{at.name}" if at.adjoint else at.name
         if known is not None:
             if len(known.axes) != rank:
+                first = self.source[known.first.start : known.first.end]
+                ranges = (slot.root().fixed for slot in known.axes)
+                over = ", ".join(r.name for r in ranges if r is not None)
                 raise self.error(
                     at,
                     f"{shown} has {_indices(len(known.axes))} and is used with {_indices(rank)} here.",
-                    f"It was first written as {self.source[known.first.start : known.first.end]}.",
+                    f"It was first written as {first}." if first else f"Its axes are {over or 'none'}.",
                 )
             return known
         if at.adjoint and not self.adjoints:
@@ -134,6 +141,8 @@ class Reader:
         match tree:
             case Name(_, _, name, False) if name in scope:
                 return Index(name, scope[name].slot.placeholder)
+            case Name(_, _, name, False) if self.in_size and (value := self.static(tree)) is not None:
+                return value
             case Name(_, _, name, False) if (name, False) not in self.tensors and name in (*CONSTANTS, "inf"):
                 return Const(float("inf")) if name == "inf" else Apply(name, ())
             case Name():
@@ -158,6 +167,14 @@ class Reader:
         if found is None:
             raise self.error(tree, "This cannot stand in a formula.")
         return found
+
+    def static(self, tree: Name) -> Const | None:
+        """The value of a parameter that is a whole number, as in `parameter s: 2`, where s is a stride."""
+        known = self.tensors.get((tree.name, False))
+        if known is None or known.default is None or not known.default.is_integer():
+            return None
+        known.static = True
+        return Const(Fraction(int(known.default)))
 
     def matrix_function(self, tree: MatrixFunction, scope: Scope) -> Expr:
         """inv(i j, A[i,j])[a,b]: the matrix is square, and its inverse has the axes of the matrix."""
@@ -207,6 +224,8 @@ class Reader:
             case Name(_, _, name, False) if name in scope:
                 return Index(name, scope[name].slot.placeholder)
             case Name(_, _, name, False):
+                if (value := self.static(tree)) is not None:
+                    return value
                 known = self.tensors.get((name, False))
                 if known is None or known.axes or known.dtype != "int":
                     raise self.unbound(tree, scope, written)
@@ -246,6 +265,8 @@ class Reader:
             if isinstance(inner, Name) and not inner.adjoint and inner.name in scope:
                 scope[inner.name].slot.root().affine = True
             elif isinstance(inner, Name) and factors and not inner.adjoint:
+                if (value := self.static(inner)) is not None:
+                    return value
                 read = self.read(inner, scope)
                 self.integer(inner)
                 return read

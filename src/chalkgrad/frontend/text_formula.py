@@ -11,13 +11,13 @@ from chalkgrad.errors import FormulaError
 from chalkgrad.expr.grammar import parse
 from chalkgrad.expr.letters import range_name
 from chalkgrad.expr.nodes import Const, Definition, Expr, Index, Program, Range, Tensor
+from chalkgrad.expr.ops import tensors_in
 from chalkgrad.expr.syntax import Declaration, Entry, Equation, Name, Parameter, RangeSize, Statement, Syntax
 from chalkgrad.frontend.inference import Slot, Slots, Variable
-from chalkgrad.frontend.known import Known, Retyping
+from chalkgrad.frontend.known import DTYPES, NOT_AXES, Known, Retyping
 from chalkgrad.frontend.range_sizes import RangeSizes
 from chalkgrad.frontend.reader import Reader
 
-DTYPES = ("float", "int", "bool")
 OUTPUT = "out"
 
 
@@ -89,6 +89,12 @@ class FormulaReader:
         if (name.name, False) in self.reader.tensors:
             raise self.reader.error(name, f"{name.name} is declared after it was used or declared.")
         dtype = words.pop().name if words and words[-1].name in DTYPES else "float"
+        for word in words:
+            if word.name in NOT_AXES:
+                raise self.reader.error(
+                    word, f"{word.name} is an element type that no formula has.",
+                    f"The types are {', '.join(DTYPES)}; the precision is that of the arrays.",
+                )  # fmt: skip
         axes = tuple(self._range(word.name) for word in words)
         for slot in axes:
             slot.root().sized = True
@@ -172,9 +178,23 @@ class FormulaReader:
         )
         known_ones = self.reader.tensors.values()
         inputs = tuple(tensors[k.placeholder] for k in known_ones if k.role == "input")
-        parameters = tuple((tensors[k.placeholder], k.default) for k in known_ones if k.default is not None)
+        self._refuse_half_static(definitions)
+        parameters = tuple(
+            (tensors[k.placeholder], k.default) for k in known_ones if k.default is not None and not k.static
+        )
         sizes = self.range_sizes.resolve(ranges, retype, definitions)
         return Program(name, inputs, parameters, definitions, (definitions[-1].target,), sizes)
+
+    def _refuse_half_static(self, definitions: tuple[Definition, ...]) -> None:
+        """A parameter whose value shapes the formula cannot be changed in a call, so it is nothing else."""
+        read = {t.name for d in definitions for t in tensors_in(d.body)}
+        for known in self.reader.tensors.values():
+            if known.static and known.name in read:
+                raise self.reader.error(
+                    known.first,
+                    f"{known.name} stands in an index or a size, where it is its value, and as a symbol.",
+                    "Give the two uses two names.",
+                )
 
     def _match_unequal(self, one: Variable, other: Variable) -> None:
         """1(s <= t): the two run over one range where only one of them is known by another use."""

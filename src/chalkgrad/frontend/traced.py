@@ -40,6 +40,14 @@ REPLACEMENTS = {
     "round": "an integer input", "isnan": "inputs without NaN", "nan_to_num": "inputs without NaN",
     "softmax": "np.exp(f) / np.exp(f).sum(axis=-1, keepdims=True)",
     "logsumexp": "np.log(np.exp(f).sum(axis=-1))", "cov": "np.einsum on centred values",
+    "tensordot": "np.einsum", "kron": "np.einsum", "cross": "np.einsum", "hstack": "np.concatenate",
+    "vstack": "np.concatenate", "column_stack": "np.concatenate", "select": "np.where",
+    "piecewise": "np.where", "heaviside": "x > 0, which counts as 0 or 1", "any": "np.max of 0 and 1",
+    "all": "np.min of 0 and 1", "ptp": "np.max(x, axis) - np.min(x, axis)", "argmin": "labels as an input",
+    "tile": "a new axis, which broadcasts: x[:, None]", "repeat": "a new axis, which broadcasts: x[:, None]",
+    "broadcast_to": "a new axis, which broadcasts: x[:, None]", "meshgrid": "new axes: x[:, None]",
+    "roll": "np.concatenate of two slices", "convolve": "sliding_window_view and a sum",
+    "ceil": "an integer input", "rint": "an integer input", "cbrt": "np.sign(x) * np.abs(x) ** (1 / 3)",
 }  # fmt: skip
 """What to write instead of a function that cannot be traced."""
 
@@ -237,7 +245,9 @@ class TracedArray(NDArrayOperatorsMixin):
             raise self._unsupported(written)
         out = kwargs.pop("out", None)
         if kwargs:
-            raise self._unsupported(f"{ufunc.__name__} with {', '.join(kwargs)}=")
+            options = ", ".join(f"{name}=" for name in kwargs)
+            message = f"np.{ufunc.__name__} with {options} cannot be traced."
+            raise self.fail(UnsupportedError, message, f"Leave {options} out.")
         result = UFUNCS[ufunc.__name__](*inputs)
         return result if out is None else _overwrite(out, inputs, result)
 
@@ -250,7 +260,8 @@ class TracedArray(NDArrayOperatorsMixin):
         known = sorted({*UFUNCS, *(f.__name__ for f in FUNCTIONS)})
         hint = f"Use {REPLACEMENTS[name]}." if name in REPLACEMENTS else ""
         close = "" if hint else suggestion(name, known)
-        hint = hint or f"Supported: {', '.join(known)}."
+        if not hint and not close:
+            hint = f"Supported: {', '.join(known)}."
         return self.fail(UnsupportedError, f"np.{name} cannot be traced.{close}", hint)
 
     # --- what a symbol cannot do ----------------------------------------------------------------
@@ -291,6 +302,18 @@ class TracedArray(NDArrayOperatorsMixin):
 
     def __int__(self) -> int:
         self._refuse("int() of an array", 'Leave it out, or declare an integer input: y: "N int".')
+
+    def __complex__(self) -> complex:
+        self._refuse("complex() of an array", "Formulas are real.")
+
+    def __round__(self, ndigits: int | None = None) -> Any:
+        raise self._unsupported("round")
+
+    def __floor__(self) -> Any:
+        raise self._unsupported("floor")
+
+    def __ceil__(self) -> Any:
+        raise self._unsupported("ceil")
 
     def __index__(self) -> int:  # noqa: PLE0305
         self._refuse(

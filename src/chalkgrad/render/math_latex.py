@@ -173,10 +173,7 @@ class LatexWriter(Writer):
         return piece(text, max(top.width, bottom.width) + 1, FRACTION, tall=True)
 
     def power(self, base: Piece, exponent: Piece) -> Piece:
-        # An accented or tagged name already has a superscript, and x^{a}^{b} is an error.
-        text = rf"{{{base.text}}}^{{{exponent.text}}}" if "^" in base.text or "'" in base.text else None
-        text = text or f"{base.text}^{{{exponent.text}}}"
-        return piece(text, base.width + exponent.width, POWER, base.tall)
+        return piece(_raised(base.text, exponent.text), base.width + exponent.width, POWER, base.tall)
 
     def root(self, body: Piece) -> Piece:
         return piece(rf"\sqrt{{{body.text}}}", body.width + 1, ATOM, body.tall)
@@ -215,13 +212,18 @@ class LatexWriter(Writer):
         return join([piece(r"\Bigl( ", 2), body, piece(r" \Bigr)", 2)], ATOM, deeper=2)
 
     def transpose(self, base: Piece) -> Piece:
-        return piece(rf"{base.text}^{{\top}}", base.width + 1, POWER, base.tall)
+        return piece(_raised(base.text, r"\top"), base.width + 1, POWER, base.tall)
 
     def ones(self) -> Piece:
         return piece(r"\mathbf{1}", 1)
 
     def function_name(self, fn: str) -> Piece:
         return piece(rf"\operatorname{{{_identifier(fn)}}}", len(fn))
+
+
+def _raised(base: str, exponent: str) -> str:
+    """A superscript; a primed or tagged name has one already, and x^{a}^{b} is an error."""
+    return rf"{{{base}}}^{{{exponent}}}" if "^" in base or "'" in base else f"{base}^{{{exponent}}}"
 
 
 def math_latex(e: Expr | Matrix, loss: str = "L") -> str:

@@ -1,11 +1,13 @@
-"""What a notebook shows: the content of `_repr_mimebundle_`."""
+"""What a notebook shows of a derivation and of a layer: the content of `_repr_mimebundle_`."""
 
 from __future__ import annotations
 
 from chalkgrad.derivation import Derived
+from chalkgrad.expr.nodes import Program
 from chalkgrad.render.aligned import aligned
 from chalkgrad.render.document import EquationChain, Lemma, Verification, document
 from chalkgrad.render.markdown import document_markdown
+from chalkgrad.render.math_latex import math_latex
 from chalkgrad.render.terminal import document_text
 
 
@@ -23,3 +25,10 @@ def mime_bundle(derived: Derived, *, verification: Verification | None = None) -
         "text/markdown": document_markdown(content),
         "text/latex": "\n".join(f"$$\n{aligned(chain, content.loss)}\n$$" for chain in chains),
     }
+
+
+def formula_bundle(program: Program, plain: str) -> dict[str, str]:
+    r"""A forward pass as "text/plain", as given, and as "text/latex", one line per definition."""
+    rows = [f"{math_latex(d.access)} &= {math_latex(d.body)}" for d in program.definitions]
+    body = " \\\\\n".join(rows)
+    return {"text/plain": plain, "text/latex": f"$$\n\\begin{{aligned}}\n{body}\n\\end{{aligned}}\n$$"}

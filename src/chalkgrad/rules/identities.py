@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from chalkgrad.expr.grammar import scalar
-from chalkgrad.expr.nodes import Access, Expr, Tensor
-from chalkgrad.expr.ops import map_children
+from chalkgrad.expr.nodes import Access, Apply, Expr, Tensor
+from chalkgrad.expr.ops import children, map_children
 from chalkgrad.rules.matching import instantiate, match
 from chalkgrad.rules.polynomial import tidy
 
@@ -47,14 +47,24 @@ def sides(identity: Identity) -> tuple[Expr, Expr]:
     return tidy(scalar(identity.lhs, names)), scalar(identity.rhs, names)
 
 
+@lru_cache(20_000)
+def functions_in(e: Expr) -> frozenset[str]:
+    """The names of all functions that the expression applies."""
+    own = frozenset((e.fn,)) if isinstance(e, Apply) else frozenset()
+    return own.union(*map(functions_in, children(e)))
+
+
 def apply_identities(e: Expr, table: Sequence[Identity] = STABLE) -> tuple[Expr, list[Identity]]:
     """Every place in `e` where a left side fits, rewritten; with the identities used."""
     used: list[Identity] = []
 
     def visit(node: Expr) -> Expr:
         new = map_children(node, visit)
+        # Most nodes apply none of the functions of a left side, and need not be brought into order.
         for identity in table:
             lhs, rhs = sides(identity)
+            if not functions_in(lhs) <= functions_in(new):
+                continue
             for binding in match(lhs, tidy(new), (VARIABLE,)):
                 used.append(identity)
                 return instantiate(rhs, binding)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chalkgrad.errors import DataError, ShapeError
+from chalkgrad.errors import DataError, ShapeError, suggestion
 from chalkgrad.train.extras import require
 from chalkgrad.train.table import Table, as_number, read_table, shortened
 
@@ -36,10 +36,22 @@ class Standardiser:
     scale: Floats
 
     @classmethod
-    def fit(cls, x: Floats) -> Standardiser:
-        """The mean and standard deviation of each column of `x` (N, D)."""
-        mean = x.mean(axis=0)
-        scale = x.std(axis=0)
+    def fit(cls, x: Floats, features: Sequence[str] = ()) -> Standardiser:
+        """The mean and standard deviation of each column of `x` (N, D); `features` names them in an error.
+
+        Raises:
+            DataError: When the squares of a column's values are too large for a float.
+        """
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean = x.mean(axis=0)
+            scale = x.std(axis=0)
+        for column in map(int, np.flatnonzero(~np.isfinite(mean) | ~np.isfinite(scale))):
+            name = f"'{features[column]}'" if len(features) else str(column)
+            largest = float(np.abs(x[:, column]).max())
+            raise DataError(
+                f"The feature {name} holds values up to {largest:.3g}, whose squares no float can hold.",
+                hint="Correct the value, or divide the column by a power of ten.",
+            )
         # A constant column has a spread of rounding errors only; dividing by them would blow them up.
         constant = scale <= 1e-12 * np.maximum(np.abs(mean), 1.0)
         return cls(mean, np.where(constant, 1.0, scale))
@@ -60,6 +72,7 @@ class Dataset:
         features: The D feature names.
         name: What the data set is called.
         standardiser: The one that `x` went through, None if it is raw.
+        target: The column that the labels came from, "" where there was none.
 
     Raises:
         ShapeError: When the lengths do not fit together.
@@ -72,6 +85,7 @@ class Dataset:
     features: tuple[str, ...]
     name: str = "data"
     standardiser: Standardiser | None = None
+    target: str = ""
 
     def __post_init__(self) -> None:
         if self.x.ndim != 2 or self.y.shape != self.x.shape[:1]:
@@ -209,6 +223,10 @@ def load_csv(
         ((2, 2), ('setosa', 'virginica'), [0, 1])
     """
     table = read_table(path, delimiter)
+    if target in ignore:
+        raise DataError(
+            f"The column '{target}' is the target and cannot be ignored.", hint="Ignore other columns only."
+        )
     skipped = {table.column(name) for name in (target, *ignore)}
     kept = [at for at in range(len(table.header)) if at not in skipped]
     if not kept:
@@ -217,7 +235,40 @@ def load_csv(
             hint="It needs at least one column of numbers; check the delimiter if it has more.",
         )
     y, names = _labels(table, table.column(target), classes)
-    return Dataset(numbers(table, kept), y, names, tuple(table.header[at] for at in kept), table.path.stem)
+    features = tuple(table.header[at] for at in kept)
+    return Dataset(numbers(table, kept), y, names, features, table.path.stem, target=target)
+
+
+def load_features(table: Table, features: Sequence[str]) -> Floats:
+    """The columns of these names, in this order, (rows, features); the table's other columns are left out.
+
+    Raises:
+        DataError: Naming the columns that are missing, or the place of a cell that is not a number.
+    """
+    missing = [name for name in features if name not in table.header]
+    if missing:
+        near = suggestion(missing[0], table.header) if len(missing) == 1 else ""
+        raise DataError(
+            f"{table.path} lacks {len(missing)} of the {len(features)} columns that the model was trained "
+            f"on: {shortened(missing)}.{near}",
+            hint=f"Its columns are: {shortened(table.header)}.",
+        )
+    return numbers(table, [table.column(name) for name in features])
+
+
+def load_labelled(
+    path: str | PathLike[str], features: Sequence[str], target: str, classes: Sequence[str]
+) -> Dataset:
+    """Rows with the features and classes of a model that is to be evaluated.
+
+    Raises:
+        DataError: For what `read_table` or `load_features` refuse, a missing target, or a label that is
+            none of `classes`.
+    """
+    table = read_table(path)
+    x = load_features(table, features)
+    y, names = _labels(table, table.column(target), classes)
+    return Dataset(x, y, names, tuple(features), table.path.stem, target=target)
 
 
 def numbers(table: Table, columns: Sequence[int]) -> Floats:

@@ -69,8 +69,11 @@ def _draw_loss(axes: Any, history: History) -> None:
     held = [e.validation_loss for e in history.epochs if e.validation_loss is not None]
     if held:
         _curve(axes, numbers, held, VALIDATION, "validation")
-    axes.set_yscale("log")
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.set_yscale("log", subs=(1, 2, 5))
+    # A run spans one or two powers of ten, too few ticks to read a value from: 1, 2 and 5 of each it is.
+    for place in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+        place(lambda value, _: f"{value:g}")
+    axes.grid(True, which="minor", axis="y")
     axes.set(title="Loss", xlabel="epoch", ylabel="loss with regulariser (nats per observation, log scale)")
     axes.set_xlim(0, max(numbers[-1], steps[-1]))
     for line in axes.legend().get_lines():

@@ -87,7 +87,7 @@ def fit(
     rule = Optimiser(optimiser) if isinstance(optimiser, str) else optimiser.fresh()
     if device != "cpu":  # before anything is read or written
         require("chalkgrad.train.torch_engine", f'device="{device}"').checked_device(device)
-    _check_settings(epochs, learning_rate, lr_decay)
+    _check_settings(epochs, learning_rate, lr_decay, seed)
     run = _Run(network, data, validation, rule, epochs, batch_size, learning_rate, lr_decay, seed, callbacks)
     run.engine_name, run.threads, run.device = engine, threads, device
     run.saver = _Saver(checkpoint_path, checkpoint_seconds) if checkpoint_path is not None else None
@@ -96,7 +96,9 @@ def fit(
     return run.go()
 
 
-def _check_settings(epochs: int, learning_rate: float, lr_decay: float) -> None:
+def _check_settings(epochs: int, learning_rate: float, lr_decay: float, seed: int) -> None:
+    if seed < 0:
+        raise DataError(f"The seed is {seed}; it must be at least 0.", hint="Try 0.")
     if epochs < 1:
         raise DataError(f"epochs is {epochs}; it must be at least 1.", hint="Try 40.")
     if not (learning_rate > 0 and math.isfinite(learning_rate)):

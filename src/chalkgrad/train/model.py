@@ -20,7 +20,7 @@ from chalkgrad.train.objective import Array
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Model:
-    """A network, the scaling of its features, and the names of features and classes.
+    """A network, the scaling of its features, and the names of features, classes and target column.
 
     Example:
         model = Model.of(network, data)
@@ -32,6 +32,7 @@ class Model:
     classes: tuple[str, ...]
     features: tuple[str, ...]
     standardiser: Standardiser | None = None
+    target: str = ""
 
     @classmethod
     def of(cls, network: Network, data: Dataset) -> Model:
@@ -46,7 +47,7 @@ class Model:
                 f"The network has {outputs} outputs, and {data.name} has {classes} classes.",
                 hint=f"Make the last size {classes}.",
             )
-        return cls(network, data.classes, data.features, data.standardiser)
+        return cls(network, data.classes, data.features, data.standardiser, data.target)
 
     def predict_proba(self, x: NDArray[Any]) -> Array:
         """(N, K) the probability of every class, for raw features (N, D)."""
@@ -87,6 +88,7 @@ class Model:
             "network": self.network.settings(),
             "classes": list(self.classes),
             "features": list(self.features),
+            "target": self.target,
         }
 
     def save(self, folder: str | PathLike[str]) -> Path:
@@ -108,4 +110,5 @@ class Model:
         standardiser = (
             Standardiser(arrays["standardiser.mean"], arrays["standardiser.scale"]) if scaled else None
         )
-        return cls(network, tuple(record["classes"]), tuple(record["features"]), standardiser)
+        names = tuple(record["classes"]), tuple(record["features"])
+        return cls(network, *names, standardiser, record.get("target", ""))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from functools import cached_property
 from itertools import pairwise
@@ -47,7 +48,8 @@ class Network(Objective):
         params: {"W1": (D, H), "b1": (H,), …}, views of `flat`.
 
     Raises:
-        DataError: For an unknown name, fewer than two sizes, fewer than two classes, a negative l2.
+        DataError: For an unknown name, fewer than two sizes, fewer than two classes, a negative l2 or seed,
+            more parameters than the memory holds.
 
     References: CS231n's FullyConnectedNet; https://arxiv.org/abs/1502.01852
     """
@@ -67,6 +69,9 @@ class Network(Objective):
         self.sizes = _checked_sizes(sizes)
         if not (l2 >= 0 and math.isfinite(l2)):
             raise DataError(f"l2 is {l2}; it must be a finite number of at least 0.", hint="Try l2=1e-4.")
+        if seed < 0:
+            raise DataError(f"The seed is {seed}; it must be at least 0.", hint="Try 0.")
+        _check_memory(self.sizes, np.dtype(dtype).itemsize)
         self.activation, self.loss_name, self.l2, self.seed = activation, loss, float(l2), seed
         program = loss_program(len(self.sizes) - 1, activation, l2 > 0)
         super().__init__(program, _shapes(self.sizes), dtype, {"l2": self.l2} if l2 > 0 else {})
@@ -220,3 +225,23 @@ def _checked_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
     if sizes[-1] < 2:
         raise DataError("The last size is the number of classes; it must be at least 2.")
     return tuple(int(s) for s in sizes)
+
+
+COPIES = 6
+"""Vectors as long as the parameters that a run holds: they, the gradient, two moments, the best, a copy."""
+
+
+def _check_memory(sizes: tuple[int, ...], itemsize: int) -> None:
+    """Refuse what the machine cannot hold before it is killed for trying."""
+    parameters = sum((before + 1) * after for before, after in pairwise(sizes))
+    try:
+        there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return  # a system that does not say
+    needed = COPIES * parameters * itemsize
+    if needed > there:
+        raise DataError(
+            f"A network of the sizes {'–'.join(map(str, sizes))} has {parameters:,} parameters; training it "
+            f"takes about {needed / 1e9:,.0f} GB, and this machine has {there / 1e9:,.0f} GB.",
+            hint="Give the hidden layers fewer units.",
+        )

@@ -31,8 +31,8 @@ class ProgressBar(Callback):
 
     def on_fit_begin(self, plan: Plan) -> None:
         """Draw the empty bar at once, before the gradient is derived."""
-        bar = require("rich.progress", "The progress bar", "cli")
-        console = self._console or require("rich.console", "The progress bar", "cli").Console(stderr=True)
+        bar = require("rich.progress", "The progress bar")
+        console = self._console or require("rich.console", "The progress bar").Console(stderr=True)
         self._plan = plan
         self._progress = bar.Progress(
             bar.TextColumn("[bold]{task.description}"),

@@ -33,7 +33,7 @@ def split_rows(y: Ints, *, validation: float = 0.1, test: float = 0.2, seed: int
 
     Raises:
         DataError: When the fractions leave nothing to train on, or a part that was asked for
-            would be empty.
+            would be empty, or on a negative seed.
 
     Example:
         >>> y = np.repeat([0, 1], 50)
@@ -46,6 +46,8 @@ def split_rows(y: Ints, *, validation: float = 0.1, test: float = 0.2, seed: int
             f"The fractions validation={validation} and test={test} leave no rows to train on.",
             hint="Give fractions of at least 0 that add up to less than 1, such as 0.1 and 0.2.",
         )
+    if seed < 0:
+        raise DataError(f"The seed is {seed}; it must be at least 0.", hint="Try 0.")
     generator = np.random.default_rng(seed)
     groups = [generator.permutation(np.flatnonzero(y == k)) for k in np.unique(y)]
     counts = {"test": round(test * len(y)), "validation": round(validation * len(y))}

@@ -246,6 +246,9 @@ class _Inspector(Evaluator):
         if e.op != "prod":
             flat = self.spread(e.indices, e.body, scope)
             flat = np.sort(flat.reshape(*flat.shape[: scope.ndim], -1), axis=-1)
+            extreme = flat[..., -1] if e.op == "max" else flat[..., 0]
+            # A row that a mask leaves empty, max of -inf alone, has no derivative to compare.
+            self.report(e, np.asarray(scope.live & ~np.isfinite(extreme)), "is not finite")
             if flat.shape[-1] > 1:
                 best = (flat[..., -1], flat[..., -2]) if e.op == "max" else (flat[..., 0], flat[..., 1])
                 gap = np.abs(best[0] - best[1])

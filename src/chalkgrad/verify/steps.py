@@ -60,7 +60,7 @@ class LineCheck:
     method: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Verification:
     """Every line of a derivation, confirmed.
 
@@ -83,6 +83,9 @@ class Verification:
     def worst(self) -> float:
         """The largest relative error of all lines."""
         return max((line.error for line in self.lines), default=0.0)
+
+    def __repr__(self) -> str:
+        return f"<Verification: {self}>"
 
     def __str__(self) -> str:
         methods = sorted({line.method for line in self.lines} - {"exact"})
