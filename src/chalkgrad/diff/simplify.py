@@ -17,7 +17,7 @@ from chalkgrad.expr.nodes import ONE, Access, Add, Definition, Expr, Indicator, 
 from chalkgrad.expr.ops import canonical, flat_key, free_indices, inline, map_children, tensors_in, walk
 from chalkgrad.rules.affine import solve_indices
 from chalkgrad.rules.contraction import Collapse, contract_all
-from chalkgrad.rules.factoring import undistribute
+from chalkgrad.rules.factoring import choose, undistribute
 from chalkgrad.rules.polynomial import Monomial, collect, expand, to_expr
 from chalkgrad.rules.relations import Relation, name_sums, relations, sum_relations, with_relations
 
@@ -118,6 +118,7 @@ class _Simplifier:
         factored = undistribute(to_expr(poly))
         if expression_flops(factored) <= expression_flops(self.current):
             self._note(factored, "un-distribute", "common factors in front")
+        self._note(choose(self.current), "choose", "a condition and its opposite: one of the two holds")
         return self.current, self.steps, self.lemmas
 
     def _note(

@@ -1,6 +1,10 @@
-"""Un-distribution: common factors pulled in front, γ s / N (N G − Σ G − x̂ Σ G x̂).
+"""Un-distribution: common factors pulled in front, γ s / N (N G − Σ G − x̂ Σ G x̂); and choices.
 
-Each step leaves fewer multiplications, so pulling out ends.
+    un-distribute   a c + b c              =  (a + b) c
+    complement      1 − 1(a > b)           =  1(a ≤ b)
+    choose          1(c) a + 1(not c) b    =  where(c, a, b)
+
+Each step leaves fewer operations, so they end.
 """
 
 from __future__ import annotations
@@ -10,8 +14,8 @@ from collections.abc import Sequence
 from fractions import Fraction
 from math import gcd, lcm
 
-from chalkgrad.expr.nodes import Add, Const, Expr, Mul, Pow, Size
-from chalkgrad.expr.ops import flat_key, map_children
+from chalkgrad.expr.nodes import Add, Apply, Const, Expr, Indicator, Mul, Pow, Size
+from chalkgrad.expr.ops import canonical, flat_key, map_children, tensors_in
 from chalkgrad.rules.polynomial import Powers, factors_of, term_order, tidy
 
 Term = tuple[Fraction, Powers]
@@ -39,6 +43,69 @@ def common_denominator(e: Expr) -> Expr:
         return inner
     over = _sum([_write(*_divide(t, Fraction(1), below)) for t in terms])
     return tidy(_write(Fraction(1), below, undistribute(over)))
+
+
+def choose(e: Expr) -> Expr:
+    """Branches that a condition and its opposite mask, written as one choice between them."""
+    inner = map_children(e, choose)
+    if not isinstance(inner, Add):
+        return inner
+    for condition in _conditions(inner):
+        chosen = _chosen(inner, condition)
+        if chosen is not None:
+            return choose(chosen) if isinstance(chosen, Add) else chosen
+    return _complement(inner) or inner
+
+
+OPPOSITE = {">": "<=", "<=": ">", "<": ">=", ">=": "<", "==": "!=", "!=": "=="}
+
+
+def opposite(condition: Indicator) -> Indicator:
+    """1(a ≤ b) for 1(a > b): true exactly where the other is not."""
+    return Indicator(OPPOSITE[condition.op], condition.left, condition.right)
+
+
+def _compares_values(e: Expr) -> bool:
+    """Whether a comparison looks at values; one of places says where to read or write, and stays a factor."""
+    return isinstance(e, Indicator) and any(t.dtype == "float" and t.axes for t in tensors_in(e))
+
+
+def _complement(e: Expr) -> Indicator | None:
+    """The opposite comparison where `e` is one minus a comparison of values."""
+    match e:
+        case Add((Const(Fraction() as one), Mul((Const(Fraction() as minus), Indicator() as condition)))):
+            fits = (one, minus) == (1, -1) and _compares_values(condition)
+            return opposite(condition) if fits else None
+    return None
+
+
+def _conditions(e: Add) -> list[Indicator]:
+    """The comparisons of values that mask a whole term, in canonical order."""
+    masks = {f for t in e.terms for f in factors_of(t) if isinstance(f, Indicator) and _compares_values(f)}
+    return sorted(masks, key=flat_key)
+
+
+def _chosen(e: Add, condition: Indicator) -> Expr | None:
+    """The sum with the terms under the condition and under its opposite as one `where`."""
+    against = opposite(condition)
+    held = [_without(t, condition) for t in e.terms if condition in factors_of(t)]
+    other = [_without(t, against) for t in e.terms if against in factors_of(t)]
+    if not held or not other:
+        return None
+    rest = [t for t in e.terms if not {condition, against} & set(factors_of(t))]
+    branches = [choose(_sum(branch)) for branch in (held, other)]
+    if canonical(branches[0]) is canonical(branches[1]):
+        return _sum([*rest, branches[0]])
+    # 1(m ≤ δ) before 1(m > δ), as it is read: the condition that sorts first.
+    return _sum([*rest, Apply("where", (condition, *branches))])
+
+
+def _without(term: Expr, mask: Indicator) -> Expr:
+    """The term without one factor."""
+    rest = tuple(f for f in factors_of(term) if f is not mask)
+    if not rest:
+        return Const(Fraction(1))
+    return rest[0] if len(rest) == 1 else Mul(rest)
 
 
 def _term(e: Expr) -> Term:
