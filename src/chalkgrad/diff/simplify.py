@@ -17,7 +17,7 @@ from chalkgrad.expr.nodes import ONE, Access, Add, Definition, Expr, Indicator, 
 from chalkgrad.expr.ops import canonical, flat_key, free_indices, inline, map_children, tensors_in, walk
 from chalkgrad.rules.affine import solve_indices
 from chalkgrad.rules.contraction import Collapse, contract_all
-from chalkgrad.rules.factoring import choose, undistribute
+from chalkgrad.rules.factoring import Condition, choose, condition_of, undistribute
 from chalkgrad.rules.polynomial import Monomial, collect, expand, to_expr
 from chalkgrad.rules.relations import Relation, name_sums, relations, sum_relations, with_relations
 
@@ -51,6 +51,8 @@ class Knowledge:
     definitions: tuple[Definition, ...]
     named: list[Relation]
     sums: list[Relation]
+    conditions: frozenset[Condition] = frozenset()
+    """The comparisons that the forward pass makes."""
     solve: bool = True
     """Whether index equations (u = s·h + p) are solved. Code keeps them: it scatters instead."""
     lemmas: dict[Expr, Lemma | None] = field(default_factory=dict)
@@ -61,7 +63,11 @@ class Knowledge:
     def of(program: Program, solve: bool = True) -> Knowledge:
         """The relations that a program's definitions state."""
         definitions = program.definitions
-        return Knowledge(definitions, relations(definitions), sum_relations(definitions), solve)
+        compared = (n for d in definitions for n in walk(d.body) if isinstance(n, Indicator))
+        conditions = frozenset(map(condition_of, compared))
+        return Knowledge(
+            definitions, relations(definitions), sum_relations(definitions), conditions, solve
+        )
 
 
 def simplify(e: Expr, knowledge: Knowledge) -> Simplified:
@@ -118,7 +124,8 @@ class _Simplifier:
         factored = undistribute(to_expr(poly))
         if expression_flops(factored) <= expression_flops(self.current):
             self._note(factored, "un-distribute", "common factors in front")
-        self._note(choose(self.current), "choose", "a condition and its opposite: one of the two holds")
+        chosen = choose(self.current, self.knowledge.conditions)
+        self._note(chosen, "choose", "a condition and its opposite: one of the two holds")
         return self.current, self.steps, self.lemmas
 
     def _note(

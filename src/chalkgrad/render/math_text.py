@@ -126,7 +126,10 @@ class TextWriter(Writer):
         return join([_piece(name + "("), *inner, _piece(")")], ATOM, deeper=2)
 
     def indicator(self, op: str, left: Piece, right: Piece) -> Piece:
-        return _piece(f"1({left.text} {op} {right.text})")
+        return _piece(f"1({self.comparison(op, left, right).text})")
+
+    def comparison(self, op: str, left: Piece, right: Piece) -> Piece:
+        return _piece(f"{left.text} {op} {right.text}")
 
     def paren(self, body: Piece) -> Piece:
         return join([_piece("("), body, _piece(")")], ATOM, deeper=2)

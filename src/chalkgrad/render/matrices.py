@@ -8,6 +8,8 @@ from chalkgrad.expr.matrix import (
     Diag,
     Elementwise,
     Hadamard,
+    Identity,
+    Inverse,
     Matrix,
     Named,
     Ones,
@@ -33,6 +35,13 @@ def write_matrix(m: Matrix, w: Writer) -> Piece:
             return write(e, w)
         case Ones():
             return w.ones()
+        case Identity():
+            return w.name("I")
+        case Inverse(of):
+            return w.power(_wrapped(of, ATOM, w), join([w.symbol("−"), w.number(Fraction(1))], NEG))
+        case Transpose(Inverse(of)):
+            # X⁻ᵀ, as it is written.
+            return w.power(_wrapped(of, ATOM, w), join([w.symbol("−"), w.symbol("⊤")], NEG))
         case Transpose(of):
             return w.transpose(_wrapped(of, ATOM, w))
         case Product(factors):

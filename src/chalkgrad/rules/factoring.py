@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from math import gcd, lcm
 
-from chalkgrad.expr.nodes import Add, Apply, Const, Expr, Indicator, Mul, Pow, Size
+from chalkgrad.expr.nodes import Add, Apply, Const, Expr, Indicator, Mul, Pow, Size, Tensor
 from chalkgrad.expr.ops import canonical, flat_key, map_children, tensors_in
 from chalkgrad.rules.polynomial import Powers, factors_of, term_order, tidy
 
@@ -45,15 +45,27 @@ def common_denominator(e: Expr) -> Expr:
     return tidy(_write(Fraction(1), below, undistribute(over)))
 
 
-def choose(e: Expr) -> Expr:
-    """Branches that a condition and its opposite mask, written as one choice between them."""
-    inner = map_children(e, choose)
+Condition = tuple[str, frozenset[Tensor], frozenset[Tensor]]
+"""A comparison up to its indices: the operator, and what its sides read."""
+
+
+def condition_of(e: Indicator) -> Condition:
+    """What a comparison is known by wherever it stands."""
+    return e.op, tensors_in(e.left), tensors_in(e.right)
+
+
+def choose(e: Expr, written: frozenset[Condition] = frozenset()) -> Expr:
+    """Branches that a condition and its opposite mask, as one choice.
+
+    Of the two, the one that the user wrote is named.
+    """
+    inner = map_children(e, lambda kid: choose(kid, written))
     if not isinstance(inner, Add):
         return inner
-    for condition in _conditions(inner):
-        chosen = _chosen(inner, condition)
+    for condition in _conditions(inner, written):
+        chosen = _chosen(inner, condition, written)
         if chosen is not None:
-            return choose(chosen) if isinstance(chosen, Add) else chosen
+            return choose(chosen, written) if isinstance(chosen, Add) else chosen
     return _complement(inner) or inner
 
 
@@ -65,27 +77,33 @@ def opposite(condition: Indicator) -> Indicator:
     return Indicator(OPPOSITE[condition.op], condition.left, condition.right)
 
 
-def _compares_values(e: Expr) -> bool:
+def _compares_values(e: Expr | None) -> bool:
     """Whether a comparison looks at values; one of places says where to read or write, and stays a factor."""
     return isinstance(e, Indicator) and any(t.dtype == "float" and t.axes for t in tensors_in(e))
 
 
-def _complement(e: Expr) -> Indicator | None:
-    """The opposite comparison where `e` is one minus a comparison of values."""
-    match e:
-        case Add((Const(Fraction() as one), Mul((Const(Fraction() as minus), Indicator() as condition)))):
-            fits = (one, minus) == (1, -1) and _compares_values(condition)
-            return opposite(condition) if fits else None
+def _complement(e: Add) -> Expr | None:
+    """One minus a comparison of values, as the opposite comparison; q + 1(r > 0) − 1 is q − 1(r ≤ 0)."""
+    terms = [_term(t) for t in e.terms]
+    for n, (one, powers) in enumerate(terms):
+        if powers or abs(one) != 1:
+            continue
+        for m, (coeff, mask) in enumerate(terms):
+            condition = next(iter(mask), None)
+            if list(mask.values()) == [1] and coeff == -one and _compares_values(condition):
+                assert isinstance(condition, Indicator)
+                rest = [t for k, t in enumerate(e.terms) if k not in (n, m)]
+                return _sum([*rest, _write(one, {opposite(condition): Fraction(1)})])
     return None
 
 
-def _conditions(e: Add) -> list[Indicator]:
-    """The comparisons of values that mask a whole term, in canonical order."""
+def _conditions(e: Add, written: frozenset[Condition]) -> list[Indicator]:
+    """The comparisons of values that mask a whole term: those written by the user, then in canonical order."""
     masks = {f for t in e.terms for f in factors_of(t) if isinstance(f, Indicator) and _compares_values(f)}
-    return sorted(masks, key=flat_key)
+    return sorted(masks, key=lambda m: (condition_of(m) not in written, flat_key(m)))
 
 
-def _chosen(e: Add, condition: Indicator) -> Expr | None:
+def _chosen(e: Add, condition: Indicator, written: frozenset[Condition]) -> Expr | None:
     """The sum with the terms under the condition and under its opposite as one `where`."""
     against = opposite(condition)
     held = [_without(t, condition) for t in e.terms if condition in factors_of(t)]
@@ -93,10 +111,9 @@ def _chosen(e: Add, condition: Indicator) -> Expr | None:
     if not held or not other:
         return None
     rest = [t for t in e.terms if not {condition, against} & set(factors_of(t))]
-    branches = [choose(_sum(branch)) for branch in (held, other)]
+    branches = [choose(_sum(branch), written) for branch in (held, other)]
     if canonical(branches[0]) is canonical(branches[1]):
         return _sum([*rest, branches[0]])
-    # 1(m ≤ δ) before 1(m > δ), as it is read: the condition that sorts first.
     return _sum([*rest, Apply("where", (condition, *branches))])
 
 
