@@ -9,13 +9,21 @@ from chalkgrad.diff.normal_form import normal_form
 from chalkgrad.diff.reverse import sweep
 from chalkgrad.diff.stable import recognise, stabilise, without_dead
 from chalkgrad.errors import DerivationError, suggestion
-from chalkgrad.expr.nodes import Definition, Program, Tensor
-from chalkgrad.expr.ops import tensors_in
+from chalkgrad.expr.matrix import Matrix
+from chalkgrad.expr.nodes import Apply, Definition, Indicator, Opaque, Program, Reduce, Tensor
+from chalkgrad.expr.ops import inline, tensors_in, walk
+from chalkgrad.rules.polynomial import tidy
 
 EVEN = 0.01
 """Forms whose operation counts differ by less than this part count as equal."""
 
 FORMS = ("auto", "staged", "closed")
+
+NONLINEAR = (Apply, Indicator, Reduce, Opaque)
+"""What a value is made by that keeps its name in a matrix form."""
+
+MOST_OPENED = 6
+"""A matrix form puts at most this many made-up names back."""
 
 
 def derive(
@@ -49,7 +57,8 @@ def derive(
     closing = close(named, swept.definitions, adjoints)
     closed = Backward("closed", closing.definitions, adjoints, closing.cost)
     chosen, because = _choose(staged, closed, form)
-    results = tuple(_equation(d) for t in adjoints for d in chosen.definitions if d.target is t)
+    linear = _linear_names(program, named, chosen, adjoints)
+    results = tuple(_equation(d, linear) for t in adjoints for d in chosen.definitions if d.target is t)
     _, stable_stages = stabilise(written)
     stages = (*_forward(written), *stable_stages, *swept.stages)
     if chosen.form == "closed" and closing.stages:
@@ -121,8 +130,34 @@ def _choose(staged: Backward, closed: Backward, form: str) -> tuple[Backward, st
     return less, because
 
 
-def _equation(d: Definition) -> Equation:
-    return Equation(d.access, d.body, matrix_form(d.body, d.indices))
+def _equation(d: Definition, linear: dict[Tensor, Definition]) -> Equation:
+    return Equation(d.access, d.body, _in_inputs(d, linear) or matrix_form(d.body, d.indices))
+
+
+def _linear_names(
+    program: Program, named: Program, chosen: Backward, wanted: tuple[Tensor, ...]
+) -> dict[Tensor, Definition]:
+    """Names that the user did not give, of values made by sums and products alone."""
+    own = {d.target for d in program.definitions}
+    made = [d for d in named.definitions if d.target not in own]
+    made += [d for d in chosen.definitions if d.target not in wanted]
+    return {d.target: d for d in made if not any(isinstance(n, NONLINEAR) for n in walk(d.body))}
+
+
+def _in_inputs(d: Definition, linear: dict[Tensor, Definition]) -> Matrix | None:
+    """The matrix form in the user's names alone: Aᵀ x + A x, where the code says z + A x.
+
+    None where a function, an adjoint from above or too much text is left; a name is better then.
+    """
+    body, opened = d.body, 0
+    while opened < MOST_OPENED:
+        name = next((t for t in linear if t in tensors_in(body)), None)
+        if name is None:
+            break
+        body, opened = inline(body, linear[name].access, linear[name].body), opened + 1
+    if not opened or any(t.role == "adjoint" or t in linear for t in tensors_in(body)):
+        return None
+    return matrix_form(tidy(body), d.indices)
 
 
 def _forward(program: Program) -> tuple[Stage, ...]:

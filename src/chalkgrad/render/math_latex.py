@@ -22,6 +22,7 @@ from chalkgrad.render.pieces import ATOM, BIG, FRACTION, FUNCTION, POWER, Piece,
 
 SYMBOLS = {
     "−": "-", "·": r"\cdot", "∘": r"\circ", "≠": r"\neq", "≤": r"\leq", "≥": r"\geq", "∞": r"\infty",
+    "⊤": r"\top",
 }  # fmt: skip
 BIG_SIGNS = {"sum": r"\sum", "prod": r"\prod", "max": r"\max", "min": r"\min"}
 

@@ -100,6 +100,8 @@ class TextWriter(Writer):
         digits = exponent.text.removeprefix("−")
         if digits.isdecimal() and digits.isascii():
             return join([base, _piece(exponent.text.translate(SUPERSCRIPTS))], POWER)
+        if digits == "⊤":
+            return join([base, _piece("⁻ᵀ")], POWER)
         if exponent.strength < ATOM or "_" in exponent.text:
             exponent = self.paren(exponent)
         return join([base, _piece("^"), exponent], POWER)
