@@ -23,9 +23,11 @@ def softmax(f: "N K"):
 
 @forward
 def log_softmax(f: "N K"):
-    """l_ik = f_ik − log Σ_j exp f_ij. Source: https://cs231n.github.io/linear-classify/#softmax"""
-    z = np.exp(f).sum(axis=1)
-    l = f - np.log(z)[:, None]  # noqa: E741  (the logarithm of p)
+    """l_ik = log p_ik, p = softmax(f). Source: https://cs231n.github.io/linear-classify/#softmax"""
+    e = np.exp(f)
+    z = e.sum(axis=1)
+    p = e / z[:, None]
+    l = np.log(p)  # noqa: E741
     return l
 
 
@@ -93,11 +95,13 @@ def soft_target_loss(f: "N K", t: "N K", *, normalised=False):
     Source: https://pytorch.org/docs/stable/generated/torch.nn.CrossEntropyLoss.html
     """
     N = f.shape[0]
-    z = np.exp(f).sum(axis=1)
+    e = np.exp(f)
+    z = e.sum(axis=1)
     if normalised:
         L = np.sum(np.log(z) - (t * f).sum(axis=1)) / N
     else:
-        L = -np.sum(t * (f - np.log(z)[:, None])) / N
+        p = e / z[:, None]
+        L = -np.sum(t * np.log(p)) / N
     return L
 
 

@@ -18,6 +18,9 @@ from chalkgrad.expr.nodes import Add, Apply, Const, Expr, Indicator, Mul, Pow, S
 from chalkgrad.expr.ops import canonical, flat_key, map_children, tensors_in
 from chalkgrad.rules.polynomial import Powers, factors_of, term_order, tidy
 
+LARGEST_DENOMINATOR = 100
+"""A rational number is pulled in front of a sum where its denominator is at most this."""
+
 Term = tuple[Fraction, Powers]
 """A rational coefficient and the factors of one written term, Σ included as atoms."""
 
@@ -167,7 +170,8 @@ def _shared(terms: Sequence[Term]) -> Term:
     top, bottom = 0, 1
     for c, _ in terms:
         top, bottom = gcd(top, abs(c.numerator)), lcm(bottom, c.denominator)
-    coeff = Fraction(top, bottom)
+    # 1 + 0.134 x² stays so: a long decimal in front helps nobody.
+    coeff = Fraction(top, bottom) if bottom <= LARGEST_DENOMINATOR else Fraction(1)
     negative = sum(1 for c, _ in terms if c < 0)
     return (-coeff if negative == len(terms) else coeff), powers
 
