@@ -9,9 +9,10 @@ from chalkgrad.diff.normal_form import normal_form
 from chalkgrad.diff.reverse import sweep
 from chalkgrad.diff.stable import recognise, stabilise, without_dead
 from chalkgrad.errors import DerivationError, suggestion
+from chalkgrad.expr.linear import derived_sizes
 from chalkgrad.expr.matrix import Matrix
-from chalkgrad.expr.nodes import Apply, Definition, Indicator, Opaque, Program, Reduce, Tensor
-from chalkgrad.expr.ops import inline, tensors_in, walk
+from chalkgrad.expr.nodes import Apply, Definition, Indicator, Opaque, Program, Reduce, Sum, Tensor
+from chalkgrad.expr.ops import free_indices, inline, tensors_in, walk
 from chalkgrad.rules.polynomial import tidy
 
 EVEN = 0.01
@@ -57,9 +58,10 @@ def derive(
     swept = sweep(named, wanted, given)
     adjoints = tuple(t.adjoint for t in wanted)
     staged = Backward("staged", swept.definitions, adjoints, cost(swept.definitions))
-    closing = close(named, swept.definitions, adjoints)
+    with derived_sizes(program.sizes):
+        closing = close(named, swept.definitions, adjoints)
     closed = Backward("closed", closing.definitions, adjoints, closing.cost)
-    chosen, because = _choose(staged, closed, form, EVEN_TO_READ)
+    chosen, because = _choose(staged, closed, form, page=True)
     linear = _linear_names(program, named, chosen, adjoints)
     results = tuple(_equation(d, linear) for t in adjoints for d in chosen.definitions if d.target is t)
     _, stable_stages = stabilise(written)
@@ -82,7 +84,8 @@ def for_code(program: Program, wrt: tuple[str, ...] = ()) -> tuple[Program, Back
     wanted = inputs_named(program, wrt)
     swept = sweep(safe, wanted, given=True)
     adjoints = tuple(t.adjoint for t in wanted)
-    closing = close(safe, swept.definitions, adjoints, solve=False)
+    with derived_sizes(program.sizes):
+        closing = close(safe, swept.definitions, adjoints, solve=False)
     staged = Backward("staged", swept.definitions, adjoints, cost(swept.definitions))
     closed = Backward("closed", closing.definitions, adjoints, closing.cost)
     chosen, _ = _choose(staged, closed, "auto")
@@ -116,7 +119,8 @@ def inputs_named(program: Program, wrt: tuple[str, ...]) -> tuple[Tensor, ...]:
     return (*(t for t in floats if not wrt or t.name in wrt), *scalars)
 
 
-def _choose(staged: Backward, closed: Backward, form: str, even: float = EVEN) -> tuple[Backward, str]:
+def _choose(staged: Backward, closed: Backward, form: str, page: bool = False) -> tuple[Backward, str]:
+    """The cheaper form; on the page the closed one where it costs about the same or says what code need not."""
     if form == "staged":
         return staged, "the staged form was asked for"
     if form == "closed":
@@ -125,17 +129,32 @@ def _choose(staged: Backward, closed: Backward, form: str, even: float = EVEN) -
         return closed, "staged and closed form are the same here"
     if abs(closed.cost - staged.cost) <= EVEN * staged.cost:
         return closed, "it costs as much as the staged one and has fewer lines"
-    if closed.cost > staged.cost and closed.cost - staged.cost <= even * staged.cost:
+    if page and 0 < closed.cost - staged.cost <= EVEN_TO_READ * staged.cost:
         return closed, (
             f"it has fewer lines, and takes hardly more: {closed.cost:,.0f} operations and memory accesses, "
             f"the staged form {staged.cost:,.0f} (every size taken as 64)"
         )
+    if page and _equations(closed) < _equations(staged):
+        return closed, "its index equations are solved, with their guards"
     less, more = sorted((closed, staged), key=lambda b: b.cost)
     because = (
         f"it takes {less.cost:,.0f} operations and memory accesses, the {more.form} form "
         f"{more.cost:,.0f} (every size taken as 64)"
     )
     return less, because
+
+
+def _equations(b: Backward) -> int:
+    """How many sums still hold an equation for their index, as Σ_h 1(u = 2 h + p) does."""
+    sums = (n for d in b.definitions for n in walk(d.body) if isinstance(n, Sum))
+    return sum(
+        any(isinstance(n, Indicator) and n.op == "==" and _fixes(n, s) for n in walk(s.body)) for s in sums
+    )
+
+
+def _fixes(equation: Indicator, total: Sum) -> bool:
+    """Whether an equation of places alone ties an index that the sum binds."""
+    return not tensors_in(equation) and not free_indices(equation).isdisjoint(total.indices)
 
 
 def _equation(d: Definition, linear: dict[Tensor, Definition]) -> Equation:

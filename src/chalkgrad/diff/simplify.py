@@ -54,7 +54,8 @@ class Knowledge:
     conditions: frozenset[Condition] = frozenset()
     """The comparisons that the forward pass makes."""
     solve: bool = True
-    """Whether index equations (u = s·h + p) are solved. Code keeps them: it scatters instead."""
+    """Whether index equations (u = s·h + p) are solved where that takes guards. Code keeps those: it
+    scatters instead."""
     lemmas: dict[Expr, Lemma | None] = field(default_factory=dict)
     simplified: dict[Expr, Simplified] = field(default_factory=dict)
     """What `simplify` found: the same substitution is tried again after others were made."""
@@ -151,21 +152,21 @@ class _Simplifier:
         reason = "; ".join(dict.fromkeys(c.because for c in used)) or otherwise
         self._note(to_expr(new), "contract-indicator", reason)
         self.lemmas.extend(one_label(c) for c in used if isinstance(c.value, Access))
-        if self.knowledge.solve:
-            new = self._solve(new)
-        return new
+        return self._solve(new)
 
     def _solve(self, poly: list[Monomial]) -> list[Monomial]:
         """Index equations solved, with their guards."""
         solved: list[Monomial] = []
         reasons: list[str] = []
         for m in poly:
-            new, used = solve_indices(m)
+            new, used = solve_indices(m, bare=not self.knowledge.solve)
             reasons.extend(s.because for s in used)
             if new is not None:
                 solved.append(new)
         if reasons:
             self._note(to_expr(solved), "solve-index", "; ".join(dict.fromkeys(reasons)), milestone=True)
+            if self.distribute:
+                return expand(to_expr(solved))  # the index may have stood for a sum: 2 (1 − d) − 1
         return solved
 
     def _rename(self, poly: Sequence[Monomial]) -> list[Monomial]:

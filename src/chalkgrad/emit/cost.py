@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from chalkgrad.emit.affine import derived_sizes
+from chalkgrad.expr.linear import derived_sizes
 from chalkgrad.emit.arrays import (
     Accumulate,
     AddAt,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from chalkgrad.emit.affine import sizes_in
+from chalkgrad.expr.linear import sizes_in
 from chalkgrad.emit.dialects import Dialect
 from chalkgrad.emit.names import Names
 from chalkgrad.emit.plan import Line, Plan

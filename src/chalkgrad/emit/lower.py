@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 
-from chalkgrad.emit.affine import as_index, holds_always, inside, linear, plus, times
+from chalkgrad.expr.linear import as_index, holds_always, inside, linear, plus, times
 from chalkgrad.emit.arrays import (
     Array,
     Axes,

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from chalkgrad.derivation import Backward
-from chalkgrad.emit.affine import derived_sizes
+from chalkgrad.expr.linear import derived_sizes
 from chalkgrad.emit.dialects import DIALECTS, Dialect
 from chalkgrad.emit.function_text import all_names, backward_function, forward_function, header
 from chalkgrad.emit.jax_text import jax_module

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from chalkgrad.derivation import Backward
-from chalkgrad.emit.affine import derived_sizes, sizes_in
+from chalkgrad.expr.linear import derived_sizes, sizes_in
 from chalkgrad.emit.arrays import (
     Array,
     Clamp,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 
-from chalkgrad.emit.affine import (
+from chalkgrad.expr.linear import (
     Linear,
     equal,
     guards,

@@ -57,6 +57,11 @@ SUMS = (
         "a[i,j] * b[j] + a[i,j] * c[j] = a[i,j] * (b[j] + c[j])",
     ),
     Rule(
+        "choose", "1(c) a + 1(not c) b", "where(c, a, b)", "c compares values",
+        "of a condition and its opposite one holds",
+        "1(b[j] > 0) * a[i,j] + (1 - 1(b[j] > 0)) * c[j] = where(b[j] <= 0, c[j], a[i,j])",
+    ),
+    Rule(
         "collect", "a + a, a − a, Σ_i c", "2 a, 0, |N| c", "c does not depend on i",
         "equal terms are added, opposite ones cancel", "a[i,j] + b[j] + a[i,j] - b[j] = 2 * a[i,j]",
     ),
