@@ -18,6 +18,7 @@ from chalkgrad.expr.ops import canonical, flat_key, free_indices, inline, map_ch
 from chalkgrad.rules.affine import solve_indices
 from chalkgrad.rules.contraction import Collapse, contract_all
 from chalkgrad.rules.factoring import Condition, choose, condition_of, undistribute
+from chalkgrad.rules.masked import with_masks
 from chalkgrad.rules.polynomial import Monomial, collect, expand, to_expr
 from chalkgrad.rules.relations import Relation, name_sums, relations, sum_relations, with_relations
 
@@ -114,7 +115,7 @@ class _Simplifier:
                    minor=not self.distribute)  # fmt: skip
         for _ in range(MAX_ROUNDS):
             poly = self._contract(poly)
-            poly = self._rename(poly)
+            poly = self._rename(self._mask(poly))
             again = self._sums(poly)
             if again is None:
                 break
@@ -168,6 +169,13 @@ class _Simplifier:
             if self.distribute:
                 return expand(to_expr(solved))  # the index may have stood for a sum: 2 (1 − d) − 1
         return solved
+
+    def _mask(self, poly: list[Monomial]) -> list[Monomial]:
+        new, used = with_masks(poly, self.knowledge.definitions)
+        if used:
+            reason = "where a comparison holds, the smaller and the larger of its sides are known"
+            self._note(to_expr(new), "masked-value", reason)
+        return new
 
     def _rename(self, poly: Sequence[Monomial]) -> list[Monomial]:
         new, used = with_relations(poly, self.knowledge.named)

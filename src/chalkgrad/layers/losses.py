@@ -176,13 +176,13 @@ def mae(f: "N K", t: "N K"):
 
 @forward
 def huber(f: "N K", t: "N K", *, delta=1.0):
-    """L = mean of r²/2 where |r| ≤ δ, else δ(|r| − δ/2), r = f − t.
+    """L = mean of r²/2 where |r| ≤ δ, else δ(|r| − δ/2), r = f − t; that is c (r − c/2), c = clip(r, −δ, δ).
 
     Source: https://en.wikipedia.org/wiki/Huber_loss
     """
     r = f - t
-    m = np.abs(r)
-    L = np.mean(np.where(m <= delta, 0.5 * r**2, delta * (m - 0.5 * delta)))
+    c = np.clip(r, -delta, delta)
+    L = np.mean(c * (r - 0.5 * c))
     return L
 
 

@@ -62,6 +62,11 @@ SUMS = (
         "1(b[j] > 0) * a[i,j] + (1 - 1(b[j] > 0)) * c[j] = where(b[j] <= 0, c[j], a[i,j])",
     ),
     Rule(
+        "masked-value", "1(a < b) min(a, b)", "1(a < b) a", "the comparison is of the same two values",
+        "where it holds, the smaller one is known",
+        "derive c[i] = minimum(x[i], w[i])\nL = sum(i, c[i] * (x[i] - c[i] / 2))",
+    ),
+    Rule(
         "collect", "a + a, a − a, Σ_i c", "2 a, 0, |N| c", "c does not depend on i",
         "equal terms are added, opposite ones cancel", "a[i,j] + b[j] + a[i,j] - b[j] = 2 * a[i,j]",
     ),
