@@ -250,9 +250,9 @@ x: N D
 z: M D
 d: N M
 dd: N M
-g[i,m] = dd[i,m] / d[i,m]
-dx[i,c] = sum(m, g[i,m]) * x[i,c] - sum(m, g[i,m] * z[m,c])
-dz[m,c] = sum(i, g[i,m]) * z[m,c] - sum(i, g[i,m] * x[i,c])""",
+ds[i,m] = dd[i,m] / (2 * d[i,m])
+dx[i,c] = 2 * sum(m, ds[i,m]) * x[i,c] - 2 * sum(m, ds[i,m] * z[m,c])
+dz[m,c] = 2 * sum(i, ds[i,m]) * z[m,c] - 2 * sum(i, ds[i,m] * x[i,c])""",
     "gaussian_nll": """
 r: N K
 v: N K

@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 from chalkgrad.derivation import Stage, Step
 from chalkgrad.expr.cost import expression_flops
 from chalkgrad.expr.letters import fresh_index
-from chalkgrad.expr.nodes import ONE, Access, Add, Definition, Expr, Indicator, Program, Sum, Tensor
+from chalkgrad.expr.nodes import ONE, Access, Add, Apply, Definition, Expr, Indicator, Program, Sum, Tensor
 from chalkgrad.expr.ops import canonical, flat_key, free_indices, inline, map_children, tensors_in, walk
 from chalkgrad.rules.affine import solve_indices
 from chalkgrad.rules.contraction import Collapse, contract_all
 from chalkgrad.rules.factoring import Condition, choose, condition_of, undistribute
+from chalkgrad.rules.identities import NEATER, apply_identities
 from chalkgrad.rules.masked import with_masks
 from chalkgrad.rules.polynomial import Monomial, collect, expand, to_expr
 from chalkgrad.rules.relations import Relation, name_sums, relations, sum_relations, with_relations
@@ -128,6 +129,10 @@ class _Simplifier:
             self._note(factored, "un-distribute", "common factors in front")
         chosen = choose(self.current, self.knowledge.conditions)
         self._note(chosen, "choose", "a condition and its opposite: one of the two holds")
+        if any(isinstance(n, Apply) and n.fn == "sigmoid" for n in walk(self.current)):
+            neater, used = apply_identities(factored, NEATER)
+            if used:
+                self._note(neater, used[0].name, used[0].because)
         return self.current, self.steps, self.lemmas
 
     def _note(

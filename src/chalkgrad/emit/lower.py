@@ -275,6 +275,8 @@ def _small(factors: Sequence[Array], axes: Axes) -> list[Array]:
     """The factors that together have fewer axes than the product: those without any, or with some."""
     numbers = [f for f in factors if not f.axes]
     some = [f for f in factors if len(f.axes) < len(axes) and kind(f) != "bool"]
+    if some:  # a mask of fewer axes goes along; by itself it would become a float array first
+        some += [f for f in factors if 0 < len(f.axes) < len(axes) and kind(f) == "bool"]
     if {i for f in some for i in f.axes} != set(axes):
         return some
     return numbers

@@ -10,6 +10,7 @@ from itertools import permutations
 
 from chalkgrad.expr.nodes import (
     Access,
+    Add,
     Apply,
     Const,
     Definition,
@@ -44,7 +45,7 @@ def share(definitions: Sequence[Definition], keep: Sequence[Tensor]) -> tuple[De
 
     A definition equal to an earlier one is dropped (its readers read the earlier one) unless it is
     in `keep`. Part of a formula that equals an earlier definition becomes a read of it. A sum,
-    reduction or function that occurs twice gets a name.
+    reduction, function or sum of arrays that occurs twice gets a name.
     """
     known: dict[Expr, Definition] = {}
     multiples: dict[Expr, tuple[Definition, Fraction]] = {}
@@ -142,6 +143,9 @@ def _key(e: Expr, indices: Sequence[Index]) -> Expr:
 
 
 def _costly(e: Expr) -> bool:
+    if isinstance(e, Add):
+        # e − y once; 1 − p and x + 3 cost less than a name.
+        return sum(isinstance(n, Access) and bool(n.tensor.axes) for n in walk(e)) > 1
     return bool(tensors_in(e)) and (isinstance(e, Sum | Reduce | Apply) or _is_mask(e))
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from chalkgrad.rules.calculus import RULES
-from chalkgrad.rules.identities import STABLE
+from chalkgrad.rules.identities import NEATER, STABLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,9 +159,16 @@ def _calculus() -> tuple[Rule, ...]:
 
 def _identities() -> tuple[Rule, ...]:
     return tuple(
-        Rule(row.name, row.lhs, row.rhs, "", row.because, f"derive y[i] = {row.lhs.replace('a', 'x[i]')}")
-        for row in STABLE
+        Rule(row.name, row.lhs, row.rhs, "", row.because, f"derive y[i] = {formula}")
+        for row, formula in [
+            *((row, row.lhs.replace("a", "x[i]")) for row in STABLE),
+            *((row, _NEATER_EXAMPLES[row.name]) for row in NEATER),
+        ]
     )
+
+
+_NEATER_EXAMPLES = {"tanh": "x[i] + softplus(-2 * x[i])"}
+"""Formulas whose derivative meets the left side of an identity."""
 
 
 CATALOGUE: tuple[Rule, ...] = (*GRAPH, *_calculus(), *SUMS, *NAMES, *SAFETY, *_identities())

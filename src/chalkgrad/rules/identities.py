@@ -37,6 +37,11 @@ STABLE: tuple[Identity, ...] = (
 )  # fmt: skip
 """Applied to a forward pass before code is emitted, each use a shown step."""
 
+NEATER: tuple[Identity, ...] = (
+    Identity("tanh", "1 - 2 * sigmoid(-2 * a)", "tanh(a)", "tanh is a sigmoid, stretched"),
+)
+"""Applied to a closed form, where one function stands for several operations."""
+
 VARIABLE = Access(Tensor("?a", ()), ())
 
 
