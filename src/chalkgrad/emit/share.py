@@ -179,8 +179,10 @@ def _read_back(e: Expr, known: dict[Expr, Definition]) -> Expr:
 def _name_repeated(definitions: Sequence[Definition]) -> list[Definition]:
     """Sums, reductions and functions that occur more than once, each under a name of its own."""
     whole = {_least_key(d.body) for d in definitions if _costly(d.body)}
-    repeated = _repeated(definitions, frozenset()) - whole
-    repeated = _repeated(definitions, frozenset(repeated)) - whole
+    # What is a multiple of an earlier value (see `_multiple`) works nothing out again.
+    own = list({_key(_coefficient(d.body)[1], d.indices): d for d in reversed(definitions)}.values())
+    repeated = _repeated(own, frozenset()) - whole
+    repeated = _repeated(own, frozenset(repeated)) - whole
     if not repeated:
         return list(definitions)
     taken = {d.target.name for d in definitions}
