@@ -13,28 +13,28 @@ from chalkgrad.frontend.functions import softplus
 
 
 @forward
-def softmax(f: "N K"):
+def softmax(f: "... K"):
     """p_ik = exp f_ik / Σ_j exp f_ij. Source: https://cs231n.github.io/linear-classify/#softmax"""
     e = np.exp(f)
-    z = e.sum(axis=1)
-    p = e / z[:, None]
+    z = e.sum(axis=-1)
+    p = e / z[..., None]
     return p
 
 
 @forward
-def log_softmax(f: "N K"):
+def log_softmax(f: "... K"):
     """l_ik = log p_ik, p = softmax(f). Source: https://cs231n.github.io/linear-classify/#softmax"""
     e = np.exp(f)
-    z = e.sum(axis=1)
-    p = e / z[:, None]
+    z = e.sum(axis=-1)
+    p = e / z[..., None]
     l = np.log(p)  # noqa: E741
     return l
 
 
 @forward
-def logsumexp(f: "N K"):
+def logsumexp(f: "... K"):
     """l_i = log Σ_k exp f_ik. Source: https://en.wikipedia.org/wiki/LogSumExp"""
-    z = np.exp(f).sum(axis=1)
+    z = np.exp(f).sum(axis=-1)
     l = np.log(z)  # noqa: E741
     return l
 
