@@ -113,7 +113,7 @@ def check(program) -> int:
     count = 0
     for seed in range(2):
         env = Judge.at(derived, seed).env
-        for equation in derived.results:
+        for equation in (*derived.shared, *derived.results):
             if equation.matrix is None:
                 continue
             expected = evaluate(equation.rhs, equation.indices, env)

@@ -64,12 +64,19 @@ def derive(
     chosen, because = _choose(staged, closed, form, page=True)
     linear = _linear_names(program, named, chosen, adjoints)
     results = tuple(_equation(d, linear) for t in adjoints for d in chosen.definitions if d.target is t)
+    shared = tuple(
+        Equation(d.access, d.body, matrix_form(d.body, d.indices))
+        for d in chosen.definitions
+        if d.target not in adjoints
+    )
     _, stable_stages = stabilise(written)
     stages = (*_forward(written), *stable_stages, *swept.stages)
     if chosen.form == "closed" and closing.stages:
         stages = (*stages, *closing.stages)
     upstream = tuple(t.adjoint for t in program.outputs)
-    return Derived(named, wanted, upstream, stages, staged, closed, chosen, because, results)
+    return Derived(
+        named, wanted, upstream, stages, staged, closed, chosen, because, results, shared=shared
+    )
 
 
 def _own_values(program: Program, named: Program) -> frozenset[Tensor]:
