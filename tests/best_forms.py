@@ -359,7 +359,8 @@ dout: N C Y X
 db[c] = sum(i y x, dout[i,c,y,x])
 dg[c] = sum(i y x, h[i,c,y,x] * dout[i,c,y,x])
 dx[i,c,y,x] = s[c] * gamma[c]
-    * (dout[i,c,y,x] - db[c] / (size(i) * size(y) * size(x)) - h[i,c,y,x] * (dg[c] / (size(i) * size(y) * size(x))))""",
+    * (dout[i,c,y,x] - db[c] / (size(i) * size(y) * size(x))
+        - h[i,c,y,x] * (dg[c] / (size(i) * size(y) * size(x))))""",
     "weight_norm": """
 V: D K
 g: K

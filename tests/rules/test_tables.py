@@ -36,7 +36,7 @@ def places(primitive: Primitive) -> list[tuple[float, ...]]:
     return [(inside[a], inside[b]) for a, b in ((0, 1), (1, 0), (2, 0))]
 
 
-@pytest.mark.parametrize("identity", (*STABLE, *NEATER), ids=lambda row: row.name)
+@pytest.mark.parametrize("identity", [*STABLE, *NEATER], ids=lambda row: row.name)
 @pytest.mark.parametrize("a", POINTS)
 def test_identity_holds(identity: Identity, a: float) -> None:
     lhs, rhs = sides(identity)

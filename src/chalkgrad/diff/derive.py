@@ -74,9 +74,7 @@ def derive(
     if chosen.form == "closed" and closing.stages:
         stages = (*stages, *closing.stages)
     upstream = tuple(t.adjoint for t in program.outputs)
-    return Derived(
-        named, wanted, upstream, stages, staged, closed, chosen, because, results, shared=shared
-    )
+    return Derived(named, wanted, upstream, stages, staged, closed, chosen, because, results, shared=shared)
 
 
 def _own_values(program: Program, named: Program) -> frozenset[Tensor]:
@@ -127,7 +125,7 @@ def inputs_named(program: Program, wrt: tuple[str, ...]) -> tuple[Tensor, ...]:
 
 
 def _choose(staged: Backward, closed: Backward, form: str, page: bool = False) -> tuple[Backward, str]:
-    """The cheaper form; on the page the closed one where it costs about the same or says what code need not."""
+    """The cheaper form; on the page the closed one where it costs about the same or solves an equation."""
     if form == "staged":
         return staged, "the staged form was asked for"
     if form == "closed":

@@ -68,9 +68,7 @@ class Knowledge:
         definitions = program.definitions
         compared = (n for d in definitions for n in walk(d.body) if isinstance(n, Indicator))
         conditions = frozenset(map(condition_of, compared))
-        return Knowledge(
-            definitions, relations(definitions), sum_relations(definitions), conditions, solve
-        )
+        return Knowledge(definitions, relations(definitions), sum_relations(definitions), conditions, solve)
 
 
 def simplify(e: Expr, knowledge: Knowledge) -> Simplified:

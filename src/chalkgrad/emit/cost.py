@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from chalkgrad.expr.linear import derived_sizes
 from chalkgrad.emit.arrays import (
     Accumulate,
     AddAt,
@@ -36,6 +35,7 @@ from chalkgrad.emit.arrays import (
 from chalkgrad.emit.plan import Plan
 from chalkgrad.emit.statements import statements
 from chalkgrad.expr.cost import COST_SIZE, function_cost
+from chalkgrad.expr.linear import derived_sizes
 from chalkgrad.expr.nodes import Definition, Expr, Index, Range
 
 Monomial = tuple[str, ...]

@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 
-from chalkgrad.expr.linear import as_index, holds_always, inside, linear, plus, times
 from chalkgrad.emit.arrays import (
     Array,
     Axes,
@@ -28,6 +27,7 @@ from chalkgrad.emit.contract import group_factors, multiply
 from chalkgrad.emit.windows import access, index_array, of_indices, without_guards
 from chalkgrad.errors import UnsupportedError
 from chalkgrad.expr.letters import fresh_index
+from chalkgrad.expr.linear import as_index, holds_always, inside, linear, plus, times
 from chalkgrad.expr.nodes import (
     Access,
     Add,

@@ -34,7 +34,7 @@ class Interned(type):
             args = _bind(cls, args, kwargs)
         key = (cls, *args)
         # `data` holds the references themselves: its lookup is one call less, and this one is hot.
-        reference = Interned._pool.data.get(key)
+        reference = Interned._pool.data.get(key)  # type: ignore[attr-defined]
         found = None if reference is None else reference()
         if found is None:
             found = type.__call__(cls, *args)

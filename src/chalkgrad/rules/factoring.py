@@ -101,7 +101,7 @@ def _complement(e: Add) -> Expr | None:
 
 
 def _conditions(e: Add, written: frozenset[Condition]) -> list[Indicator]:
-    """The comparisons of values that mask a whole term: those written by the user, then in canonical order."""
+    """The comparisons of values that mask a whole term, those written by the user first."""
     masks = {f for t in e.terms for f in factors_of(t) if isinstance(f, Indicator) and _compares_values(f)}
     return sorted(masks, key=lambda m: (condition_of(m) not in written, flat_key(m)))
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from chalkgrad.expr.grammar import scalar
-from chalkgrad.expr.nodes import Access, Expr, Tensor
-from chalkgrad.expr.ops import map_children
+from chalkgrad.expr.nodes import Access, Apply, Expr, Tensor
+from chalkgrad.expr.ops import CACHE, children, map_children
 from chalkgrad.rules.matching import instantiate, match
 from chalkgrad.rules.polynomial import tidy
 
@@ -42,6 +42,9 @@ NEATER: tuple[Identity, ...] = (
 )
 """Applied to a closed form, where one function stands for several operations."""
 
+EXPONENTIALS = frozenset({"exp", "sigmoid"})
+"""Every left side of the tables applies one of these."""
+
 VARIABLE = Access(Tensor("?a", ()), ())
 
 
@@ -57,12 +60,24 @@ def apply_identities(e: Expr, table: Sequence[Identity] = STABLE) -> tuple[Expr,
     used: list[Identity] = []
 
     def visit(node: Expr) -> Expr:
+        if functions_in(node).isdisjoint(EXPONENTIALS):
+            return node  # most of a formula: nothing to look for
         new = map_children(node, visit)
+        own, tidied = functions_in(new), tidy(new)
         for identity in table:
             lhs, rhs = sides(identity)
-            for binding in match(lhs, tidy(new), (VARIABLE,)):
+            if not functions_in(lhs) <= own:
+                continue
+            for binding in match(lhs, tidied, (VARIABLE,)):
                 used.append(identity)
                 return instantiate(rhs, binding)
         return new
 
     return visit(e), used
+
+
+@lru_cache(CACHE)
+def functions_in(e: Expr) -> frozenset[str]:
+    """The elementwise functions that the expression applies."""
+    own = frozenset((e.fn,)) if isinstance(e, Apply) else frozenset()
+    return own.union(*map(functions_in, children(e)))

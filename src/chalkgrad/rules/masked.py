@@ -19,14 +19,10 @@ SMALLER = {"<": 0, "<=": 0, "==": 0, ">": 1, ">=": 1}
 """Which side of a comparison is the smaller one; at a tie either, so the first."""
 
 
-def with_masks(
-    poly: Sequence[Monomial], definitions: Sequence[Definition]
-) -> tuple[list[Monomial], bool]:
+def with_masks(poly: Sequence[Monomial], definitions: Sequence[Definition]) -> tuple[list[Monomial], bool]:
     """Every minimum and maximum that a comparison beside it settles, and whether there was one."""
     known = {
-        d.target: d
-        for d in definitions
-        if isinstance(d.body, Apply) and d.body.fn in ("minimum", "maximum")
+        d.target: d for d in definitions if isinstance(d.body, Apply) and d.body.fn in ("minimum", "maximum")
     }
     result: list[Monomial] = []
     used = False

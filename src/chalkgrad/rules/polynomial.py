@@ -19,7 +19,6 @@ from chalkgrad.expr.letters import fresh_index
 from chalkgrad.expr.nodes import (
     Access,
     Add,
-    Apply,
     Const,
     Expr,
     Index,
