@@ -262,6 +262,9 @@ def _assemble(constant: Fraction, above: list[Array], below: list[Array], axes: 
     if not above and not below:
         return Number(constant)
     axes = _present(axes, (*above, *below))
+    if any(f.axes and kind(f) == "float" for f in (*_small(above, axes), *_small(below, axes))):
+        # A mask of fewer axes goes along with them, as floats: a boolean times dL is double precision.
+        above = [as_float(a) if 0 < len(a.axes) < len(axes) else a for a in above]
     small_above, small_below = _small(above, axes), _small(below, axes)
     if len(small_above) + len(small_below) > 1:  # one pass over the large array instead of several
         group = (*small_above, *small_below)
@@ -275,8 +278,6 @@ def _small(factors: Sequence[Array], axes: Axes) -> list[Array]:
     """The factors that together have fewer axes than the product: those without any, or with some."""
     numbers = [f for f in factors if not f.axes]
     some = [f for f in factors if len(f.axes) < len(axes) and kind(f) != "bool"]
-    if some:  # a mask of fewer axes goes along; by itself it would become a float array first
-        some += [f for f in factors if 0 < len(f.axes) < len(axes) and kind(f) == "bool"]
     if {i for f in some for i in f.axes} != set(axes):
         return some
     return numbers
