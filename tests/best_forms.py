@@ -30,22 +30,17 @@ da: N D
 parameter alpha: 1.0
 dx[i,d] = da[i,d] * where(x[i,d] > 0, 1, alpha * (e[i,d] + 1))""",
     "softmax": "p: N K\ndp: N K\ndf[i,k] = p[i,k] * (dp[i,k] - sum(j, dp[i,j] * p[i,j]))",
-    "log_softmax": """
-f: N K
-z: N
-m: N
-dl: N K
-df[i,k] = dl[i,k] - exp(f[i,k] - m[i]) / z[i] * sum(j, dl[i,j])""",
+    "log_softmax": "p: N K\ndl: N K\ndf[i,k] = dl[i,k] - p[i,k] * sum(j, dl[i,j])",
     "logsumexp": "e: N K\nz: N\ndl: N\ndf[i,k] = dl[i] / z[i] * e[i,k]",
     "softmax_loss": "p: N K\ny: N int\nparameter dL: 1.0\ndf[i,k] = (p[i,k] - 1(k == y[i])) * dL / size(i)",
     "soft_target_loss": """
 f: N K
 t: N K
-e: N K
+p: N K
 z: N
 m: N
 parameter dL: 1.0
-df[i,k] = dL / size(i) * (sum(j, t[i,j]) / z[i] * e[i,k] - t[i,k])
+df[i,k] = dL / size(i) * (sum(j, t[i,j]) * p[i,k] - t[i,k])
 dt[i,k] = -dL / size(i) * (f[i,k] - (m[i] + log(z[i])))""",
     "sigmoid_loss": """
 f: N K
@@ -64,10 +59,9 @@ parameter dL: 1.0
 df[i,k] = dL / (size(i) * size(k)) * sign(r[i,k])
 dt[i,k] = -df[i,k]""",
     "huber": """
-r: N K
+c: N K
 parameter dL: 1.0
-parameter delta: 1.0
-df[i,k] = dL / (size(i) * size(k)) * minimum(maximum(r[i,k], -delta), delta)
+df[i,k] = dL / (size(i) * size(k)) * c[i,k]
 dt[i,k] = -df[i,k]""",
     "svm_loss": """
 m: N K
@@ -120,16 +114,16 @@ dg[d] = sum(i, h[i,d] * dout[i,d])
 g[i,d] = gamma[d] * dout[i,d]
 dx[i,d] = s[i] * (g[i,d] - h[i,d] * (sum(e, h[i,e] * g[i,e]) / size(d)))""",
     "attention": """
-q: T D
+u: T D
 k: S D
 v: S E
 p: T S
 do: T E
 dv[s,e] = sum(t, p[t,s] * do[t,e])
 dp[t,s] = sum(e, do[t,e] * v[s,e])
-ds[t,s] = p[t,s] * (dp[t,s] - sum(u, dp[t,u] * p[t,u])) / sqrt(size(d))
-dq[t,d] = sum(s, ds[t,s] * k[s,d])
-dk[s,d] = sum(t, ds[t,s] * q[t,d])""",
+ds[t,s] = p[t,s] * (dp[t,s] - sum(r, dp[t,r] * p[t,r]))
+dq[t,d] = sum(s, ds[t,s] * k[s,d]) / sqrt(size(d))
+dk[s,d] = sum(t, ds[t,s] * u[t,d])""",
     "two_layer_net": """
 x: N D
 W1: D H
@@ -162,6 +156,279 @@ dA[i,d] = g[i] * x[d]
 dx[d] = sum(i, A[i,d] * g[i])
 dy[i] = -g[i]""",
     "log_determinant": "B: D D\nparameter dL: 1.0\ndX[d,e] = dL * inv(a b, B[a,b])[e,d]",
+    "leaky_relu": "x: N D\nda: N D\nparameter slope: 0.1\ndx[i,d] = da[i,d] * where(x[i,d] > 0, 1, slope)",
+    "selu": """
+x: N D
+e: N D
+da: N D
+parameter alpha: 1.0
+parameter scale: 1.0
+dx[i,d] = scale * da[i,d] * where(x[i,d] > 0, 1, alpha * (e[i,d] + 1))""",
+    "gelu": """
+x: N D
+da: N D
+dx[i,d] = da[i,d] * ((1 + erf(x[i,d] / sqrt(2))) / 2 + x[i,d] * exp(-x[i,d]^2 / 2) / sqrt(2 * pi))""",
+    "gelu_tanh": """
+x: N D
+t: N D
+da: N D
+dx[i,d] = 0.5 * da[i,d]
+    * (1 + t[i,d] + x[i,d] * (1 - t[i,d]^2) * sqrt(2 / pi) * (1 + 0.134145 * x[i,d]^2))""",
+    "mish": """
+x: N D
+t: N D
+da: N D
+dx[i,d] = da[i,d] * (t[i,d] + x[i,d] * sigmoid(x[i,d]) * (1 - t[i,d]^2))""",
+    "hardswish": """
+x: N D
+da: N D
+dx[i,d] = da[i,d] / 6 * (minimum(maximum(x[i,d] + 3, 0), 6) + x[i,d] * 1(x[i,d] > -3) * 1(x[i,d] < 3))""",
+    "log_cosh": """
+r: N K
+parameter dL: 1.0
+df[i,k] = dL / (size(i) * size(k)) * tanh(r[i,k])
+dt[i,k] = -df[i,k]""",
+    "quantile_loss": """
+r: N K
+parameter dL: 1.0
+parameter q: 0.5
+dt[i,k] = dL / (size(i) * size(k)) * (q - 1(r[i,k] <= 0))
+df[i,k] = -dt[i,k]""",
+    "focal_loss": """
+p: N K
+q: N
+y: N int
+parameter dL: 1.0
+parameter gamma: 2.0
+c[i] = dL / size(i) * (gamma * (1 - q[i])^(gamma - 1) * log(q[i]) - (1 - q[i])^gamma / q[i])
+df[i,k] = c[i] * p[i,k] * (1(k == y[i]) - q[i])""",
+    "info_nce": """
+q: N D
+k: N D
+p: N N
+parameter dL: 1.0
+parameter tau: 0.1
+da[i,j] = (p[i,j] - 1(i == j)) * dL / (size(N) * tau)
+dq[i,d] = sum(j, da[i,j] * k[j,d])
+dk[j,d] = sum(i, da[i,j] * q[i,d])""",
+    "cosine_similarity": """
+x: N D
+z: N D
+u: N
+v: N
+s: N
+ds: N
+dx[i,d] = ds[i] / (u[i] * v[i]) * z[i,d] - ds[i] * s[i] / u[i]^2 * x[i,d]
+dz[i,d] = ds[i] / (u[i] * v[i]) * x[i,d] - ds[i] * s[i] / v[i]^2 * z[i,d]""",
+    "cosine_embedding": """
+x: N D
+z: N D
+u: N
+v: N
+s: N
+t: N int
+parameter dL: 1.0
+parameter margin: 0.0
+ds[i] = dL / size(i) * where(t[i] == 1, -1, 1(s[i] > margin))
+dx[i,d] = ds[i] / (u[i] * v[i]) * z[i,d] - ds[i] * s[i] / u[i]^2 * x[i,d]
+dz[i,d] = ds[i] / (u[i] * v[i]) * x[i,d] - ds[i] * s[i] / v[i]^2 * z[i,d]""",
+    "triplet_loss": """
+a: N D
+p: N D
+n: N D
+u: N
+v: N
+h: N
+parameter dL: 1.0
+du[i] = dL / size(i) * 1(h[i] > 0) / u[i]
+dv[i] = dL / size(i) * 1(h[i] > 0) / v[i]
+dp[i,d] = du[i] * (p[i,d] - a[i,d])
+dn[i,d] = dv[i] * (a[i,d] - n[i,d])
+da[i,d] = -dp[i,d] - dn[i,d]""",
+    "pairwise_distances": """
+x: N D
+z: M D
+d: N M
+dd: N M
+ds[i,m] = dd[i,m] / (2 * d[i,m])
+dx[i,c] = 2 * sum(m, ds[i,m]) * x[i,c] - 2 * sum(m, ds[i,m] * z[m,c])
+dz[m,c] = 2 * sum(i, ds[i,m]) * z[m,c] - 2 * sum(i, ds[i,m] * x[i,c])""",
+    "gaussian_nll": """
+r: N K
+v: N K
+parameter dL: 1.0
+dt[i,k] = dL / (size(i) * size(k)) * r[i,k] / v[i,k]
+dm[i,k] = -dt[i,k]
+dv[i,k] = dL / (2 * size(i) * size(k)) * (1 - r[i,k]^2 / v[i,k]) / v[i,k]""",
+    "kl_divergence": """
+l: N K
+t: N K
+parameter dL: 1.0
+dl[i,k] = -dL / size(i) * t[i,k]
+dt[i,k] = dL / size(i) * (log(t[i,k]) + 1 - l[i,k])""",
+    "logistic_regression": """
+X: N D
+w: D
+y: N
+a: N
+parameter dL: 1.0
+g[i] = dL * (sigmoid(a[i]) - y[i])
+dX[i,d] = g[i] * w[d]
+dw[d] = sum(i, X[i,d] * g[i])
+dy[i] = -dL * a[i]""",
+    "poisson_regression": """
+X: N D
+w: D
+y: N
+a: N
+e: N
+parameter dL: 1.0
+g[i] = dL * (e[i] - y[i])
+dX[i,d] = g[i] * w[d]
+dw[d] = sum(i, X[i,d] * g[i])
+dy[i] = -dL * a[i]""",
+    "gamma_regression": """
+X: N D
+w: D
+y: N
+e: N
+parameter dL: 1.0
+g[i] = dL * (1 - y[i] * e[i])
+dX[i,d] = g[i] * w[d]
+dw[d] = sum(i, X[i,d] * g[i])
+dy[i] = dL * e[i]""",
+    "ridge": """
+X: N D
+w: D
+r: N
+parameter dL: 1.0
+parameter lam: 1.0
+g[i] = 2 * dL * r[i]
+dX[i,d] = g[i] * w[d]
+dw[d] = sum(i, X[i,d] * g[i]) + 2 * dL * lam * w[d]
+dy[i] = -g[i]""",
+    "factorisation_machine": """
+x: N D
+w: D
+V: D K
+u: N K
+df: N
+db = sum(i, df[i])
+dw[d] = sum(i, x[i,d] * df[i])
+c[d] = sum(k, V[d,k]^2)
+dx[i,d] = df[i] * (w[d] + sum(k, u[i,k] * V[d,k]) - x[i,d] * c[d])
+g[i,d] = df[i] * x[i,d]
+dV[d,k] = sum(i, g[i,d] * u[i,k]) - V[d,k] * sum(i, x[i,d] * g[i,d])""",
+    "matrix_factorisation": """
+mask: N M
+U: N K
+V: M K
+r: N M
+parameter dL: 1.0
+parameter lam: 1.0
+dR[i,m] = 2 * dL * mask[i,m] * r[i,m]
+dmask[i,m] = dL * r[i,m]^2
+dU[i,k] = 2 * dL * lam * U[i,k] - sum(m, dR[i,m] * V[m,k])
+dV[m,k] = 2 * dL * lam * V[m,k] - sum(i, dR[i,m] * U[i,k])""",
+    "elastic_net": """
+W: D K
+parameter dL: 1.0
+parameter lam: 1.0
+parameter ratio: 0.5
+dW[d,k] = dL * lam * ratio * sign(W[d,k]) + dL * lam * (1 - ratio) * W[d,k]""",
+    "bilinear": """
+x: N D
+A: D E K
+z: N E
+df: N K
+dx[i,d] = sum(k, df[i,k] * sum(e, A[d,e,k] * z[i,e]))
+dA[d,e,k] = sum(i, x[i,d] * z[i,e] * df[i,k])
+dz[i,e] = sum(k, df[i,k] * sum(d, A[d,e,k] * x[i,d]))""",
+    "outer": """
+x: N D
+z: N E
+do: N D E
+dx[i,d] = sum(e, do[i,d,e] * z[i,e])
+dz[i,e] = sum(d, do[i,d,e] * x[i,d])""",
+    "embedding": "t: N int\ndf: N D\nrange v: 64\ndW[v,d] = sum(i, 1(v == t[i]) * df[i,d])",
+    "spatial_batch_norm": """
+h: N C Y X
+s: C
+gamma: C
+dout: N C Y X
+db[c] = sum(i y x, dout[i,c,y,x])
+dg[c] = sum(i y x, h[i,c,y,x] * dout[i,c,y,x])
+dx[i,c,y,x] = s[c] * gamma[c]
+    * (dout[i,c,y,x] - db[c] / (size(i) * size(y) * size(x))
+        - h[i,c,y,x] * (dg[c] / (size(i) * size(y) * size(x))))""",
+    "weight_norm": """
+V: D K
+g: K
+n: K
+dW: D K
+dg[k] = sum(d, V[d,k] * dW[d,k]) / n[k]
+dV[d,k] = g[k] / n[k] * dW[d,k] - g[k] * dg[k] / n[k]^2 * V[d,k]""",
+    "rnn_cell": """
+x: N D
+h: N H
+U: D H
+W: H H
+s: N H
+ds: N H
+da[i,j] = ds[i,j] * (1 - s[i,j]^2)
+dx[i,d] = sum(j, da[i,j] * U[d,j])
+dh[i,k] = sum(j, da[i,j] * W[k,j])
+dU[d,j] = sum(i, x[i,d] * da[i,j])
+dW[k,j] = sum(i, h[i,k] * da[i,j])
+db[j] = sum(i, da[i,j])""",
+    "swiglu": """
+x: N D
+W: D H
+V: D H
+a: N H
+b: N H
+dh: N H
+s[i,h] = sigmoid(a[i,h])
+da[i,h] = dh[i,h] * b[i,h] * s[i,h] * (1 + a[i,h] * (1 - s[i,h]))
+db[i,h] = dh[i,h] * s[i,h] * a[i,h]
+dx[i,d] = sum(h, da[i,h] * W[d,h]) + sum(h, db[i,h] * V[d,h])
+dW[d,h] = sum(i, x[i,d] * da[i,h])
+dV[d,h] = sum(i, x[i,d] * db[i,h])""",
+    "mixture_gate": """
+x: N D
+A: D E
+W: E D K
+p: N E
+h: N E K
+do: N K
+dp[i,e] = sum(k, do[i,k] * h[i,e,k])
+da[i,e] = p[i,e] * (dp[i,e] - sum(u, dp[i,u] * p[i,u]))
+dh[i,e,k] = p[i,e] * do[i,k]
+dx[i,d] = sum(e, da[i,e] * A[d,e]) + sum(e k, dh[i,e,k] * W[e,d,k])
+dA[d,e] = sum(i, x[i,d] * da[i,e])
+dW[e,d,k] = sum(i, x[i,d] * dh[i,e,k])""",
+    "frobenius_norm": "X: M N\nL: \nparameter dL: 1.0\ndX[m,n] = dL / L * X[m,n]",
+    "inverse": "Y: D D\ndY: D D\ndX[a,b] = -sum(d, Y[d,a] * sum(e, dY[d,e] * Y[b,e]))",
+    "trace_form": """
+A: K N
+X: M N
+B: M M
+C: N K
+parameter dL: 1.0
+z[k,m] = sum(n, A[k,n] * X[m,n])
+z2[k,m] = sum(n, z[k,n] * B[n,m])
+z3[k,n] = sum(m, z2[k,m] * X[m,n])
+dC[n,k] = dL * z3[k,n]
+g[m,k] = dL * sum(n, X[m,n] * C[n,k])
+q[m,k] = sum(n, B[m,n] * g[n,k])
+dB[m,n] = sum(k, z[k,m] * g[n,k])
+dA[k,n] = sum(m, q[m,k] * X[m,n])
+dX[m,n] = sum(k, z2[k,m] * (dL * C[n,k])) + sum(k, q[m,k] * A[k,n])""",
+    "global_max_pool": """
+x: N C H W
+out: N C
+do: N C
+dx[n,c,h,w] = 1(x[n,c,h,w] == out[n,c]) * (do[n,c] / sum(p q, 1(x[n,c,p,q] == out[n,c])))""",
     "global_avg_pool": "do: N C\nx: N C H W\ndx[n,c,h,w] = do[n,c] / (size(h) * size(w)) + 0 * x[n,c,h,w]",
 }
 """The best known form of each layer's backward, by the layer's name."""

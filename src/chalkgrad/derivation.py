@@ -109,6 +109,8 @@ class Derived:
         chosen: The cheaper of the two.
         because: Why it was chosen.
         results: One equation per requested input, from the chosen form.
+        notes: What else is to be said.
+        shared: The chosen form's other adjoints, which the results read by name.
     """
 
     program: Program
@@ -121,3 +123,4 @@ class Derived:
     because: str
     results: tuple[Equation, ...]
     notes: tuple[str, ...] = field(default=())
+    shared: tuple[Equation, ...] = field(default=())

@@ -53,33 +53,17 @@ def test_record():
     assert json.loads(text) == json.loads(RECORD.read_text(encoding="utf-8"))
 
 
-MORE_FLOPS: dict[str, str] = {}
-"""Layers whose backward takes more operations than the best known, and why."""
-
-MORE_TRAFFIC = {
-    "elu": "a sum of masked branches instead of one choice",
-    "huber": "masked branches instead of the clipped difference",
-    "attention": "1/√D multiplies dq and dk, which have fewer entries than dS only for long sequences",
-}
-"""Layers whose backward passes over memory more often, and why."""
-
 SLACK = 1.02
 """Operations on single numbers, such as a product of two sizes, may differ."""
 
 
-def cases(known: dict[str, str]) -> list[object]:
-    """All layers; those known to be worse must still be, or be taken off the list."""
-    marks = {name: [pytest.mark.xfail(strict=True, reason=why)] for name, why in known.items()}
-    return [pytest.param(name, marks=marks.get(name, [])) for name in BEST]
-
-
-@pytest.mark.parametrize("name", cases(MORE_FLOPS))
+@pytest.mark.parametrize("name", BEST)
 def test_no_worse_than_the_best_known(name):
     own, by_hand = ours(name), best(name)
     assert own.nominal_flops <= SLACK * by_hand.nominal_flops, f"{own}  against  {by_hand}"
 
 
-@pytest.mark.parametrize("name", cases(MORE_TRAFFIC))
+@pytest.mark.parametrize("name", BEST)
 def test_no_more_passes_over_memory(name):
     own, by_hand = ours(name), best(name)
     assert own.nominal_traffic <= SLACK * by_hand.nominal_traffic, (

@@ -11,6 +11,10 @@ from chalkgrad.layers import GALLERY
 OPTIONS: dict[str, tuple[dict[str, Any], ...]] = {
     "affine": ({"leading": 2},),
     "relu": ({"leading": 3},),
+    "softmax": ({"leading": 2},),
+    "log_softmax": ({"leading": 2},),
+    "layer_norm": ({"leading": 2},),
+    "rms_norm": ({"leading": 0},),
     "softmax_loss": (
         {"reduction": "sum"},
         {"reduction": "none"},

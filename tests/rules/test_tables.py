@@ -11,7 +11,7 @@ import pytest
 from chalkgrad.expr.grammar import scalar
 from chalkgrad.expr.nodes import Access, Tensor
 from chalkgrad.primitives import PRIMITIVES, Primitive
-from chalkgrad.rules.identities import STABLE, VARIABLE, Identity, sides
+from chalkgrad.rules.identities import NEATER, STABLE, VARIABLE, Identity, sides
 from chalkgrad.verify.environment import Environment
 from chalkgrad.verify.reference import evaluate
 
@@ -36,7 +36,7 @@ def places(primitive: Primitive) -> list[tuple[float, ...]]:
     return [(inside[a], inside[b]) for a, b in ((0, 1), (1, 0), (2, 0))]
 
 
-@pytest.mark.parametrize("identity", STABLE, ids=lambda row: row.name)
+@pytest.mark.parametrize("identity", [*STABLE, *NEATER], ids=lambda row: row.name)
 @pytest.mark.parametrize("a", POINTS)
 def test_identity_holds(identity: Identity, a: float) -> None:
     lhs, rhs = sides(identity)

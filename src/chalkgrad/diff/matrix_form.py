@@ -12,18 +12,34 @@ from fractions import Fraction
 from chalkgrad.expr.matrix import (
     Diag,
     Elementwise,
-    Hadamard,
+    Identity,
+    Inverse,
     Matrix,
     Named,
     Ones,
     Plus,
-    Product,
     Scalar,
     Scaled,
     Transpose,
+    hadamard,
+    product,
+    transposed,
 )
-from chalkgrad.expr.nodes import Access, Add, Apply, Const, Expr, Index, Indicator, Mul, Pow, Size, Sum
-from chalkgrad.expr.ops import free_indices
+from chalkgrad.expr.nodes import (
+    Access,
+    Add,
+    Apply,
+    Const,
+    Expr,
+    Index,
+    Indicator,
+    Mul,
+    Opaque,
+    Pow,
+    Size,
+    Sum,
+)
+from chalkgrad.expr.ops import free_indices, is_const, walk
 from chalkgrad.rules.polynomial import factors_of
 
 Pair = tuple[Index | None, Index | None]
@@ -49,9 +65,8 @@ def _matrix(e: Expr, at: Pair) -> Matrix | None:
         case Access():
             return _access(e, at)
         case Add(terms):
-            parts = [_matrix(t, at) for t in terms]
-            full = all(free_indices(t) == free for t in terms)
-            return Plus(tuple(p for p in parts if p is not None)) if full and None not in parts else None
+            parts = [_spread(t, at) for t in terms]
+            return Plus(tuple(p for p in parts if p is not None)) if None not in parts else None
         case Mul():
             return _product(e, at)
         case Sum():
@@ -62,12 +77,47 @@ def _matrix(e: Expr, at: Pair) -> Matrix | None:
         case Pow(base, Const(Fraction() as power)):
             part = _matrix(base, at)
             if part is not None and power == 2:
-                return Hadamard((part, part))
+                return hadamard((part, part))
             return None
+        case Opaque("inv", _, _, (Index() as i, Index() as j)):
+            return _inverse(e, (i, j), at)
+        case Indicator("==", Index() as i, Index() as j) if {i, j} == set(at):
+            return Identity() if i.range is j.range else None
         case Indicator(op, left, Const() as right) if free_indices(left) == free:
             part = _matrix(left, at)
             return Elementwise(f"{op} {right}", (part,)) if part is not None else None
     return None
+
+
+def _spread(e: Expr, at: Pair) -> Matrix | None:
+    """A term of a sum as a full matrix: a column a repeats as a 1ᵀ, a row as 1 bᵀ, a number as c 1."""
+    rows, columns = at
+    free = free_indices(e)
+    if free == {i for i in at if i is not None}:
+        return _matrix(e, at)
+    if columns is None or rows is None:
+        whole: Matrix = Ones()  # a number beside the entries of a vector
+    elif free == {rows}:
+        column = _matrix(e, (rows, None))
+        return product((column, Transpose(Ones()))) if column is not None else None
+    elif free == {columns}:
+        row = _matrix(e, (columns, None))
+        return product((Ones(), transposed(row))) if row is not None else None
+    else:
+        return None  # 1 1ᵀ − t ∘ t says less than 1 − t²
+    if any(isinstance(n, Sum) for n in walk(e)):
+        return None
+    return whole if is_const(e, 1) else Scaled(e, whole)
+
+
+def _inverse(e: Opaque, entry: tuple[Index, Index], at: Pair) -> Matrix | None:
+    """The entry of an inverse at the result's own row and column, or the other way round."""
+    if set(entry) != set(at) or None in at:
+        return None
+    inside = _matrix(e.body, (e.indices[0], e.indices[1]))
+    if inside is None:
+        return None
+    return Inverse(inside) if entry == at else Transpose(Inverse(inside))
 
 
 def _number(e: Expr) -> Matrix | None:
@@ -115,11 +165,11 @@ def _product(e: Mul, at: Pair) -> Matrix | None:
     if not core:
         if len(lefts) != 1 or len(rights) != 1:
             return None
-        middle: Matrix = Product((lefts[0], Transpose(rights[0])))
+        middle: Matrix = product((lefts[0], transposed(rights[0])))
     else:
-        middle = core[0] if len(core) == 1 else Hadamard(tuple(core))
+        middle = hadamard(core)
         if lefts or rights:
-            middle = Product((*map(Diag, lefts), middle, *map(Diag, rights)))
+            middle = product((*map(Diag, lefts), middle, *map(Diag, rights)))
     if not scalars:
         return middle
     return Scaled(scalars[0] if len(scalars) == 1 else Mul(tuple(scalars)), middle)
@@ -130,7 +180,7 @@ def _contraction(e: Sum, at: Pair) -> Matrix | None:
     rows, columns = at
     if len(e.indices) == 2 and rows is None and columns is None:
         inner = _matrix(e.body, (e.indices[0], e.indices[1]))
-        return Product((Transpose(Ones()), inner, Ones())) if inner is not None else None
+        return product((Transpose(Ones()), inner, Ones())) if inner is not None else None
     if len(e.indices) != 1:
         return None
     j = e.indices[0]
@@ -153,13 +203,13 @@ def _vector(with_row: list[Expr], neutral: list[Expr], rows: Index | None, j: In
         parts = [_matrix(f, (j, None)) for f in neutral]
         if None in parts or not parts:
             return None
-        first = Transpose(parts[0]) if len(parts) == 2 and parts[0] is not None else Transpose(Ones())
+        first = transposed(parts[0]) if len(parts) == 2 and parts[0] is not None else Transpose(Ones())
         clean = tuple(p for p in parts if p is not None)
-        last = clean[1] if len(parts) == 2 else clean[0] if len(parts) == 1 else Hadamard(clean)
-        return Product((first, last))
+        last = clean[1] if len(parts) == 2 else clean[0] if len(parts) == 1 else hadamard(clean)
+        return product((first, last))
     left = _elementwise(with_row, (rows, j))
     right = _elementwise(neutral, (j, None)) if neutral else Ones()
-    return Product((left, right)) if left is not None and right is not None else None
+    return product((left, right)) if left is not None and right is not None else None
 
 
 def _two_sided(
@@ -177,7 +227,7 @@ def _two_sided(
     middle = [Diag(m) for m in (_matrix(f, (j, None)) for f in neutral) if m is not None]
     if left is None or right is None or len(middle) != len(neutral):
         return None
-    return Product((left, *middle, right))
+    return product((left, *middle, right))
 
 
 def _elementwise(factors: list[Expr], at: Pair) -> Matrix | None:
@@ -187,4 +237,4 @@ def _elementwise(factors: list[Expr], at: Pair) -> Matrix | None:
     if None in parts or not parts:
         return None
     clean = tuple(p for p in parts if p is not None)
-    return clean[0] if len(clean) == 1 else Hadamard(clean)
+    return clean[0] if len(clean) == 1 else hadamard(clean)

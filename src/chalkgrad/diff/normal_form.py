@@ -158,7 +158,7 @@ class _Naming:
             case Pow(base, Const(Fraction() as power)) if power.denominator != 1 or power < 0:
                 inner = Pow(self.argument(base), Const(power))
                 compound = not isinstance(inner.base, Access | Const | Size)
-                return self.name(inner, "power") if compound and free_or_parameter(inner) else inner
+                return self.name(inner, "power") if compound and _reads_array(inner) else inner
             case Pow(base, exponent):
                 return Pow(self.argument(base), self.part(exponent))
             case Add(terms):
@@ -212,9 +212,9 @@ def _letters_of(tensor: Tensor) -> tuple[Index, ...]:
     return tuple(letters)
 
 
-def free_or_parameter(e: Expr) -> bool:
-    """Whether the expression depends on any array (a pure number is left in place)."""
-    return any(isinstance(n, Access) for n in walk(e))
+def _reads_array(e: Expr) -> bool:
+    """Whether the expression reads an array; a number made of sizes and parameters is left in place."""
+    return any(isinstance(n, Access) and n.tensor.role != "parameter" for n in walk(e))
 
 
 def _holds_sum(term: Expr) -> bool:
@@ -239,7 +239,7 @@ def _repeated(program: Program) -> Counter[Expr]:
     counts: Counter[Expr] = Counter()
 
     def visit(e: Expr) -> None:
-        if isinstance(e, Add | Apply) and children(e) and free_or_parameter(e):
+        if isinstance(e, Add | Apply) and children(e) and _reads_array(e):
             counts[by_place(e)[0]] += 1
         for kid in children(e):
             visit(kid)

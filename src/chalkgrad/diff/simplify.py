@@ -13,11 +13,13 @@ from dataclasses import dataclass, field
 from chalkgrad.derivation import Stage, Step
 from chalkgrad.expr.cost import expression_flops
 from chalkgrad.expr.letters import fresh_index
-from chalkgrad.expr.nodes import ONE, Access, Add, Definition, Expr, Indicator, Program, Sum, Tensor
+from chalkgrad.expr.nodes import ONE, Access, Add, Apply, Definition, Expr, Indicator, Program, Sum, Tensor
 from chalkgrad.expr.ops import canonical, flat_key, free_indices, inline, map_children, tensors_in, walk
 from chalkgrad.rules.affine import solve_indices
 from chalkgrad.rules.contraction import Collapse, contract_all
-from chalkgrad.rules.factoring import undistribute
+from chalkgrad.rules.factoring import Condition, choose, condition_of, undistribute
+from chalkgrad.rules.identities import NEATER, apply_identities
+from chalkgrad.rules.masked import with_masks
 from chalkgrad.rules.polynomial import Monomial, collect, expand, to_expr
 from chalkgrad.rules.relations import Relation, name_sums, relations, sum_relations, with_relations
 
@@ -51,8 +53,11 @@ class Knowledge:
     definitions: tuple[Definition, ...]
     named: list[Relation]
     sums: list[Relation]
+    conditions: frozenset[Condition] = frozenset()
+    """The comparisons that the forward pass makes."""
     solve: bool = True
-    """Whether index equations (u = s·h + p) are solved. Code keeps them: it scatters instead."""
+    """Whether index equations (u = s·h + p) are solved where that takes guards. Code keeps those: it
+    scatters instead."""
     lemmas: dict[Expr, Lemma | None] = field(default_factory=dict)
     simplified: dict[Expr, Simplified] = field(default_factory=dict)
     """What `simplify` found: the same substitution is tried again after others were made."""
@@ -61,7 +66,9 @@ class Knowledge:
     def of(program: Program, solve: bool = True) -> Knowledge:
         """The relations that a program's definitions state."""
         definitions = program.definitions
-        return Knowledge(definitions, relations(definitions), sum_relations(definitions), solve)
+        compared = (n for d in definitions for n in walk(d.body) if isinstance(n, Indicator))
+        conditions = frozenset(map(condition_of, compared))
+        return Knowledge(definitions, relations(definitions), sum_relations(definitions), conditions, solve)
 
 
 def simplify(e: Expr, knowledge: Knowledge) -> Simplified:
@@ -107,7 +114,7 @@ class _Simplifier:
                    minor=not self.distribute)  # fmt: skip
         for _ in range(MAX_ROUNDS):
             poly = self._contract(poly)
-            poly = self._rename(poly)
+            poly = self._rename(self._mask(poly))
             again = self._sums(poly)
             if again is None:
                 break
@@ -118,6 +125,12 @@ class _Simplifier:
         factored = undistribute(to_expr(poly))
         if expression_flops(factored) <= expression_flops(self.current):
             self._note(factored, "un-distribute", "common factors in front")
+        chosen = choose(self.current, self.knowledge.conditions)
+        self._note(chosen, "choose", "a condition and its opposite: one of the two holds")
+        if any(isinstance(n, Apply) and n.fn == "sigmoid" for n in walk(self.current)):
+            neater, used = apply_identities(factored, NEATER)
+            if used:
+                self._note(neater, used[0].name, used[0].because)
         return self.current, self.steps, self.lemmas
 
     def _note(
@@ -143,22 +156,29 @@ class _Simplifier:
         reason = "; ".join(dict.fromkeys(c.because for c in used)) or otherwise
         self._note(to_expr(new), "contract-indicator", reason)
         self.lemmas.extend(one_label(c) for c in used if isinstance(c.value, Access))
-        if self.knowledge.solve:
-            new = self._solve(new)
-        return new
+        return self._solve(new)
 
     def _solve(self, poly: list[Monomial]) -> list[Monomial]:
         """Index equations solved, with their guards."""
         solved: list[Monomial] = []
         reasons: list[str] = []
         for m in poly:
-            new, used = solve_indices(m)
+            new, used = solve_indices(m, bare=not self.knowledge.solve)
             reasons.extend(s.because for s in used)
             if new is not None:
                 solved.append(new)
         if reasons:
             self._note(to_expr(solved), "solve-index", "; ".join(dict.fromkeys(reasons)), milestone=True)
+            if self.distribute:
+                return expand(to_expr(solved))  # the index may have stood for a sum: 2 (1 − d) − 1
         return solved
+
+    def _mask(self, poly: list[Monomial]) -> list[Monomial]:
+        new, used = with_masks(poly, self.knowledge.definitions)
+        if used:
+            reason = "where a comparison holds, the smaller and the larger of its sides are known"
+            self._note(to_expr(new), "masked-value", reason)
+        return new
 
     def _rename(self, poly: Sequence[Monomial]) -> list[Monomial]:
         new, used = with_relations(poly, self.knowledge.named)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import lru_cache
 
 from chalkgrad.derivation import Stage, Step
 from chalkgrad.diff.normal_form import normal_form
@@ -69,6 +70,7 @@ def stabilise(program: Program) -> tuple[Program, tuple[Stage, ...]]:
     return program, tuple(stages)
 
 
+@lru_cache(16)
 def recognise(program: Program) -> tuple[Program, tuple[Stage, ...]]:
     """Sigmoid and softplus found behind their formulas, with the steps that say so.
 

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from chalkgrad.emit.affine import derived_sizes
 from chalkgrad.emit.arrays import (
     Accumulate,
     AddAt,
@@ -35,7 +34,8 @@ from chalkgrad.emit.arrays import (
 )
 from chalkgrad.emit.plan import Plan
 from chalkgrad.emit.statements import statements
-from chalkgrad.expr.cost import COST_SIZE, FUNCTION_COST
+from chalkgrad.expr.cost import COST_SIZE, function_cost
+from chalkgrad.expr.linear import derived_sizes
 from chalkgrad.expr.nodes import Definition, Expr, Index, Range
 
 Monomial = tuple[str, ...]
@@ -47,7 +47,7 @@ class Cost:
     """Polynomials in the sizes, as (sizes multiplied, coefficient) pairs.
 
     Attributes:
-        flops: Floating-point operations; a function counts as `FUNCTION_COST`.
+        flops: Floating-point operations; a function counts as `chalkgrad.expr.cost.function_cost` says.
         traffic: Array elements read and written; NumPy makes one pass per operation.
 
     Example:
@@ -137,8 +137,8 @@ def _array(a: Array, flops: Counter[Monomial], traffic: Counter[Monomial]) -> No
             _count(flops, a.axes, passes)
         case MatrixFunction(_, arg, arg_axes, _):
             _count(flops, (*arg.axes, arg_axes[-1]), 2)
-        case Call():
-            _count(flops, a.axes, FUNCTION_COST)
+        case Call(fn, _, _):
+            _count(flops, a.axes, function_cost(fn))
         case Power():
             _count(flops, a.axes, 1)
         case ReduceAxes(_, _, arg, _):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from chalkgrad.emit.affine import sizes_in
 from chalkgrad.emit.dialects import Dialect
 from chalkgrad.emit.names import Names
 from chalkgrad.emit.plan import Line, Plan
@@ -13,6 +12,7 @@ from chalkgrad.emit.printer import Printer
 from chalkgrad.emit.statement_code import WIDTH, statement_code
 from chalkgrad.emit.subscripts import whole_number
 from chalkgrad.errors import UnsupportedError
+from chalkgrad.expr.linear import sizes_in
 from chalkgrad.expr.nodes import Expr, Program, Range, Tensor
 from chalkgrad.render.math_text import math_text
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 
-from chalkgrad.emit.affine import as_index, holds_always, inside, linear, plus, times
 from chalkgrad.emit.arrays import (
     Array,
     Axes,
@@ -28,6 +27,7 @@ from chalkgrad.emit.contract import group_factors, multiply
 from chalkgrad.emit.windows import access, index_array, of_indices, without_guards
 from chalkgrad.errors import UnsupportedError
 from chalkgrad.expr.letters import fresh_index
+from chalkgrad.expr.linear import as_index, holds_always, inside, linear, plus, times
 from chalkgrad.expr.nodes import (
     Access,
     Add,
@@ -262,6 +262,9 @@ def _assemble(constant: Fraction, above: list[Array], below: list[Array], axes: 
     if not above and not below:
         return Number(constant)
     axes = _present(axes, (*above, *below))
+    if any(f.axes and kind(f) == "float" for f in (*_small(above, axes), *_small(below, axes))):
+        # A mask of fewer axes goes along with them, as floats: a boolean times dL is double precision.
+        above = [as_float(a) if 0 < len(a.axes) < len(axes) else a for a in above]
     small_above, small_below = _small(above, axes), _small(below, axes)
     if len(small_above) + len(small_below) > 1:  # one pass over the large array instead of several
         group = (*small_above, *small_below)

@@ -6,7 +6,6 @@ import re
 from collections.abc import Sequence
 
 from chalkgrad.derivation import Backward
-from chalkgrad.emit.affine import derived_sizes
 from chalkgrad.emit.dialects import DIALECTS, Dialect
 from chalkgrad.emit.function_text import all_names, backward_function, forward_function, header
 from chalkgrad.emit.jax_text import jax_module
@@ -14,6 +13,7 @@ from chalkgrad.emit.names import prefix
 from chalkgrad.emit.plan import Plan, plan
 from chalkgrad.emit.torch_text import torch_module
 from chalkgrad.errors import UnsupportedError, suggestion
+from chalkgrad.expr.linear import derived_sizes
 from chalkgrad.expr.nodes import Program
 
 ERF = """\

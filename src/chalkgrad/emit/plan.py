@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from chalkgrad.derivation import Backward
-from chalkgrad.emit.affine import derived_sizes, sizes_in
 from chalkgrad.emit.arrays import (
     Array,
     Clamp,
@@ -27,6 +26,7 @@ from chalkgrad.emit.share import share
 from chalkgrad.emit.statements import statements
 from chalkgrad.emit.untaken import without_overflow
 from chalkgrad.errors import DerivationError
+from chalkgrad.expr.linear import derived_sizes, sizes_in
 from chalkgrad.expr.nodes import ONE, Access, Add, Const, Definition, Expr, Mul, Program, Range, Sum, Tensor
 from chalkgrad.expr.ops import map_children, tensors_in
 

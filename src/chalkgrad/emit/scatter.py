@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from chalkgrad.emit.affine import as_index, counter, inside, linear, plus, times
 from chalkgrad.emit.arrays import AddAt, Assign, Axes, Loop, Positions, Slot, Statement
 from chalkgrad.emit.lower import as_float, factors_of, flat_sum, lower, solve_indicators
 from chalkgrad.emit.windows import index_array, of_indices, read_slot
+from chalkgrad.expr.linear import as_index, counter, inside, linear, plus, times
 from chalkgrad.expr.nodes import Access, Const, Definition, Expr, Index, Indicator, Mul, Sum, Tensor
 from chalkgrad.expr.ops import free_indices, index_names, substitute, walk
 

@@ -10,6 +10,7 @@ from itertools import permutations
 
 from chalkgrad.expr.nodes import (
     Access,
+    Add,
     Apply,
     Const,
     Definition,
@@ -44,7 +45,7 @@ def share(definitions: Sequence[Definition], keep: Sequence[Tensor]) -> tuple[De
 
     A definition equal to an earlier one is dropped (its readers read the earlier one) unless it is
     in `keep`. Part of a formula that equals an earlier definition becomes a read of it. A sum,
-    reduction or function that occurs twice gets a name.
+    reduction, function or sum of arrays that occurs twice gets a name.
     """
     known: dict[Expr, Definition] = {}
     multiples: dict[Expr, tuple[Definition, Fraction]] = {}
@@ -142,6 +143,9 @@ def _key(e: Expr, indices: Sequence[Index]) -> Expr:
 
 
 def _costly(e: Expr) -> bool:
+    if isinstance(e, Add):
+        # e − y once; 1 − p and x + 3 cost less than a name.
+        return sum(isinstance(n, Access) and bool(n.tensor.axes) for n in walk(e)) > 1
     return bool(tensors_in(e)) and (isinstance(e, Sum | Reduce | Apply) or _is_mask(e))
 
 
@@ -175,8 +179,10 @@ def _read_back(e: Expr, known: dict[Expr, Definition]) -> Expr:
 def _name_repeated(definitions: Sequence[Definition]) -> list[Definition]:
     """Sums, reductions and functions that occur more than once, each under a name of its own."""
     whole = {_least_key(d.body) for d in definitions if _costly(d.body)}
-    repeated = _repeated(definitions, frozenset()) - whole
-    repeated = _repeated(definitions, frozenset(repeated)) - whole
+    # What is a multiple of an earlier value (see `_multiple`) works nothing out again.
+    own = list({_key(_coefficient(d.body)[1], d.indices): d for d in reversed(definitions)}.values())
+    repeated = _repeated(own, frozenset()) - whole
+    repeated = _repeated(own, frozenset(repeated)) - whole
     if not repeated:
         return list(definitions)
     taken = {d.target.name for d in definitions}

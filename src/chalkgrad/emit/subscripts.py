@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 
-from chalkgrad.emit.affine import Linear, equal, highest, lowest, plus, size_of, times
 from chalkgrad.emit.arrays import Slot
 from chalkgrad.emit.dialects import Dialect
 from chalkgrad.emit.windows import is_whole
 from chalkgrad.errors import UnsupportedError
+from chalkgrad.expr.linear import Linear, equal, highest, lowest, plus, size_of, times
 from chalkgrad.expr.nodes import Access, Add, Apply, Const, Expr, Mul, Range, Size, Tensor
 
 Namer = Callable[[Range | Tensor], str]

@@ -5,20 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 
-from chalkgrad.emit.affine import (
-    Linear,
-    equal,
-    guards,
-    highest,
-    indices_in,
-    inside,
-    is_derived,
-    linear,
-    lowest,
-    plus,
-    size_of,
-    times,
-)
 from chalkgrad.emit.arrays import (
     Array,
     Axes,
@@ -35,6 +21,20 @@ from chalkgrad.emit.arrays import (
     Window,
 )
 from chalkgrad.errors import UnsupportedError
+from chalkgrad.expr.linear import (
+    Linear,
+    equal,
+    guards,
+    highest,
+    indices_in,
+    inside,
+    is_derived,
+    linear,
+    lowest,
+    plus,
+    size_of,
+    times,
+)
 from chalkgrad.expr.nodes import Access, Add, Apply, Const, Expr, Index, Indicator, Mul, Range, Size
 from chalkgrad.expr.ops import free_indices, walk
 

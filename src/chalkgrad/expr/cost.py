@@ -36,6 +36,14 @@ COST_SIZE = 64.0
 FUNCTION_COST = 8.0
 """An elementwise function counts as this many multiplications."""
 
+ONE_OPERATION = frozenset({"where", "abs", "sign", "relu", "maximum", "minimum"})
+"""Functions that are one comparison or choice, and count as one operation."""
+
+
+def function_cost(fn: str) -> float:
+    """How many operations an elementwise function counts as."""
+    return 1.0 if fn in ONE_OPERATION else FUNCTION_COST
+
 
 def elements(indices: Iterable[Index]) -> float:
     """How many entries an array over these indices has, at nominal sizes."""
@@ -123,8 +131,10 @@ def _cost(e: Expr, seen: set[Expr]) -> float:
             return inner + _pairwise([free_indices(f) - pinned for f in factors if not _is_bound(f, pinned)])
         case Pow(_, Const(Fraction(denominator=1))):
             return inner + elements(free_indices(e))
-        case Pow() | Apply():
+        case Pow():
             return inner + FUNCTION_COST * elements(free_indices(e))
+        case Apply(fn, _):
+            return inner + function_cost(fn) * elements(free_indices(e))
         case Indicator():
             return inner + (0.0 if _is_bound(e, _scatter(e)) else elements(free_indices(e)))
         case Sum(_, body) | Reduce(_, _, body):

@@ -9,7 +9,7 @@ from chalkgrad.expr.nodes import Index, Range
 
 LETTERS: dict[str, str] = {
     "N": "inm", "D": "dec", "K": "kjl", "H": "hgu", "M": "mnl", "C": "cbe", "T": "tsu", "S": "stu",
-    "E": "edf", "B": "bac", "F": "fgh", "P": "pqr", "Q": "qpr", "O": "oup", "V": "vwu", "L": "lmn",
+    "E": "efd", "B": "bac", "F": "fgh", "P": "pqr", "Q": "qpr", "O": "oup", "V": "vwu", "L": "lmn",
 }  # fmt: skip
 """The letters tried for an index over a range of this name, best first."""
 

@@ -5,6 +5,7 @@ A small closed set apart from index notation: it is only displayed and emitted, 
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from chalkgrad.expr.nodes import Expr, Node, Tensor
@@ -32,6 +33,18 @@ class Scalar(Matrix):
 @dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)
 class Ones(Matrix):
     """The column of ones."""
+
+
+@dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)
+class Identity(Matrix):
+    """The identity matrix."""
+
+
+@dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)
+class Inverse(Matrix):
+    """A⁻¹."""
+
+    of: Matrix
 
 
 @dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)
@@ -84,3 +97,45 @@ class Elementwise(Matrix):
 
     fn: str
     args: tuple[Matrix, ...]
+
+
+# --- the same matrix in fewer signs ----------------------------------------------------------------
+
+
+def product(factors: Iterable[Matrix]) -> Matrix:
+    """A B C, factors that are products themselves written out and numbers in front."""
+    flat: list[Matrix] = []
+    scales: list[Expr] = []
+    for f in factors:
+        inner = f
+        while isinstance(inner, Scaled):
+            scales.append(inner.scale)
+            inner = inner.of
+        flat.extend(inner.factors if isinstance(inner, Product) else (inner,))
+    made: Matrix = flat[0] if len(flat) == 1 else Product(tuple(flat))
+    for scale in reversed(scales):
+        made = Scaled(scale, made)
+    return made
+
+
+def transposed(m: Matrix) -> Matrix:
+    """mᵀ with the sign on the names: (A B)ᵀ = Bᵀ Aᵀ, (Aᵀ)ᵀ = A."""
+    match m:
+        case Transpose(of):
+            return of
+        case Product(factors):
+            return product(transposed(f) for f in reversed(factors))
+        case Scaled(scale, of):
+            return Scaled(scale, transposed(of))
+        case Diag() | Identity() | Scalar():
+            return m
+    return Transpose(m)
+
+
+def hadamard(factors: Sequence[Matrix]) -> Matrix:
+    """A ∘ B ∘ ..., (A ∘ B)ᵀ where every factor is transposed."""
+    if len(factors) == 1:
+        return factors[0]
+    if all(isinstance(f, Transpose) for f in factors):
+        return Transpose(Hadamard(tuple(transposed(f) for f in factors)))
+    return Hadamard(tuple(factors))

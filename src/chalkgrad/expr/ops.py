@@ -88,8 +88,8 @@ def map_children(e: Expr, f: Callable[[Expr], Expr]) -> Expr:
     kids = children(e)
     if not kids:
         return e
-    new = tuple(f(k) for k in kids)
-    return e if all(a is b for a, b in zip(kids, new, strict=True)) else rebuild(e, new)
+    new = tuple([f(k) for k in kids])
+    return e if new == kids else rebuild(e, new)  # nodes are equal when they are one object
 
 
 def walk(e: Expr) -> Iterator[Expr]:
@@ -134,11 +134,15 @@ def index_names(e: Expr) -> frozenset[str]:
 
 def substitute(e: Expr, mapping: Mapping[Index, Expr]) -> Expr:
     """Free indices replaced by expressions; bound indices are renamed where they would capture."""
-    mapping = {k: v for k, v in mapping.items() if k is not v}
-    if not mapping or not any(k in free_indices(e) for k in mapping):
+    return _substitute(e, {k: v for k, v in mapping.items() if k is not v})
+
+
+def _substitute(e: Expr, mapping: Mapping[Index, Expr]) -> Expr:
+    """`substitute` where no index is mapped to itself."""
+    if free_indices(e).isdisjoint(mapping):
         return e
     if isinstance(e, Index):
-        return mapping.get(e, e)
+        return mapping[e]
     if isinstance(e, Sum | Reduce | Opaque):
         inner = {k: v for k, v in mapping.items() if k in free_indices(e) and k not in e.indices}
         captured = {i.name for v in inner.values() for i in free_indices(v)}
@@ -148,8 +152,8 @@ def substitute(e: Expr, mapping: Mapping[Index, Expr]) -> Expr:
             if index.name in captured:
                 bound[place] = inner[index] = fresh_index(index.range, taken)
                 taken.add(bound[place].name)
-        return rebind(e, tuple(bound), substitute(e.body, inner), mapping)
-    return map_children(e, lambda kid: substitute(kid, mapping))
+        return rebind(e, tuple(bound), _substitute(e.body, inner), mapping)
+    return map_children(e, lambda kid: _substitute(kid, mapping))
 
 
 def rebind(
@@ -208,13 +212,16 @@ def rename_bound(e: Expr, taken: set[str]) -> Expr:
 # --- canonical order and equality up to bound names ------------------------------------------------
 
 
-Key = tuple[object, ...]
+Key = tuple[tuple[int, float, str], ...]
+
+_OPEN = (0, 0.0, "(")
 
 
-@lru_cache(CACHE)
-def sort_key(e: Expr) -> Key:
-    """A total order on expressions that reads well in a product: constants, sizes, values,
-    functions, indicators, adjoints, sums."""
+def _rank(e: Expr) -> tuple[object, ...]:
+    """What an expression is ordered by: numbers, texts and parts, the first deciding most.
+
+    The order reads well in a product: constants, sizes, values, functions, indicators, adjoints, sums.
+    """
     match e:
         case Const(value):
             return (0, float(value), str(value))
@@ -225,56 +232,45 @@ def sort_key(e: Expr) -> Key:
         case Access(tensor, indices):
             rank = {"parameter": 3, "adjoint": 8}.get(tensor.role, 4)
             # Data before weights, x W rather than W x: lower case sorts first.
-            return (rank, tensor.name.swapcase(), len(indices), *map(sort_key, indices))
+            return (rank, tensor.name.swapcase(), len(indices), *indices)
         case Apply(fn, args):
-            return (5, fn, *map(sort_key, args))
+            return (5, fn, *args)
         case Pow(base, exponent):
-            inner = sort_key(base)
-            return (inner[0], *inner[1:], "^", sort_key(exponent))
+            return (*_rank(base), "^", exponent)
         case Indicator(op, left, right):
-            return (7, op, sort_key(left), sort_key(right))
+            return (7, op, left, right)
         case Add(terms):
-            return (9, len(terms), *map(sort_key, terms))
+            return (9, len(terms), *terms)
         case Mul(factors):
-            return (10, len(factors), *map(sort_key, factors))
+            return (10, len(factors), *factors)
         case Reduce(op, indices, body):
-            return (6, op, len(indices), sort_key(body))
+            return (6, op, len(indices), body)
         case Sum(indices, body):
-            return (11, len(indices), sort_key(body))
+            return (11, len(indices), body)
         case Opaque(fn, _, body, at):
-            return (5, fn, sort_key(body), *map(sort_key, at))
+            return (5, fn, body, *at)
         case Partial(body, wrt):
-            return (12, sort_key(body), sort_key(wrt))
+            return (12, body, wrt)
     raise TypeError(f"no order for the node {type(e).__name__}")
 
 
-def ordered(items: tuple[Expr, ...]) -> tuple[Expr, ...]:
-    """The items in canonical order. Keys of unlike shape compare by their text."""
-    return tuple(sorted(items, key=lambda e: _flat(sort_key(e))))
-
-
-def _flat(key: Key) -> tuple[tuple[int, float, str], ...]:
-    """A nested key as a flat tuple of comparable triples."""
-    flat: list[tuple[int, float, str]] = []
-
-    def add(part: object) -> None:
-        if isinstance(part, tuple):
-            flat.append((0, 0.0, "("))
-            for p in part:
-                add(p)
+@lru_cache(CACHE)
+def flat_key(e: Expr) -> Key:
+    """A total order on expressions, as triples that always compare."""
+    flat: list[tuple[int, float, str]] = [_OPEN]
+    for part in _rank(e):
+        if isinstance(part, Expr):
+            flat.extend(flat_key(part))
         elif isinstance(part, int | float):
             flat.append((1, float(part), ""))
         else:
             flat.append((2, 0.0, str(part)))
-
-    add(key)
     return tuple(flat)
 
 
-@lru_cache(CACHE)
-def flat_key(e: Expr) -> tuple[tuple[int, float, str], ...]:
-    """`sort_key` in the form that compares with any other."""
-    return _flat(sort_key(e))
+def ordered(items: tuple[Expr, ...]) -> tuple[Expr, ...]:
+    """The items in canonical order."""
+    return tuple(sorted(items, key=flat_key))
 
 
 @lru_cache(CACHE)
@@ -287,6 +283,7 @@ def canonical(e: Expr) -> Expr:
     return _canonical(e, 0)
 
 
+@lru_cache(CACHE)
 def _canonical(e: Expr, depth: int) -> Expr:
     if isinstance(e, Opaque):
         # A matrix's rows and columns do not commute: the bound indices keep their order.

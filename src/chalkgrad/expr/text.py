@@ -102,6 +102,9 @@ def _text(e: Expr) -> tuple[str, int]:
             return fn, ATOM
         case Apply("floordiv" | "mod" as fn, (a, b)):
             return f"{_wrap(a, POW)} {'//' if fn == 'floordiv' else '%'} {_wrap(b, POW)}", MUL
+        case Apply("where", (Indicator(op, left, right), *branches)):
+            condition = f"{_text(left)[0]} {op} {_text(right)[0]}"
+            return f"where({', '.join([condition, *(_text(b)[0] for b in branches)])})", ATOM
         case Apply(fn, args):
             return f"{fn}({', '.join(_text(a)[0] for a in args)})", ATOM
         case Sum(indices, body):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -173,10 +173,17 @@ def det(a: Any) -> TracedArray:
     return _opaque("det", *_matrix(a, "det"), entry=False)
 
 
+class Slogdet(NamedTuple):
+    """What np.linalg.slogdet returns, by NumPy's names."""
+
+    sign: TracedArray
+    logabsdet: TracedArray
+
+
 @function(np.linalg.slogdet)
-def slogdet(a: Any) -> tuple[TracedArray, TracedArray]:
+def slogdet(a: Any) -> Slogdet:
     """The sign of the determinant, and the logarithm of its absolute value."""
-    return UFUNCS["sign"](det(a)), _opaque("logdet", *_matrix(a, "slogdet"), entry=False)
+    return Slogdet(UFUNCS["sign"](det(a)), _opaque("logdet", *_matrix(a, "slogdet"), entry=False))
 
 
 @function(np.linalg.solve)

@@ -153,6 +153,22 @@ def concatenate(arrays: Sequence[Any], axis: int = 0) -> TracedArray:
     return record(recorder, Add(tuple(terms)), (*axes[:place], new, *axes[place:]), widest(parts))
 
 
+@function(np.hstack)
+def hstack(arrays: Sequence[Any]) -> TracedArray:
+    """Side by side: along the second axis, of vectors along the only one."""
+    first = lift(recorder_of(*arrays), arrays[0])
+    joined: TracedArray = concatenate(arrays, axis=min(1, first.ndim - 1))
+    return joined
+
+
+@function(np.vstack)
+def vstack(arrays: Sequence[Any]) -> TracedArray:
+    """One below the other; of vectors, each is a row."""
+    first = lift(recorder_of(*arrays), arrays[0])
+    joined: TracedArray = concatenate(arrays) if first.ndim > 1 else stack(arrays)
+    return joined
+
+
 def _at(parts: list[TracedArray], place: int, new: Index, starts: list[Expr]) -> list[TracedArray]:
     found = []
     for part, start in zip(parts, starts, strict=False):

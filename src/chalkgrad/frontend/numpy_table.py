@@ -225,7 +225,10 @@ def std(
 
 @function(np.linalg.norm)
 def norm(x: TracedArray, ord: Any = None, axis: Any = None, keepdims: Any = False) -> TracedArray:  # noqa: A002
-    """sqrt(Σ x²): of a vector, or of all entries."""
-    if ord not in (None, "fro") and not (ord == 2 and len(normal_axes(x, axis)) == 1):
+    """sqrt(Σ x²): of a vector, or of all entries; Σ |x| and max |x| of a vector."""
+    vector = len(normal_axes(x, axis)) == 1
+    if vector and ord in (1, np.inf):
+        return reduce("sum" if ord == 1 else "max", UFUNCS["abs"](x), axis, flag(keepdims))
+    if ord not in (None, "fro") and not (ord == 2 and vector):
         raise x.fail(UnsupportedError, f"np.linalg.norm with ord={ord!r} cannot be traced.")
     return UFUNCS["sqrt"](reduce("sum", UFUNCS["square"](x), axis, flag(keepdims)))

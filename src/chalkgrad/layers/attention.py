@@ -17,7 +17,8 @@ def attention(q: "... T D", k: "... S D", v: "... S E", mask: "T S" = None, *, c
     """
     T, D = q.shape[-2:]
     S = k.shape[-2]
-    a = q @ k.mT / np.sqrt(D)
+    u = q / np.sqrt(D)
+    a = u @ k.mT
     if mask is not None:
         a = a + mask
     if causal:

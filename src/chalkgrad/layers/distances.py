@@ -36,8 +36,10 @@ def triplet_loss(a: "N D", p: "N D", n: "N D", *, margin=1.0):
 
     Source: https://en.wikipedia.org/wiki/Triplet_loss
     """
-    u = np.sqrt(((a - p) ** 2).sum(axis=1))
-    v = np.sqrt(((a - n) ** 2).sum(axis=1))
+    r = a - p
+    s = a - n
+    u = np.sqrt((r**2).sum(axis=1))
+    v = np.sqrt((s**2).sum(axis=1))
     L = np.mean(np.maximum(u - v + margin, 0))
     return L
 

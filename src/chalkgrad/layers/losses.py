@@ -13,26 +13,28 @@ from chalkgrad.frontend.functions import softplus
 
 
 @forward
-def softmax(f: "N K"):
+def softmax(f: "... K"):
     """p_ik = exp f_ik / Σ_j exp f_ij. Source: https://cs231n.github.io/linear-classify/#softmax"""
     e = np.exp(f)
-    z = e.sum(axis=1)
-    p = e / z[:, None]
+    z = e.sum(axis=-1)
+    p = e / z[..., None]
     return p
 
 
 @forward
-def log_softmax(f: "N K"):
-    """l_ik = f_ik − log Σ_j exp f_ij. Source: https://cs231n.github.io/linear-classify/#softmax"""
-    z = np.exp(f).sum(axis=1)
-    l = f - np.log(z)[:, None]  # noqa: E741  (the logarithm of p)
+def log_softmax(f: "... K"):
+    """l_ik = log p_ik, p = softmax(f). Source: https://cs231n.github.io/linear-classify/#softmax"""
+    e = np.exp(f)
+    z = e.sum(axis=-1)
+    p = e / z[..., None]
+    l = np.log(p)  # noqa: E741
     return l
 
 
 @forward
-def logsumexp(f: "N K"):
+def logsumexp(f: "... K"):
     """l_i = log Σ_k exp f_ik. Source: https://en.wikipedia.org/wiki/LogSumExp"""
-    z = np.exp(f).sum(axis=1)
+    z = np.exp(f).sum(axis=-1)
     l = np.log(z)  # noqa: E741
     return l
 
@@ -93,11 +95,13 @@ def soft_target_loss(f: "N K", t: "N K", *, normalised=False):
     Source: https://pytorch.org/docs/stable/generated/torch.nn.CrossEntropyLoss.html
     """
     N = f.shape[0]
-    z = np.exp(f).sum(axis=1)
+    e = np.exp(f)
+    z = e.sum(axis=1)
     if normalised:
         L = np.sum(np.log(z) - (t * f).sum(axis=1)) / N
     else:
-        L = -np.sum(t * (f - np.log(z)[:, None])) / N
+        p = e / z[:, None]
+        L = -np.sum(t * np.log(p)) / N
     return L
 
 
@@ -172,13 +176,13 @@ def mae(f: "N K", t: "N K"):
 
 @forward
 def huber(f: "N K", t: "N K", *, delta=1.0):
-    """L = mean of r²/2 where |r| ≤ δ, else δ(|r| − δ/2), r = f − t.
+    """L = mean of r²/2 where |r| ≤ δ, else δ(|r| − δ/2), r = f − t; that is c (r − c/2), c = clip(r, −δ, δ).
 
     Source: https://en.wikipedia.org/wiki/Huber_loss
     """
     r = f - t
-    m = np.abs(r)
-    L = np.mean(np.where(m <= delta, 0.5 * r**2, delta * (m - 0.5 * delta)))
+    c = np.clip(r, -delta, delta)
+    L = np.mean(c * (r - 0.5 * c))
     return L
 
 

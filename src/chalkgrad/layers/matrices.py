@@ -17,8 +17,7 @@ def quadratic_form(x: "D", A: "D D"):
 @forward
 def least_squares(A: "N D", x: "D", y: "N"):
     """L = ‖A x − y‖². Source: https://en.wikipedia.org/wiki/Least_squares"""
-    r = A @ x - y
-    L = np.sum(r**2)
+    L = np.sum((A @ x - y) ** 2)
     return L
 
 

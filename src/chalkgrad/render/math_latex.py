@@ -22,6 +22,7 @@ from chalkgrad.render.pieces import ATOM, BIG, FRACTION, FUNCTION, POWER, Piece,
 
 SYMBOLS = {
     "−": "-", "·": r"\cdot", "∘": r"\circ", "≠": r"\neq", "≤": r"\leq", "≥": r"\geq", "∞": r"\infty",
+    "⊤": r"\top",
 }  # fmt: skip
 BIG_SIGNS = {"sum": r"\sum", "prod": r"\prod", "max": r"\max", "min": r"\min"}
 
@@ -200,8 +201,11 @@ class LatexWriter(Writer):
         return piece(text, width, ATOM, any(a.tall for a in args))
 
     def indicator(self, op: str, left: Piece, right: Piece) -> Piece:
-        text = rf"\mathbf{{1}}({left.text} {SYMBOLS.get(op, op)} {right.text})"
-        return piece(text, left.width + right.width + 6)
+        inside = self.comparison(op, left, right)
+        return piece(rf"\mathbf{{1}}({inside.text})", inside.width + 3)
+
+    def comparison(self, op: str, left: Piece, right: Piece) -> Piece:
+        return piece(f"{left.text} {SYMBOLS.get(op, op)} {right.text}", left.width + right.width + 3)
 
     def paren(self, body: Piece) -> Piece:
         r"""Plain parentheses where they reach; `\left` and `\right` cannot be broken over lines."""

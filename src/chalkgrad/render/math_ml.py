@@ -153,8 +153,10 @@ class MathMLWriter(Writer):
         return join([head, self.paren(join(inner, 0))], ATOM)
 
     def indicator(self, op: str, left: Piece, right: Piece) -> Piece:
-        body = piece(f"{left.text}<mo>{escape(op)}</mo>{right.text}", left.width + right.width + 3)
-        return join([self.ones(), self.paren(body)], ATOM)
+        return join([self.ones(), self.paren(self.comparison(op, left, right))], ATOM)
+
+    def comparison(self, op: str, left: Piece, right: Piece) -> Piece:
+        return piece(f"{left.text}<mo>{escape(op)}</mo>{right.text}", left.width + right.width + 3)
 
     def paren(self, body: Piece) -> Piece:
         """Parentheses that grow with their content, or that may be broken where it is long."""

@@ -100,6 +100,8 @@ class TextWriter(Writer):
         digits = exponent.text.removeprefix("−")
         if digits.isdecimal() and digits.isascii():
             return join([base, _piece(exponent.text.translate(SUPERSCRIPTS))], POWER)
+        if digits == "⊤":
+            return join([base, _piece("⁻ᵀ")], POWER)
         if exponent.strength < ATOM or "_" in exponent.text:
             exponent = self.paren(exponent)
         return join([base, _piece("^"), exponent], POWER)
@@ -126,7 +128,10 @@ class TextWriter(Writer):
         return join([_piece(name + "("), *inner, _piece(")")], ATOM, deeper=2)
 
     def indicator(self, op: str, left: Piece, right: Piece) -> Piece:
-        return _piece(f"1({left.text} {op} {right.text})")
+        return _piece(f"1({self.comparison(op, left, right).text})")
+
+    def comparison(self, op: str, left: Piece, right: Piece) -> Piece:
+        return _piece(f"{left.text} {op} {right.text}")
 
     def paren(self, body: Piece) -> Piece:
         return join([_piece("("), body, _piece(")")], ATOM, deeper=2)

@@ -8,6 +8,8 @@ from chalkgrad.expr.matrix import (
     Diag,
     Elementwise,
     Hadamard,
+    Identity,
+    Inverse,
     Matrix,
     Named,
     Ones,
@@ -17,7 +19,8 @@ from chalkgrad.expr.matrix import (
     Scaled,
     Transpose,
 )
-from chalkgrad.expr.nodes import ONE, Expr
+from chalkgrad.expr.nodes import ONE, Expr, Pow
+from chalkgrad.expr.ops import walk
 from chalkgrad.expr.text import split_sign
 from chalkgrad.render.notation import COMPARISONS, Writer, wrapped, write
 from chalkgrad.render.pieces import ADD, ATOM, BIG, FRACTION, MUL, NEG, QUOTIENT, Break, Piece, join
@@ -33,6 +36,13 @@ def write_matrix(m: Matrix, w: Writer) -> Piece:
             return write(e, w)
         case Ones():
             return w.ones()
+        case Identity():
+            return w.name("I")
+        case Inverse(of):
+            return w.power(_wrapped(of, ATOM, w), join([w.symbol("−"), w.number(Fraction(1))], NEG))
+        case Transpose(Inverse(of)):
+            # X⁻ᵀ, as it is written.
+            return w.power(_wrapped(of, ATOM, w), join([w.symbol("−"), w.symbol("⊤")], NEG))
         case Transpose(of):
             return w.transpose(_wrapped(of, ATOM, w))
         case Product(factors):
@@ -72,7 +82,8 @@ def _scaled(scale: Expr, of: Matrix, w: Writer) -> Piece:
     if negative:
         body = _wrapped(of, MUL, w) if rest == ONE else _scaled(rest, of, w)
         return join([w.symbol("−"), body], NEG)
-    factor = wrapped(scale, QUOTIENT + 1, w)
+    whole = not any(isinstance(n, Pow) for n in walk(scale))  # 2 λ w, but (1/N) w
+    factor = wrapped(scale, MUL if whole else QUOTIENT + 1, w)
     # c (A ∘ B) and c A B need no parentheses: a number may stand anywhere in a product.
     return join([factor, Break(1, w.space), _wrapped(of, MUL, w)], MUL)
 

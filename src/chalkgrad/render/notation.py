@@ -104,6 +104,10 @@ class Writer(ABC):
         """1(left op right)."""
 
     @abstractmethod
+    def comparison(self, op: str, left: Piece, right: Piece) -> Piece:
+        """left op right, the condition of a choice."""
+
+    @abstractmethod
     def paren(self, body: Piece) -> Piece:
         """(body)."""
 
@@ -194,7 +198,12 @@ def _call(e: Apply, w: Writer, bare: bool) -> Piece:
     simple = isinstance(argument, Index | Size) or (
         isinstance(argument, Access) and argument.tensor.role != "adjoint"
     )
-    return w.call(e.fn, [write(a, w) for a in e.args], bare and simple)
+    written = [write(a, w) for a in e.args]
+    if e.fn == "where" and isinstance(e.args[0], Indicator):
+        condition = e.args[0]
+        sides = write(condition.left, w), write(condition.right, w)
+        written[0] = w.comparison(COMPARISONS[condition.op], *sides)
+    return w.call(e.fn, written, bare and simple)
 
 
 def _opaque(e: Opaque, w: Writer) -> Piece:

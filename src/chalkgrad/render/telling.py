@@ -189,7 +189,7 @@ def _shown(steps: tuple[Step, ...], brief: bool) -> set[int]:
 
 def backward_pass(derived: Derived) -> Iterable[Equation]:
     """The chosen form in the order of evaluation: what the results need, and the results."""
-    results = {equation.lhs.tensor: equation for equation in derived.results}
+    results = {equation.lhs.tensor: equation for equation in (*derived.shared, *derived.results)}
     for definition in derived.chosen.definitions:
         if definition.target not in results:
             yield Equation(definition.access, definition.body)

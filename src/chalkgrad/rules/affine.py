@@ -4,7 +4,8 @@
                      =  1((u − p) mod s = 0) 1(0 ≤ (u − p)/s < |H|) f((u − p)/s)
 
 The divisibility guard (for |s| > 1) and the bounds are part of the solution, always: without the
-first, the backward of a strided pooling reads entries that were never pooled.
+first, the backward of a strided pooling reads entries that were never pooled. A guard that the sizes
+prove is not written.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ from fractions import Fraction
 from functools import partial
 
 from chalkgrad.expr.cost import elements
+from chalkgrad.expr.linear import holds_always
 from chalkgrad.expr.nodes import ZERO, Access, Add, Apply, Const, Expr, Index, Indicator, Mul, Size
 from chalkgrad.expr.ops import free_indices, substitute
 from chalkgrad.expr.text import text
-from chalkgrad.rules.polynomial import Monomial, Powers, expand, monomial, tidy
+from chalkgrad.rules.polynomial import Monomial, Powers, expand, monomial, worked_out
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +45,21 @@ def _plain(e: Expr) -> str:
     return "".join(part if n == 0 else part.lstrip("0123456789") for n, part in enumerate(written.split("#")))
 
 
-def solve_indices(m: Monomial) -> tuple[Monomial | None, list[Solution]]:
-    """Every sum over an index that an affine equation determines, collapsed with its guards."""
+def solve_indices(m: Monomial, bare: bool = False) -> tuple[Monomial | None, list[Solution]]:
+    """Every sum over an index that an affine equation determines, collapsed with its guards.
+
+    With `bare`, only where the sizes prove every guard.
+    """
     used: list[Solution] = []
     current: Monomial | None = m
     while current is not None:
-        candidates = [s for a, p in current.powers if p > 0 for s in _solutions(a, current)]
+        candidates = [
+            s
+            for a, p in current.powers
+            if p > 0
+            for s in _solutions(a, current)
+            if not bare or all(map(holds_always, s.guards))
+        ]
         if not candidates:
             break
         best = max(candidates, key=partial(_preference, m=current))
@@ -106,7 +117,7 @@ def _solution(atom: Indicator, difference: Expr, index: Index, slope: Fraction) 
     # difference = slope · index + rest = 0, so index = −rest / slope
     rest = substitute(difference, {index: ZERO})
     sign = Fraction(-1 if slope > 0 else 1)
-    top = tidy(Mul((Const(sign), rest)))
+    top = worked_out(Mul((Const(sign), rest)))
     step = Const(abs(slope))
     if abs(slope) == 1:
         value, guards = top, []
@@ -132,7 +143,10 @@ def _apply(m: Monomial, s: Solution) -> Monomial | None:
     for atom, power in m.powers:
         if atom is not s.indicator:
             new = substitute(atom, {s.index: s.value})
+            if isinstance(new, Add) and _is_integer(new):
+                new = worked_out(new)
             powers[new] = powers.get(new, Fraction(0)) + power
-    for guard in s.guards:
-        powers[guard] = Fraction(1)
+    powers |= {guard: Fraction(1) for guard in s.guards}
+    # What the sizes prove need not be asked: 1 − e is a place of an axis of two.
+    powers = {a: p for a, p in powers.items() if not (isinstance(a, Indicator) and holds_always(a))}
     return monomial(m.coeff, tuple(i for i in m.bound if i is not s.index), powers)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from chalkgrad.rules.calculus import RULES
-from chalkgrad.rules.identities import STABLE
+from chalkgrad.rules.identities import NEATER, STABLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,16 @@ SUMS = (
     Rule(
         "un-distribute", "a b + a c", "a (b + c)", "", "common factors go in front",
         "a[i,j] * b[j] + a[i,j] * c[j] = a[i,j] * (b[j] + c[j])",
+    ),
+    Rule(
+        "choose", "1(c) a + 1(not c) b", "where(c, a, b)", "c compares values",
+        "of a condition and its opposite one holds",
+        "1(b[j] > 0) * a[i,j] + (1 - 1(b[j] > 0)) * c[j] = where(b[j] <= 0, c[j], a[i,j])",
+    ),
+    Rule(
+        "masked-value", "1(a < b) min(a, b)", "1(a < b) a", "the comparison is of the same two values",
+        "where it holds, the smaller one is known",
+        "derive c[i] = minimum(x[i], w[i])\nL = sum(i, c[i] * (x[i] - c[i] / 2))",
     ),
     Rule(
         "collect", "a + a, a − a, Σ_i c", "2 a, 0, |N| c", "c does not depend on i",
@@ -149,9 +159,16 @@ def _calculus() -> tuple[Rule, ...]:
 
 def _identities() -> tuple[Rule, ...]:
     return tuple(
-        Rule(row.name, row.lhs, row.rhs, "", row.because, f"derive y[i] = {row.lhs.replace('a', 'x[i]')}")
-        for row in STABLE
+        Rule(row.name, row.lhs, row.rhs, "", row.because, f"derive y[i] = {formula}")
+        for row, formula in [
+            *((row, row.lhs.replace("a", "x[i]")) for row in STABLE),
+            *((row, _NEATER_EXAMPLES[row.name]) for row in NEATER),
+        ]
     )
+
+
+_NEATER_EXAMPLES = {"tanh": "x[i] + softplus(-2 * x[i])"}
+"""Formulas whose derivative meets the left side of an identity."""
 
 
 CATALOGUE: tuple[Rule, ...] = (*GRAPH, *_calculus(), *SUMS, *NAMES, *SAFETY, *_identities())

@@ -1,6 +1,10 @@
-"""Un-distribution: common factors pulled in front, γ s / N (N G − Σ G − x̂ Σ G x̂).
+"""Un-distribution: common factors pulled in front, γ s / N (N G − Σ G − x̂ Σ G x̂); and choices.
 
-Each step leaves fewer multiplications, so pulling out ends.
+    un-distribute   a c + b c              =  (a + b) c
+    complement      1 − 1(a > b)           =  1(a ≤ b)
+    choose          1(c) a + 1(not c) b    =  where(c, a, b)
+
+Each step leaves fewer operations, so they end.
 """
 
 from __future__ import annotations
@@ -10,9 +14,12 @@ from collections.abc import Sequence
 from fractions import Fraction
 from math import gcd, lcm
 
-from chalkgrad.expr.nodes import Add, Const, Expr, Mul, Pow, Size
-from chalkgrad.expr.ops import flat_key, map_children
+from chalkgrad.expr.nodes import Add, Apply, Const, Expr, Indicator, Mul, Pow, Size, Tensor
+from chalkgrad.expr.ops import canonical, flat_key, map_children, tensors_in
 from chalkgrad.rules.polynomial import Powers, factors_of, term_order, tidy
+
+LARGEST_DENOMINATOR = 100
+"""A rational number is pulled in front of a sum where its denominator is at most this."""
 
 Term = tuple[Fraction, Powers]
 """A rational coefficient and the factors of one written term, Σ included as atoms."""
@@ -39,6 +46,86 @@ def common_denominator(e: Expr) -> Expr:
         return inner
     over = _sum([_write(*_divide(t, Fraction(1), below)) for t in terms])
     return tidy(_write(Fraction(1), below, undistribute(over)))
+
+
+Condition = tuple[str, frozenset[Tensor], frozenset[Tensor]]
+"""A comparison up to its indices: the operator, and what its sides read."""
+
+
+def condition_of(e: Indicator) -> Condition:
+    """What a comparison is known by wherever it stands."""
+    return e.op, tensors_in(e.left), tensors_in(e.right)
+
+
+def choose(e: Expr, written: frozenset[Condition] = frozenset()) -> Expr:
+    """Branches that a condition and its opposite mask, as one choice.
+
+    Of the two, the one that the user wrote is named.
+    """
+    inner = map_children(e, lambda kid: choose(kid, written))
+    if not isinstance(inner, Add):
+        return inner
+    for condition in _conditions(inner, written):
+        chosen = _chosen(inner, condition, written)
+        if chosen is not None:
+            return choose(chosen, written) if isinstance(chosen, Add) else chosen
+    return _complement(inner) or inner
+
+
+OPPOSITE = {">": "<=", "<=": ">", "<": ">=", ">=": "<", "==": "!=", "!=": "=="}
+
+
+def opposite(condition: Indicator) -> Indicator:
+    """1(a ≤ b) for 1(a > b): true exactly where the other is not."""
+    return Indicator(OPPOSITE[condition.op], condition.left, condition.right)
+
+
+def _compares_values(e: Expr | None) -> bool:
+    """Whether a comparison looks at values; one of places says where to read or write, and stays a factor."""
+    return isinstance(e, Indicator) and any(t.dtype == "float" and t.axes for t in tensors_in(e))
+
+
+def _complement(e: Add) -> Expr | None:
+    """One minus a comparison of values, as the opposite comparison; q + 1(r > 0) − 1 is q − 1(r ≤ 0)."""
+    terms = [_term(t) for t in e.terms]
+    for n, (one, powers) in enumerate(terms):
+        if powers or abs(one) != 1:
+            continue
+        for m, (coeff, mask) in enumerate(terms):
+            condition = next(iter(mask), None)
+            if list(mask.values()) == [1] and coeff == -one and _compares_values(condition):
+                assert isinstance(condition, Indicator)
+                rest = [t for k, t in enumerate(e.terms) if k not in (n, m)]
+                return _sum([*rest, _write(one, {opposite(condition): Fraction(1)})])
+    return None
+
+
+def _conditions(e: Add, written: frozenset[Condition]) -> list[Indicator]:
+    """The comparisons of values that mask a whole term, those written by the user first."""
+    masks = {f for t in e.terms for f in factors_of(t) if isinstance(f, Indicator) and _compares_values(f)}
+    return sorted(masks, key=lambda m: (condition_of(m) not in written, flat_key(m)))
+
+
+def _chosen(e: Add, condition: Indicator, written: frozenset[Condition]) -> Expr | None:
+    """The sum with the terms under the condition and under its opposite as one `where`."""
+    against = opposite(condition)
+    held = [_without(t, condition) for t in e.terms if condition in factors_of(t)]
+    other = [_without(t, against) for t in e.terms if against in factors_of(t)]
+    if not held or not other:
+        return None
+    rest = [t for t in e.terms if not {condition, against} & set(factors_of(t))]
+    branches = [choose(_sum(branch), written) for branch in (held, other)]
+    if canonical(branches[0]) is canonical(branches[1]):
+        return _sum([*rest, branches[0]])
+    return _sum([*rest, Apply("where", (condition, *branches))])
+
+
+def _without(term: Expr, mask: Indicator) -> Expr:
+    """The term without one factor."""
+    rest = tuple(f for f in factors_of(term) if f is not mask)
+    if not rest:
+        return Const(Fraction(1))
+    return rest[0] if len(rest) == 1 else Mul(rest)
 
 
 def _term(e: Expr) -> Term:
@@ -83,7 +170,8 @@ def _shared(terms: Sequence[Term]) -> Term:
     top, bottom = 0, 1
     for c, _ in terms:
         top, bottom = gcd(top, abs(c.numerator)), lcm(bottom, c.denominator)
-    coeff = Fraction(top, bottom)
+    # 1 + 0.134 x² stays so: a long decimal in front helps nobody.
+    coeff = Fraction(top, bottom) if bottom <= LARGEST_DENOMINATOR else Fraction(1)
     negative = sum(1 for c, _ in terms if c < 0)
     return (-coeff if negative == len(terms) else coeff), powers
 

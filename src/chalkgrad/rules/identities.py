@@ -13,7 +13,7 @@ from functools import lru_cache
 
 from chalkgrad.expr.grammar import scalar
 from chalkgrad.expr.nodes import Access, Apply, Expr, Tensor
-from chalkgrad.expr.ops import children, map_children
+from chalkgrad.expr.ops import CACHE, children, map_children
 from chalkgrad.rules.matching import instantiate, match
 from chalkgrad.rules.polynomial import tidy
 
@@ -37,6 +37,14 @@ STABLE: tuple[Identity, ...] = (
 )  # fmt: skip
 """Applied to a forward pass before code is emitted, each use a shown step."""
 
+NEATER: tuple[Identity, ...] = (
+    Identity("tanh", "1 - 2 * sigmoid(-2 * a)", "tanh(a)", "tanh is a sigmoid, stretched"),
+)
+"""Applied to a closed form, where one function stands for several operations."""
+
+EXPONENTIALS = frozenset({"exp", "sigmoid"})
+"""Every left side of the tables applies one of these."""
+
 VARIABLE = Access(Tensor("?a", ()), ())
 
 
@@ -47,27 +55,29 @@ def sides(identity: Identity) -> tuple[Expr, Expr]:
     return tidy(scalar(identity.lhs, names)), scalar(identity.rhs, names)
 
 
-@lru_cache(20_000)
-def functions_in(e: Expr) -> frozenset[str]:
-    """The names of all functions that the expression applies."""
-    own = frozenset((e.fn,)) if isinstance(e, Apply) else frozenset()
-    return own.union(*map(functions_in, children(e)))
-
-
 def apply_identities(e: Expr, table: Sequence[Identity] = STABLE) -> tuple[Expr, list[Identity]]:
     """Every place in `e` where a left side fits, rewritten; with the identities used."""
     used: list[Identity] = []
 
     def visit(node: Expr) -> Expr:
+        if functions_in(node).isdisjoint(EXPONENTIALS):
+            return node  # most of a formula: nothing to look for
         new = map_children(node, visit)
-        # Most nodes apply none of the functions of a left side, and need not be brought into order.
+        own, tidied = functions_in(new), tidy(new)
         for identity in table:
             lhs, rhs = sides(identity)
-            if not functions_in(lhs) <= functions_in(new):
+            if not functions_in(lhs) <= own:
                 continue
-            for binding in match(lhs, tidy(new), (VARIABLE,)):
+            for binding in match(lhs, tidied, (VARIABLE,)):
                 used.append(identity)
                 return instantiate(rhs, binding)
         return new
 
     return visit(e), used
+
+
+@lru_cache(CACHE)
+def functions_in(e: Expr) -> frozenset[str]:
+    """The elementwise functions that the expression applies."""
+    own = frozenset((e.fn,)) if isinstance(e, Apply) else frozenset()
+    return own.union(*map(functions_in, children(e)))

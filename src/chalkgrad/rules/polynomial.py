@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import lru_cache
 from itertools import count
 
 from chalkgrad.expr.cost import elements
@@ -18,7 +19,6 @@ from chalkgrad.expr.letters import fresh_index
 from chalkgrad.expr.nodes import (
     Access,
     Add,
-    Apply,
     Const,
     Expr,
     Index,
@@ -30,13 +30,14 @@ from chalkgrad.expr.nodes import (
     Sum,
 )
 from chalkgrad.expr.ops import (
+    CACHE,
     canonical,
     flat_key,
     free_indices,
-    index_names,
     is_const,
     map_children,
     substitute,
+    walk,
 )
 
 Powers = dict[Expr, Fraction]
@@ -328,13 +329,13 @@ def _letter(e: Expr, taken: frozenset[str]) -> Expr:
         if isinstance(body, Mul):
             body = Mul(tuple(sorted(body.factors, key=flat_key)))
         return Sum(tuple(order), body) if isinstance(e, Sum) else Reduce(e.op, tuple(order), body)
-    if "#" not in "".join(index_names(e)) and not _binds(e):
-        return e
-    return map_children(e, lambda kid: _letter(kid, taken))
+    return map_children(e, lambda kid: _letter(kid, taken)) if _has_binder(e) else e
 
 
-def _binds(e: Expr) -> bool:
-    return isinstance(e, Add | Mul | Pow | Apply | Indicator)
+@lru_cache(CACHE)
+def _has_binder(e: Expr) -> bool:
+    """Whether a Σ or a reduction stands anywhere in the expression."""
+    return any(isinstance(node, Sum | Reduce) for node in walk(e))
 
 
 def worked_out(e: Expr) -> Expr:

@@ -44,6 +44,8 @@ def weight(atom: Expr) -> Fraction:
     match atom:
         case Size() | Const():
             return Fraction(1, 2)
+        case Access(_, indices) if not all(isinstance(i, Index) for i in indices):
+            return Fraction(3, 2)  # q_i is better than the p[i, y_i] that it is
         case Access() | Index() | Indicator():
             return Fraction(1)
         case Apply() | Pow():
@@ -77,10 +79,16 @@ def relations(definitions: Sequence[Definition]) -> list[Relation]:
         poly = expand(d.body, distribute=False)
         if len(poly) == 1 and not poly[0].bound:
             m = poly[0]
-            plain_factor = len(m.powers) == 1 and m.powers[0][1] == 1 and isinstance(m.powers[0][0], Access)
-            if m.powers and not plain_factor:
+            if m.powers and not _is_copy(m):
                 found.append(Relation(d, m.coeff, m.powers))
     return found
+
+
+def _is_copy(m: Monomial) -> bool:
+    """Whether the monomial is another array's entry, in whole or times a number."""
+    (atom, power), *rest = m.powers
+    whole = isinstance(atom, Access) and all(isinstance(i, Index) for i in atom.indices)
+    return not rest and power == 1 and whole
 
 
 def sum_relations(definitions: Sequence[Definition]) -> list[Relation]:
