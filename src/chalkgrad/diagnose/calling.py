@@ -49,6 +49,7 @@ class Caller:
         self.forward = forward
         self.derived = derived
         self.statics = dict(statics or {})
+        self.dtype: type[np.floating[Any]] = np.float64
         program = derived.program
         self.inputs = program.inputs
         self.names = [t.name for t in program.inputs]
@@ -261,7 +262,7 @@ class Caller:
     # --- arguments ---------------------------------------------------------------------------------
 
     def _values(self, point: Point) -> dict[str, Any]:
-        return {t.name: _plain(point.env.array(t), t) for t in self.inputs}
+        return {t.name: _plain(point.env.array(t), t, self.dtype) for t in self.inputs}
 
     def _tuple(self, point: Point) -> tuple[Any, ...]:
         return tuple(self._values(point).values())
@@ -270,7 +271,7 @@ class Caller:
         return {**self._values(point), **{t.name: v for t, v in point.parameters.items()}}
 
     def _upstreams(self, point: Point) -> dict[str, Any]:
-        return {f"d{t.name}": _plain(point.upstream(t), t) for t in self.outputs}
+        return {f"d{t.name}": _plain(point.upstream(t), t, self.dtype) for t in self.outputs}
 
     def result(self, value: Any, form: Form) -> Result:
         """The gradients in whatever the function returned."""
@@ -319,11 +320,11 @@ class Caller:
         return Result(found, {n: m for n, m in missing.items() if n not in excused}, excused)
 
 
-def _plain(value: Any, tensor: Tensor) -> Any:
+def _plain(value: Any, tensor: Tensor, dtype: type[np.floating[Any]]) -> Any:
     """An input as a user would pass it: scalars as Python numbers."""
     array = np.asarray(value)
     if tensor.axes:
-        return array.copy()
+        return array.astype(dtype) if array.dtype.kind == "f" else array.copy()
     return array.item()
 
 

@@ -13,9 +13,11 @@ import numpy as np
 
 from chalkgrad.derivation import Derived
 from chalkgrad.diagnose.calling import Caller
-from chalkgrad.diagnose.capture import Call, as_array, call, same
+from chalkgrad.diagnose.capture import Call, call, same
 from chalkgrad.diagnose.example import smallest
+from chalkgrad.diagnose.extras import lost_in_single_precision, other_subgradients
 from chalkgrad.diagnose.forms import Prepared
+from chalkgrad.diagnose.forward_value import forward_fault
 from chalkgrad.diagnose.frameworks import framework_of
 from chalkgrad.diagnose.judge import Judge, shown
 from chalkgrad.diagnose.names import required
@@ -204,8 +206,30 @@ class Check:
             if any(f.cause == "mutates_input" for f in found):
                 faults = [f for f in faults if f.cause != "mutates_input"]
             faults += found
+        if not faults:
+            faults += self.fine_faults(trial)
         self.remark(trial)
         return self.done(faults, trial)
+
+    def fine_faults(self, trial: Trial) -> list[Fault]:
+        """Digits lost in single precision; a note where another subgradient is taken at a kink."""
+        form, first = trial.form, trial.points[0]
+        with np.errstate(all="ignore"):  # at a kink, or far away, a value may be infinite
+            self.notes += other_subgradients(self.derived, self.caller, form, first, self.timeout)
+            if framework_of(self.caller.backward) != "numpy":
+                return []
+            lost = lost_in_single_precision(self.derived, self.caller, form, trial.points, self.timeout)
+        return [
+            Fault(
+                name,
+                "precision",
+                f"in float64 d{name} is right, but in float32 it is off by {share:.1e} of its size, far more "
+                "than rounding explains.",
+                "",
+                "Look for a difference of large numbers, such as E[x²] − E[x]² for E[(x − μ)²].",
+            )
+            for name, share in lost.items()
+        ]
 
     def forward_faults(self, trial: Trial) -> list[Fault]:
         """What is wrong with the values of the user's own forward."""
@@ -216,22 +240,7 @@ class Check:
         return []
 
     def forward_fault(self, prepared: Prepared) -> Fault | None:
-        if prepared.out is None:
-            return None
-        outs = prepared.out if isinstance(prepared.out, tuple) else (prepared.out,)
-        for tensor, out in zip(self.caller.outputs, outs, strict=False):
-            got, want = as_array(out), np.asarray(prepared.point.env.array(tensor))
-            line = f"{tensor.name} of {self.layer}"
-            if got is None:
-                return Fault(None, "unknown", f"your forward returns no array for {line}.")
-            if got.shape != want.shape:
-                text = f"your forward returns the shape {got.shape} for {line} instead of {want.shape}."
-                return Fault(None, "shape", text)
-            scale = float(np.abs(want).max(initial=0.0)) or 1.0
-            single = got.dtype.kind == "f" and got.dtype.itemsize < 8
-            if not np.abs(got - want).max(initial=0.0) <= (1e-4 if single else 1e-7) * scale:
-                return Fault(None, *_forward_cause(got, want, line))
-        return None
+        return forward_fault(prepared, self.caller.outputs, self.layer)
 
     def whole_faults(self, trial: Trial) -> list[Fault]:
         """Mutation and non-determinism."""
@@ -381,18 +390,6 @@ def _nudged(default: float) -> float:
     if default == 0.0:
         return 0.3
     return 0.05 if 0 < default < 0.01 else default * 0.7
-
-
-def _forward_cause(got: np.ndarray, want: np.ndarray, line: str) -> tuple[str, str]:
-    """The cause and the words for a wrong forward value."""
-    square = float((want * want).sum())
-    ratio = float((want * got).sum()) / square if square else 0.0
-    worst = np.unravel_index(int(np.abs(got - want).argmax()), want.shape)
-    at = f"[{', '.join(map(str, map(int, worst)))}]" if worst else ""
-    text = f"your forward differs: {line}{at} is {got[worst]:.6g} and should be {want[worst]:.6g}."
-    if ratio and np.allclose(got, ratio * want, rtol=1e-7, atol=0):
-        return ("sign" if abs(ratio + 1) < 1e-9 else "constant_factor"), text
-    return "unknown", text
 
 
 def statics_of(layer: Any) -> dict[str, Any]:
