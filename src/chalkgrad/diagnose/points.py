@@ -14,7 +14,7 @@ from chalkgrad.expr.nodes import Access, Expr, Index, Program, Range, Tensor
 from chalkgrad.expr.ops import walk
 from chalkgrad.verify.environment import Array, Environment
 from chalkgrad.verify.reference import evaluate_closely, run_on
-from chalkgrad.verify.sample import sample
+from chalkgrad.verify.sample import TRIES, sample
 from chalkgrad.verify.sizes import draw_sizes
 
 
@@ -46,6 +46,7 @@ def draw(
     parameters: Mapping[Tensor, float] | None = None,
     sizes: Mapping[Range, int] | None = None,
     unit: bool = False,
+    tries: int = TRIES,
 ) -> Point:
     """A random smooth point.
 
@@ -55,13 +56,14 @@ def draw(
         parameters: Values of keyword scalars; the defaults if omitted.
         sizes: Sizes to use instead of small distinct ones.
         unit: Whether the upstream gradient of a scalar is 1 rather than another number.
+        tries: Draws before giving up.
 
     Raises:
         VerificationError: No smooth point was found.
     """
     program = derived.program
     chosen = {t: float((parameters or {}).get(t, default)) for t, default in program.parameters}
-    env = sample(program, seed, parameters=chosen, sizes=sizes or _roomy(program, seed))
+    env = sample(program, seed, parameters=chosen, sizes=sizes or _roomy(program, seed), tries=tries)
     rng = np.random.default_rng((seed, 17))
     ups: dict[Tensor, Array] = {}
     for output in program.outputs:
