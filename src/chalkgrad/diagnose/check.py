@@ -22,10 +22,13 @@ from chalkgrad.diagnose.frameworks import framework_of
 from chalkgrad.diagnose.judge import Judge, shown
 from chalkgrad.diagnose.names import required
 from chalkgrad.diagnose.own_source import OwnSource
+from chalkgrad.diagnose.own_variables import named, own_sizes, variables
 from chalkgrad.diagnose.points import Point, several, square_sizes
+from chalkgrad.diagnose.remedies import remedy
 from chalkgrad.diagnose.report import Diagnosis, Fault
 from chalkgrad.diagnose.trial import Bounds, Trial, best, run, wrong_arguments
 from chalkgrad.diff import derive
+from chalkgrad.emit.names import identifier
 from chalkgrad.errors import ChalkgradError, VerificationError
 from chalkgrad.expr.nodes import Program, Tensor
 
@@ -320,7 +323,7 @@ class Check:
         error = None
         if not faults:
             error = self.relative_error(trial)
-        faults = [self.in_own_names(f) for f in faults]
+        faults = self.in_own_names(faults, trial)
         wrong = [f.argument for f in faults if f.argument is not None and f.cause != "mutates_input"]
         unsteady = any(f.cause == "nondeterministic" for f in faults)
         example = ""
@@ -338,15 +341,37 @@ class Check:
             example,
         )
 
-    def in_own_names(self, fault: Fault) -> Fault:
-        """The fault with the user's line and the right one beside it, where the source can be read."""
-        if fault.argument is None or fault.fix or fault.cause == "mutates_input":
-            return fault
+    def in_own_names(self, faults: Sequence[Fault], trial: Trial) -> list[Fault]:
+        """The faults with the user's line and the right one beside it, where the source can be read."""
+        if not any(f.argument is not None and not f.fix for f in faults):
+            return list(faults)
         own = OwnSource(self.caller.backward, self.program)
-        yours, right = own.line(fault.argument), own.right_line(fault.argument)
-        if not yours or not right or yours == right:
-            return fault
-        return replace(fault, yours=yours, fix=right)
+        names = self.own_names(trial)
+        told = []
+        for f in faults:
+            named_line = ""
+            if f.argument is not None and not f.fix and f.cause != "mutates_input":
+                named_line = own.right_line(f.argument, names)
+            yours = own.line(f.argument) if f.argument is not None and named_line else ""
+            fixed = named_line if named_line and yours != named_line else f.fix or remedy(f)
+            told.append(replace(f, yours=yours if fixed == named_line else f.yours, fix=fixed))
+        return told
+
+    def own_names(self, trial: Trial) -> dict[str, str]:
+        """The user's variables by the names that emitted code gives to what they hold."""
+        if not trial.prepared or framework_of(self.caller.backward) != "numpy" or trial.error:
+            return {}
+        prepared = trial.prepared[0]
+        held = variables(self.caller.backward, trial.form, prepared, self.timeout)
+        adjoints = [d.target for d in self.derived.staged.definitions]
+        values = {
+            t: np.asarray(prepared.point.env.array(t))
+            for t in (*self.program.tensors(), *(o.adjoint for o in self.caller.outputs), *adjoints)
+            if t.dtype != "int" and t in prepared.point.env.arrays
+        }
+        found = named(values, held)
+        names = {identifier(f"d{t.name}" if t.role == "adjoint" else t.name): n for t, n in found.items()}
+        return {**own_sizes(held, found), **names}
 
     def relative_error(self, trial: Trial) -> float:
         """The largest difference relative to the magnitude of the summands."""

@@ -27,6 +27,7 @@ from chalkgrad.diagnose.edits import (
     walk_syntax,
     with_right,
 )
+from chalkgrad.diagnose.words import range_words
 from chalkgrad.errors import ChalkgradError
 from chalkgrad.expr.syntax import Condition, Entry, Factors, Number, Power, Terms
 from chalkgrad.frontend.inference import RangeConflictError
@@ -37,9 +38,6 @@ MAX_TRIES = 400
 MAX_SLIPS = 3
 """Wrong indices in one line that are corrected together."""
 
-PEOPLE = {"N": "the observations N", "D": "the features D", "K": "the classes K"}
-"""What the conventional ranges are called."""
-
 CONSTANTS = (2, 3, 4)
 
 
@@ -49,11 +47,6 @@ class Correction:
 
     text: str
     why: str
-
-
-def range_words(name: str) -> str:
-    """A range as a person says it."""
-    return PEOPLE.get(name, name)
 
 
 # --- wrong ranges ----------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from chalkgrad.diagnose.search import Explanation, Reason, Search
 from chalkgrad.diagnose.trial import Trial
 from chalkgrad.diagnose.variants import variants, varied
 from chalkgrad.diagnose.views import collapsed, views
+from chalkgrad.diagnose.words import Words
 from chalkgrad.expr.nodes import Definition, Tensor
 from chalkgrad.render.math_text import math_text
 from chalkgrad.verify.environment import Array
@@ -238,8 +239,8 @@ class Judge:
         return f"{share}{where}; {self._worst(wanted, returned)}."
 
 
-def _sentence(text: str, worst: str) -> str:
-    text = text.rstrip(".")
+def _sentence(said: Words | str, worst: str) -> str:
+    text = str(said).rstrip(".")
     return f"{text}; {worst}." if worst else f"{text}."
 
 

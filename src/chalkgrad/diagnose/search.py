@@ -14,9 +14,9 @@ from chalkgrad.diagnose.hypotheses import Addend, Edit, hypotheses
 from chalkgrad.diagnose.labelled import Evaluation, Value
 from chalkgrad.diagnose.points import Point
 from chalkgrad.diagnose.ratios import Ratio, name_ratio
+from chalkgrad.diagnose.words import Words, words
 from chalkgrad.expr.nodes import Const, Definition, Expr, Pow, Size, Sum, Tensor
 from chalkgrad.expr.ops import walk
-from chalkgrad.expr.text import tensor_name
 from chalkgrad.verify.environment import Array
 
 PAIR = 0.6
@@ -28,7 +28,7 @@ class Reason:
     """One cause with its words and the line that holds."""
 
     code: str
-    text: str
+    text: Words | str
     expected: Definition
 
 
@@ -181,10 +181,10 @@ class Search:
     def _scaled(self, addend: Addend, ratio: Ratio, own: bool) -> Iterator[Explanation]:
         extra = 0.0 if own else 0.15
         if ratio.zero:
-            reason = Reason(addend.code, f"{addend.text}.", addend.expected)
+            reason = Reason(addend.code, addend.text, addend.expected)
             yield Explanation(addend.cost + extra, (reason,))
             return
-        name = tensor_name(addend.target) if addend.whole else f"the term {addend.term}"
+        name = str(words(addend.target) if addend.whole else words("the term ", addend.term))
         reasons = self.reasons(ratio, addend.term, addend.expected, name)
         if reasons:
             yield Explanation(_ratio_cost(ratio, reasons) + 0.2 + extra, reasons)

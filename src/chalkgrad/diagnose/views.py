@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import permutations
 
 from chalkgrad.diagnose.points import Point
+from chalkgrad.diagnose.words import range_words
 from chalkgrad.expr.nodes import Range, Tensor
 from chalkgrad.verify.environment import Array
 
@@ -71,7 +72,7 @@ def _with_more(
         return
     axes = tuple(place for place, r in enumerate(ranges) if r in extra)
     summed = tuple(r.sum(axis=axes) for r in observed)
-    names = " and ".join(r.name for r in extra)
+    names = " and ".join(range_words(r.name) for r in extra)
     if tuple(r for r in ranges if r not in extra) != wanted.axes:
         return
     yield View("missing_sum", f"{head}: it is not summed over {names}", summed, 1.0)
@@ -87,7 +88,7 @@ def _with_less(
     gone = [r for r in wanted.axes if r not in ranges]
     if len(gone) + len(ranges) != len(wanted.axes):
         return
-    names = " and ".join(r.name for r in gone)
+    names = " and ".join(range_words(r.name) for r in gone)
     yield View("extra_sum", f"{head}: it is summed over {names}, which must stay", None, 1.1)
 
 
