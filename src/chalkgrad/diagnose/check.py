@@ -205,7 +205,7 @@ class Check:
         if spoilt and wrong:
             self.notes.append("the gradients were not judged: they differ too, and may follow the forward")
         if wrong and not unsteady and not spoilt:
-            found = Judge(self.derived, trial, wrong).faults()
+            found = Judge(self.derived, trial, wrong, self.held(trial)).faults()
             if any(f.cause == "mutates_input" for f in found):
                 faults = [f for f in faults if f.cause != "mutates_input"]
             faults += found
@@ -356,6 +356,12 @@ class Check:
             fixed = named_line if named_line and yours != named_line else f.fix or remedy(f)
             told.append(replace(f, yours=yours if fixed == named_line else f.yours, fix=fixed))
         return told
+
+    def held(self, trial: Trial) -> list[dict[str, np.ndarray]]:
+        """What the variables of the user's function held at each point, if it is plain Python."""
+        if framework_of(self.caller.backward) != "numpy":
+            return []
+        return [variables(self.caller.backward, trial.form, p, self.timeout) for p in trial.prepared]
 
     def own_names(self, trial: Trial) -> dict[str, str]:
         """The user's variables by the names that emitted code gives to what they hold."""

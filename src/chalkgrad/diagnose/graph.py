@@ -61,25 +61,25 @@ class Graph:
         """Whether one of two tensors is a nonlinear elementwise function of the other."""
         return self._nonlinear(one, other) or self._nonlinear(other, one)
 
-    def _nonlinear(self, before: Tensor, after: Tensor, depth: int = 6) -> bool:
-        """Whether a nonlinear function of the table lies between `before` and `after`, of equal axes."""
-        own = self.program.definition(after.name)
-        if own is None or own.target is not after or before.axes != after.axes or depth == 0:
+    def _nonlinear(self, before: Tensor, after: Tensor) -> bool:
+        """Whether `after` is a nonlinear function of `before` and of nothing else."""
+        if before.axes != after.axes or before is after:
             return False
-        functions = [n.fn for n in walk(own.body) if isinstance(n, Apply) and n.fn not in ("sqrt", "sign")]
-        if before in tensors_in(own.body):
-            return bool(functions)
-        middle = [t for t in tensors_in(own.body) if t.role == "value" and t.axes == after.axes]
-        for t in middle:
-            if self._nonlinear(before, t, depth - 1):
-                return True
-            if functions and t is not before and self._reads(t, before):
-                return True
-        return False
-
-    def _reads(self, tensor: Tensor, other: Tensor) -> bool:
-        own = self.program.definition(tensor.name)
-        return own is not None and other in tensors_in(own.body)
+        functions: list[str] = []
+        waiting, seen = [after], {before}
+        while waiting:
+            tensor = waiting.pop()
+            own = self.program.definition(tensor.name)
+            if tensor in seen or tensor.role == "parameter":
+                continue
+            if own is None or own.target is not tensor:
+                return False  # another input
+            seen.add(tensor)
+            functions += [
+                n.fn for n in walk(own.body) if isinstance(n, Apply) and n.fn not in ("sqrt", "sign")
+            ]
+            waiting += tensors_in(own.body)
+        return bool(functions)
 
     def describe(self, d: Definition, term: Expr, is_path: bool) -> tuple[str, Words]:
         """The cause and the words if a term of an adjoint's formula is left out."""

@@ -7,13 +7,14 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from chalkgrad.derivation import Derived
+from chalkgrad.diagnose.anchored import Anchored, Held
 from chalkgrad.diagnose.pairs import diagonals, pairs
 from chalkgrad.diagnose.points import Point, with_inputs
 from chalkgrad.diagnose.report import Fault
 from chalkgrad.diagnose.search import Explanation, Reason, Search
 from chalkgrad.diagnose.trial import Trial
 from chalkgrad.diagnose.variants import variants, varied
-from chalkgrad.diagnose.views import collapsed, views
+from chalkgrad.diagnose.views import collapsed, summed_away, views
 from chalkgrad.diagnose.words import Words
 from chalkgrad.expr.nodes import Definition, Tensor
 from chalkgrad.render.math_text import math_text
@@ -34,9 +35,10 @@ class Judge:
         derived: The derivation.
         trial: The calls, all of which returned something.
         wrong: Names of the inputs whose gradients are wrong.
+        held: What the variables of the user's function held at each point, where that is known.
     """
 
-    def __init__(self, derived: Derived, trial: Trial, wrong: Sequence[str]) -> None:
+    def __init__(self, derived: Derived, trial: Trial, wrong: Sequence[str], held: Held = ()) -> None:
         self.derived = derived
         self.trial = trial
         self.wrong = tuple(wrong)
@@ -44,7 +46,9 @@ class Judge:
         single = any(
             g.dtype.kind == "f" and g.dtype.itemsize < 8 for r in trial.results for g in r.gradients.values()
         )
-        self.search = Search(derived, self.points, 1e-4 if single else 1e-8)
+        tolerance = 1e-4 if single else 1e-8
+        self.search = Search(derived, self.points, tolerance)
+        self.anchored = Anchored(derived, self.points, held, tolerance) if held else None
         self.inputs = {t.name: t for t in derived.wrt}
 
     def faults(self) -> list[Fault]:
@@ -83,6 +87,10 @@ class Judge:
 
     def _explained(self, wanted: Tensor, observed: Sequence[Array]) -> Explanation | None:
         found = list(self._by_shape(wanted, observed))
+        if not found and self.anchored is not None and self.anchored.anchors:
+            line_by_line = self.anchored.explained(wanted, observed)
+            if line_by_line is not None:
+                found = [line_by_line, *self._stale(wanted, observed), *self._elsewhere(wanted, observed)]
         if not found:
             found = list(self._by_value(wanted, observed))
         return min(found, key=lambda e: e.cost, default=None)
@@ -90,8 +98,7 @@ class Judge:
     def _by_value(self, wanted: Tensor, observed: Sequence[Array]) -> Iterator[Explanation]:
         found = [
             *self._stale(wanted, observed),
-            *self._variants(wanted, observed),
-            *self.search.elsewhere(wanted, observed),
+            *self._elsewhere(wanted, observed),
             *self.search.singles(wanted, observed),
         ]
         found = [self._weighed(e, wanted) for e in found]
@@ -100,6 +107,11 @@ class Judge:
         if min((e.cost for e in found), default=9.0) > GOOD:
             found += pairs(self.search, wanted, observed)
         yield from found
+
+    def _elsewhere(self, wanted: Tensor, observed: Sequence[Array]) -> Iterator[Explanation]:
+        """Parameters misplaced in the forward values, and gradients of something else."""
+        yield from self._variants(wanted, observed)
+        yield from self.search.elsewhere(wanted, observed)
 
     def _weighed(self, explanation: Explanation, wanted: Tensor) -> Explanation:
         """Costlier if the same mistake would have spoiled a gradient that is right."""
@@ -122,24 +134,39 @@ class Judge:
         if not readings:
             return
         yield from self.search.elsewhere(wanted, observed)
+        yield from self._collapsed(wanted, observed, line)
         for view in readings:
             own = Reason(view.code, view.text, line)
             if view.arrays is None:
-                sure = view.code == "extra_sum" and collapsed(
-                    wanted, observed, self.points, self.points[0].env.sizes
-                )
-                yield Explanation(1.2 if sure else view.cost + 3.0, (own,))
+                yield Explanation(view.cost + 3.0, (own,))
                 continue
             if self.search.holds(lambda at: self.points[at].true[wanted], view.arrays):
                 yield Explanation(view.cost, (own,))
                 continue
             below = list(self.search.singles(wanted, view.arrays))
+            by_lines = self.anchored.explained(wanted, view.arrays) if self.anchored is not None else None
+            below += [by_lines] if by_lines is not None else []
             if below:
                 simplest = min(below, key=lambda e: e.cost)
                 reasons = (own, *(r for r in simplest.reasons if r.code != own.code))
                 yield Explanation(view.cost + simplest.cost + 0.6, reasons)
             else:
                 yield Explanation(view.cost + 3.5, (own,))
+
+    def _collapsed(
+        self, wanted: Tensor, observed: Sequence[Array], line: Definition
+    ) -> Iterator[Explanation]:
+        """The right gradient, or what follows from the user's own intermediate ones, summed too far."""
+        true = [p.true[wanted] for p in self.points]
+        for axes in collapsed(wanted, observed, true):
+            yield Explanation(1.2, (Reason("extra_sum", summed_away(wanted, observed, axes), line),))
+        following = self.anchored.following(wanted) if self.anchored is not None else None
+        if following is not None and self.anchored is not None:
+            why = self.anchored.upstream_reasons(wanted)
+            for axes in collapsed(wanted, observed, following):
+                own = Reason("extra_sum", summed_away(wanted, observed, axes), line)
+                reasons = (own, *(r for e in why for r in e.reasons))
+                yield Explanation(1.8 + sum(e.cost for e in why), reasons)
 
     # --- stale values ------------------------------------------------------------------------------
 

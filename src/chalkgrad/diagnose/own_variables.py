@@ -31,7 +31,7 @@ def plain(function: Any) -> Any:
         if inner is None and isinstance(function, type):  # torch.autograd.Function
             inner = getattr(function, "backward", None)
         if inner is None and not hasattr(function, "__code__"):  # an object that can be called
-            own = getattr(type(function), "__call__", None)
+            own = vars(type(function)).get("__call__")
             inner = own if hasattr(own, "__code__") else None
         if inner is None:
             return function

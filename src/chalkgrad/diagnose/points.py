@@ -142,7 +142,8 @@ def several(derived: Derived, count: int, seed: int, **options: object) -> list[
             continue
         sizes = tuple((r, point.env.sizes[r]) for r in derived.program.ranges() if r in point.env.sizes)
         clash = any(a == b for old in seen for a, b in zip(old, sizes, strict=True))
-        if clash and attempt < 3 * count:
+        silent = any(not np.any(g) for g in point.true.values())  # dead units would hide every fault
+        if (clash or silent) and attempt < 3 * count:
             continue
         seen.append(sizes)
         found.append(point)

@@ -241,9 +241,18 @@ class Search:
     def elsewhere(self, wanted: Tensor, observed: Sequence[Array]) -> Iterator[Explanation]:
         """The gradient of another input, or of an intermediate value."""
         for other in self.derived.wrt:
-            if other is not wanted and self.holds(lambda at, o=other: self.points[at].true[o], observed):  # type: ignore[misc]
-                text = f"what is returned for d{wanted.name} is d{other.name}"
-                yield Explanation(1.35, (Reason("wrong_argument", text, self.line(wanted)),))
+            if other is wanted:
+                continue
+            ratio = self.ratio(lambda at, o=other: self.points[at].true[o], observed)  # type: ignore[misc]
+            if ratio is None or ratio.zero or not ratio.plain:
+                continue
+            text = f"what is returned for d{wanted.name} is d{other.name}"
+            own = Reason("wrong_argument", text, self.line(wanted))
+            if ratio.text == "1":
+                yield Explanation(1.35, (own,))
+            else:
+                more = self.reasons(ratio, self.line(wanted).body, self.line(wanted), f"d{other.name}")
+                yield Explanation(2.4, (own, *more))
         for d in self.derived.staged.definitions:
             if d.target in {t.adjoint for t in self.derived.wrt}:
                 continue

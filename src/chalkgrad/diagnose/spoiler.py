@@ -238,8 +238,18 @@ class Spoiler:
             text = words(self.target, " uses ", other, " where ", e.tensor, " belongs")
             yield Change(code, text, cost, Access(other, e.indices))
 
+    def conditions(self, e: Expr) -> Iterator[Change]:
+        """A condition that stands at several places, taken as true or turned around at all of them."""
+        for one in dict.fromkeys(n for n in walk(e) if isinstance(n, Indicator)):
+            if sum(n is one for n in walk(e)) > 1:
+                yield Change("missing_mask", words(one, " is left out"), 1.1, _replaced(e, one, ONE))
+                turned = Indicator(OPPOSITE[one.op], one.left, one.right)
+                text = words("the condition ", one, " is turned around")
+                yield Change("wrong_operand", text, 2.2, _replaced(e, one, turned))
+
     def throughout(self, e: Expr) -> Iterator[Change]:
         """One operand taken for another at every place, as in x (1 - x) for y (1 - y)."""
+        yield from self.conditions(e)
         reads = [n.tensor for n in walk(e) if isinstance(n, Access) and n.tensor.axes]
         for tensor in sorted({t for t in reads if reads.count(t) > 1}, key=lambda t: (t.name, t.role)):
             for other in self.adjoints if tensor.role == "adjoint" else self.graph.values:
@@ -303,6 +313,14 @@ def _fitted(factor: Expr, scope: tuple[Index, ...]) -> Expr | None:
         mapping[index] = chosen
         from_scope.remove(chosen)
     return _renamed(factor, mapping)
+
+
+def _replaced(e: Expr, old: Expr, new: Expr) -> Expr:
+    """The formula with every occurrence of a part replaced."""
+    if e is old:
+        return new
+    kids = children(e)
+    return rebuild(e, tuple(_replaced(k, old, new) for k in kids)) if kids else e
 
 
 def _renamed(e: Expr, mapping: dict[Index, Index]) -> Expr:

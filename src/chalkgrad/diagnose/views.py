@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import permutations
+from itertools import combinations, permutations
 
 from chalkgrad.diagnose.points import Point
 from chalkgrad.diagnose.words import range_words
@@ -114,20 +114,24 @@ def _shape(shape: Sequence[int]) -> str:
     return f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"
 
 
-def collapsed(
-    wanted: Tensor, observed: Sequence[Array], points: Sequence[Point], sizes: Mapping[Range, int]
-) -> bool:
-    """Whether what was returned is the true gradient summed over the axes that it lacks."""
-    ranges = _named(observed, points)
-    if ranges is None or not sizes:
-        return False
-    axes = tuple(place for place, r in enumerate(wanted.axes) if r not in ranges)
-    kept = tuple(r for r in wanted.axes if r in ranges)
-    if kept != ranges:
-        return False
-    for returned, point in zip(observed, points, strict=True):
-        total = point.true[wanted].sum(axis=axes)
-        scale = max(float(abs(total).max(initial=0.0)), 1e-12)
-        if abs(total - returned).max(initial=0.0) > 1e-8 * scale:
-            return False
-    return True
+def collapsed(wanted: Tensor, observed: Sequence[Array], true: Sequence[Array]) -> Iterator[tuple[int, ...]]:
+    """Axes over which the true gradient was summed, if what was returned is that sum."""
+    count = len(wanted.axes)
+    for gone in range(1, count + 1):
+        for axes in combinations(range(count), gone):
+            for keepdims in (False, True):
+                sums = [t.sum(axis=axes, keepdims=keepdims) for t in true]
+                if all(_equal(o, s) for o, s in zip(observed, sums, strict=True)):
+                    yield axes
+
+
+def _equal(returned: Array, total: Array) -> bool:
+    scale = max(float(abs(total).max(initial=0.0)), 1e-12)
+    return returned.shape == total.shape and float(abs(total - returned).max(initial=0.0)) <= 1e-8 * scale
+
+
+def summed_away(wanted: Tensor, observed: Sequence[Array], axes: tuple[int, ...]) -> str:
+    """Words for a gradient that lost axes."""
+    names = " and ".join(range_words(wanted.axes[a].name) for a in axes)
+    shape = _shape(observed[0].shape)
+    return f"d{wanted.name} has the shape {shape}: it is summed over {names}, which must stay"
