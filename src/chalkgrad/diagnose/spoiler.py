@@ -192,6 +192,7 @@ class Spoiler:
                 " (= instead of +=?)",
             )
             yield Change("missing_sum", text, 2.4, last)
+        yield from self.wrong_axes(indices, body, scope)
         e_is_root = not any(i.range is s.range for i in indices for s in scope)
         for place, index in enumerate(indices):
             rest = (*indices[:place], *indices[place + 1 :])
@@ -217,6 +218,26 @@ class Spoiler:
                 best = Reduce("max", (index,), body)
                 yield Change("missing_sum", words("a maximum over ", index.name, " instead of the sum"), 3.2,
                              Sum(rest, best) if rest else best)  # fmt: skip
+
+    def wrong_axes(
+        self, indices: tuple[Index, ...], body: Expr, scope: tuple[Index, ...]
+    ) -> Iterator[Change]:
+        """A sum over another axis than the right one, or over one more: axis=0 for axis=1, .sum()."""
+        inner = free_indices(body)
+        for other in (i for i in scope if i in inner):
+            here = Index(f"{other.name}°", other.range)
+            over = (*indices, here)
+            text = words(self.target, " is summed over ", other.name, f" (the {other.range.name} axis), too")
+            yield Change("extra_sum", text, 2.4, Sum(over, substitute(body, {other: here})))
+            for index in indices:
+                twin = next((i for i in scope if i.range is index.range and i is not other), None)
+                if twin is None:
+                    continue
+                left = tuple(i for i in indices if i is not index)
+                swapped = substitute(body, {other: here, index: twin})
+                text = words(f"a sum over {other.range.name} stands where one over {index.range.name} belongs"
+                             " (the wrong axis) in ", self.target)  # fmt: skip
+                yield Change("extra_sum", text, 2.3, Sum((*left, here), swapped))
 
     def operands(self, e: Access) -> Iterator[Change]:
         axes = e.tensor.axes
