@@ -47,7 +47,7 @@ def variables(function: Any, form: Form, prepared: Prepared, timeout: float | No
     """The arrays that the function's variables hold when it returns, by name."""
     code = code_of(function)
     found: dict[str, Array] = {}
-    if code is None:
+    if code is None or sys.getprofile() is not None:  # somebody measures: stay out of the way
         return found
 
     def watch(frame: FrameType, event: str, _argument: Any) -> None:
@@ -57,12 +57,11 @@ def variables(function: Any, form: Form, prepared: Prepared, timeout: float | No
                 if array is not None:
                     found[name] = array.copy()
 
-    before = sys.getprofile()
     sys.setprofile(watch)
     try:
         call(form.invoke, prepared.arguments, timeout)
     finally:
-        sys.setprofile(before)
+        sys.setprofile(None)
     return found
 
 
