@@ -160,12 +160,31 @@ def edits(tree: ast.Module, layer: str, shapes: dict[str, tuple[int, ...]]) -> l
             continue
         if isinstance(statement, ast.Assign) and ast.unparse(statement.value) == "cache":
             continue
+        if places_of(statement, tree):  # an index that is off by one is no slip of the chain rule
+            continue
         below = {n for d in ast.walk(statement) if isinstance(d, ast.BinOp) and isinstance(d.op, ast.Div)
                  for n in ast.walk(d.right)}  # fmt: skip
         for what, labels, new in _node_edits(node, sizes, layer, shapes, node in below):
             found.append(Edit(f"{what}: {ast.unparse(node)[:60]}", frozenset(labels), place,
                               swap(place, number, new)))  # fmt: skip
     return found + _whole_edits(tree, layer, shapes)
+
+
+def places_of(statement: ast.stmt, tree: ast.Module) -> bool:
+    """Whether a statement computes places in an array with np.arange, or uses such as a guard."""
+    counted = {"arange"} | {
+        t.id
+        for s in backward_of(tree).body
+        if isinstance(s, ast.Assign)
+        and "arange" in ast.unparse(s.value)
+        and "[np.arange" not in ast.unparse(s)
+        for t in s.targets
+        if isinstance(t, ast.Name)
+    }
+    used = {n.id for n in ast.walk(statement) if isinstance(n, ast.Name)} | {
+        n.attr for n in ast.walk(statement) if isinstance(n, ast.Attribute)
+    }
+    return bool(used & counted) and "[np.arange" not in ast.unparse(statement)
 
 
 Node = Callable[[Any], ast.AST]

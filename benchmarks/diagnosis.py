@@ -6,11 +6,14 @@ python benchmarks/diagnosis.py --faulty 1500 --right 500
 from __future__ import annotations
 
 import argparse
+import json
+import multiprocessing
 import random
 import statistics
 import time
 import warnings
 from collections import Counter, defaultdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,14 +27,46 @@ CHECKED = 60
 """How many programs the gradient checkers of other packages are run on; they take long."""
 
 
-def judge(programs: list[Program]) -> tuple[list[cg.Diagnosis], list[float]]:
-    found, seconds = [], []
-    for p in programs:
-        forward, backward = functions(p.text)
-        began = time.perf_counter()
-        found.append(cg.check(backward, GALLERY[p.layer], forward=forward))
-        seconds.append(time.perf_counter() - began)
-    return found, seconds
+def programs(kept: Path | None) -> tuple[list[Program], list[Program]]:
+    """All spoiled and all right programs; generating them takes minutes, so a file may keep them."""
+    if kept is None or not kept.is_file():
+        every, sound = list(faulty()), list(right())
+        if kept is not None:
+            data = [
+                [(p.layer, p.text, [sorted(x) for x in p.labels], p.edit) for p in g] for g in (every, sound)
+            ]
+            kept.write_text(json.dumps(data), encoding="utf-8")
+        return every, sound
+    spoiled, fine = (
+        [
+            Program(layer, text, tuple(frozenset(x) for x in labels), edit)
+            for layer, text, labels, edit in group
+        ]
+        for group in json.loads(kept.read_text(encoding="utf-8"))
+    )
+    return spoiled, fine
+
+
+def judged(p: Program) -> tuple[cg.Diagnosis, float]:
+    """The diagnosis of one program, and how long it took."""
+    warnings.simplefilter("ignore")
+    forward, backward = functions(p.text)
+    began = time.perf_counter()
+    found = cg.check(backward, GALLERY[p.layer], forward=forward)
+    return found, time.perf_counter() - began
+
+
+def judge(programs: list[Program], jobs: int) -> tuple[list[cg.Diagnosis], list[float]]:
+    """All programs, in the order given; in processes of their own, by layer, if there are several jobs."""
+    order = sorted(range(len(programs)), key=lambda n: programs[n].layer)
+    if jobs > 1:
+        with multiprocessing.get_context("fork").Pool(jobs) as pool:
+            made = list(pool.imap(judged, [programs[n] for n in order], chunksize=8))
+    else:
+        made = [judged(programs[n]) for n in order]
+    by_place = dict(zip(order, made, strict=True))
+    every = [by_place[n] for n in range(len(programs))]
+    return [d for d, _ in every], [s for _, s in every]
 
 
 def named(p: Program, d: cg.Diagnosis) -> bool:
@@ -123,16 +158,18 @@ def main() -> None:
     parser.add_argument(
         "--misses", type=int, default=0, help="print this many programs whose cause was not named"
     )
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--corpus", type=Path, help="keep the generated programs in this file, or read them")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     rng = random.Random(options.seed)
-    every, sound = list(faulty()), list(right())
+    every, sound = programs(options.corpus)
     print(f"Diagnosis of spoiled backwards. {machine_line()}")
     print(f"  corpus: {len(every)} spoiled and {len(sound)} right programs")
     every = rng.sample(every, min(options.faulty, len(every)))
     sound = rng.sample(sound, min(options.right, len(sound)))
-    found, seconds = judge(every)
-    right_found, right_seconds = judge(sound)
+    found, seconds = judge(every, options.jobs)
+    right_found, right_seconds = judge(sound, options.jobs)
     caught = sum(not d.ok for d in found)
     good = [named(p, d) for p, d in zip(every, found, strict=True)]
     single = [g for g, p in zip(good, every, strict=True) if len(p.labels) == 1]
@@ -154,7 +191,8 @@ def main() -> None:
     for p, d, g in zip(every, found, good, strict=True):
         if not g and shown < options.misses:
             shown += 1
-            print(f"miss: {p.layer} {[sorted(x) for x in p.labels]} {p.edit}\n  -> {d.faults[0]}")
+            said = d.faults[0] if d.faults else "not caught"
+            print(f"miss: {p.layer} {[sorted(x) for x in p.labels]} {p.edit}\n  -> {said}")
 
 
 if __name__ == "__main__":

@@ -128,24 +128,23 @@ def square_sizes(program: Program, size: int = 3) -> dict[Range, int]:
 def several(derived: Derived, count: int, seed: int, **options: object) -> list[Point]:
     """Points of which the sizes differ from each other, as far as the formula allows.
 
+    Each gradient is other than 0 at one of them at least, where that can be had: dead units would
+    hide every fault.
+
     Raises:
         VerificationError: There is no smooth point at all.
     """
     found: list[Point] = []
-    seen: list[tuple[tuple[Range, int], ...]] = []
     problem: VerificationError | None = None
-    for attempt in range(4 * count):
+    for attempt, chosen in enumerate(_seeds(derived.program, count, seed)):
         try:
-            point = draw(derived, seed + attempt, **options)  # type: ignore[arg-type]
+            point = draw(derived, chosen, **options)  # type: ignore[arg-type]
         except VerificationError as error:
             problem = error
             continue
-        sizes = tuple((r, point.env.sizes[r]) for r in derived.program.ranges() if r in point.env.sizes)
-        clash = any(a == b for old in seen for a, b in zip(old, sizes, strict=True))
-        silent = any(not np.any(g) for g in point.true.values())  # dead units would hide every fault
-        if (clash or silent) and attempt < 3 * count:
+        last = len(found) == count - 1
+        if last and attempt < 3 * count and _silent(derived, [*found, point]):
             continue
-        seen.append(sizes)
         found.append(point)
         if len(found) == count:
             return found
@@ -153,3 +152,28 @@ def several(derived: Derived, count: int, seed: int, **options: object) -> list[
         assert problem is not None
         raise problem
     return found
+
+
+def _silent(derived: Derived, points: list[Point]) -> bool:
+    """Whether some gradient is 0 everywhere at all points."""
+    return any(not any(np.any(p.true[t]) for p in points) for t in derived.wrt)
+
+
+def _seeds(program: Program, count: int, seed: int) -> list[int]:
+    """Seeds for which the sizes differ most from those of the seeds before."""
+    near = {seed + n: _drawn_sizes(program, seed + n) for n in range(8 * count)}
+    chosen = [seed]
+    while len(chosen) < count:
+        rest = [s for s in near if s not in chosen]
+        clashes = {
+            s: sum(a == b for c in chosen for a, b in zip(near[c], near[s], strict=True)) for s in rest
+        }
+        chosen.append(min(rest, key=lambda s: (clashes[s], s)))
+    return [*chosen, *(s for s in near if s not in chosen)][: 4 * count]
+
+
+def _drawn_sizes(program: Program, seed: int) -> tuple[int, ...]:
+    """The sizes that `draw` takes for a seed."""
+    rng = np.random.default_rng(seed)
+    sizes = draw_sizes(program, rng, _roomy(program, seed))
+    return tuple(sizes[r] for r in program.ranges() if r in sizes and r.size is None)

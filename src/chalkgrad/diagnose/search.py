@@ -125,11 +125,13 @@ class Search:
 
     def ratio(self, predictor: Predictor, observed: Sequence[Array]) -> Ratio | None:
         """The ratio of what was returned to a prediction, if it is one at each point and has a name."""
-        found = []
+        found, sizes = [], []
         for at, returned in enumerate(observed):
             predicted = predictor(at)
             if predicted is None or predicted.shape != returned.shape:
                 return None
+            if not np.any(predicted) and not np.any(returned):
+                continue  # dead units: this point says nothing
             square = float((predicted * predicted).sum())
             if not square > 0 or not np.isfinite(square):
                 return None
@@ -137,18 +139,23 @@ class Search:
             if not self.equal(value * predicted, returned):
                 return None
             found.append(value)
-        return name_ratio(found, [p.env.sizes for p in self.points])
+            sizes.append(self.points[at].env.sizes)
+        return name_ratio(found, sizes) if found else None
 
     # --- explanations ------------------------------------------------------------------------------
 
     def singles(self, wanted: Tensor, observed: Sequence[Array]) -> Iterator[Explanation]:
         """Every single cause that explains one input's gradient."""
-        yield from self._ratios(wanted, observed)
+        whole = list(self._ratios(wanted, observed))
+        yield from whole
         yield from self._addends(wanted, observed)
+        # Halved everywhere: the mean over an axis that had two entries at every point explains it as
+        # well, but less simply.
+        chance = 0.4 if any(r.code == "constant_factor" for e in whole for r in e.reasons) else 0.0
         for edit in self.edits:
             if self.holds(self.edit_predictor(edit, wanted), observed):
                 own = edit.target is wanted.adjoint
-                cost = edit.cost + (0.0 if own else 0.15)
+                cost = edit.cost + (0.0 if own else 0.15) + chance
                 yield Explanation(cost, (Reason(edit.code, edit.text, edit.expected),), (edit,))
 
     def _ratios(self, wanted: Tensor, observed: Sequence[Array]) -> Iterator[Explanation]:

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations, permutations
 
+import numpy as np
+
 from chalkgrad.diagnose.points import Point
 from chalkgrad.diagnose.words import range_words
 from chalkgrad.expr.nodes import Range, Tensor
@@ -42,12 +44,24 @@ def views(wanted: Tensor, observed: Sequence[Array], points: Sequence[Point]) ->
     yield from _permuted(observed, true, head)
     yield from _with_more(wanted, observed, points, head)
     yield from _with_less(wanted, observed, points, head)
+    yield from _spread_out(observed, true, head)
     if all(r.size == t.size for r, t in zip(observed, true, strict=True)):
         flat = tuple(r.reshape(t.shape) for r, t in zip(observed, true, strict=True))
         ones = [n for n in first.shape if n != 1] == [n for n in expected.shape if n != 1]
         why = "; an axis of length 1 is left over (keepdims?)" if ones else ""
         yield View("shape", f"{head}{why}", flat, 1.2 if ones else 2.0)
     yield View("shape", head, None, 5.0)
+
+
+def _spread_out(observed: Sequence[Array], true: Sequence[Array], head: str) -> Iterator[View]:
+    """What lost an axis because the part that has it is missing: it would fit by broadcasting."""
+    if all(r.ndim == t.ndim and r.size < t.size for r, t in zip(observed, true, strict=True)) and all(
+        n in (1, m)
+        for r, t in zip(observed, true, strict=True)
+        for n, m in zip(r.shape, t.shape, strict=True)
+    ):
+        spread = tuple(np.broadcast_to(r, t.shape) for r, t in zip(observed, true, strict=True))
+        yield View("shape", f"{head}: an axis of length 1 stands for a whole one", spread, 1.0)
 
 
 def _permuted(observed: Sequence[Array], true: Sequence[Array], head: str) -> Iterator[View]:
