@@ -153,14 +153,15 @@ class Check:
         shapes = any(word in error.lower() for word in SHAPE_WORDS)
         if shapes:
             for form in self.caller.forms():
-                points = [
-                    p
-                    for n, size in enumerate((3, 4, 5))
-                    for p in self.squares(size, n, unit=not form.upstream)
-                ]
-                square = run(self.caller, form, points, self.timeout)
-                if points and not square.error and not any(r.problem for r in square.results):
-                    return self.squared(square, error)
+                for flat in (False, True):
+                    points = [
+                        p
+                        for n, size in enumerate((3, 4, 5))
+                        for p in self.squares(size, n, unit=not form.upstream, flat=flat)
+                    ]
+                    square = run(self.caller, form, points, self.timeout)
+                    if points and not square.error and not any(r.problem for r in square.results):
+                        return self.squared(square, error)
         line = next((c.line for c in trial.calls if c.error), 0)
         where = f" in line {line}" if line else ""
         text = f"it raises {error}{where}" if not error.startswith(("it ", "the ")) else f"{error}"
@@ -171,9 +172,9 @@ class Check:
         fault = Fault(None, "shape" if shapes else "unknown", f"{text}.{at}", self.all_lines(), "")
         return self.done([fault], trial)
 
-    def squares(self, size: int, seed: int, unit: bool) -> list[Point]:
-        """A point with all sizes equal, if there is one."""
-        sizes = square_sizes(self.derived.program, size)
+    def squares(self, size: int, seed: int, unit: bool, *, flat: bool = False) -> list[Point]:
+        """A point with all sizes equal, or those of matrices alone, if there is one."""
+        sizes = square_sizes(self.derived.program, size, flat=flat)
         try:
             return several(self.derived, 1, self.seed + seed, sizes=sizes, unit=unit)
         except ChalkgradError:

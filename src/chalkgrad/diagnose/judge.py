@@ -14,7 +14,7 @@ from chalkgrad.diagnose.report import Fault
 from chalkgrad.diagnose.search import Explanation, Reason, Search
 from chalkgrad.diagnose.trial import Trial
 from chalkgrad.diagnose.variants import variants, varied
-from chalkgrad.diagnose.views import collapsed, summed_away, views
+from chalkgrad.diagnose.views import collapsed, head, summed_away, unsummed, views
 from chalkgrad.diagnose.words import Words
 from chalkgrad.expr.nodes import Definition, Tensor
 from chalkgrad.render.math_text import math_text
@@ -158,6 +158,11 @@ class Judge:
     ) -> Iterator[Explanation]:
         """The right gradient, or what follows from the user's own intermediate ones, summed too far."""
         true = [p.true[wanted] for p in self.points]
+        for axes in unsummed(observed, true):
+            text = (
+                f"{head(wanted, observed, true)}: it is not summed over axis {' and '.join(map(str, axes))}"
+            )
+            yield Explanation(1.01, (Reason("missing_sum", text, line),))
         for axes in collapsed(wanted, observed, true):
             yield Explanation(1.2, (Reason("extra_sum", summed_away(wanted, observed, axes), line),))
         following = self.anchored.following(wanted) if self.anchored is not None else None

@@ -120,9 +120,14 @@ def with_inputs(derived: Derived, point: Point, inputs: Mapping[Tensor, Array],
     return judged(derived, env.having(ups), {**point.parameters, **parameters})
 
 
-def square_sizes(program: Program, size: int = 3) -> dict[Range, int]:
-    """All sizes equal, so that a missing transpose runs and can be told from its numbers."""
-    return {r: size for r in program.ranges() if r.size is None}
+def square_sizes(program: Program, size: int = 3, *, flat: bool = False) -> dict[Range, int]:
+    """All sizes equal, so that a missing transpose runs and can be told from its numbers.
+
+    With `flat`, only those of the axes of matrices and vectors: an image cannot be as small as its kernel.
+    """
+    matrices = {r for t in program.tensors() if len(t.axes) <= 2 for r in t.axes}
+    deep = {r for t in program.inputs if len(t.axes) > 2 for r in t.axes[1:]}
+    return {r: size for r in program.ranges() if r.size is None and not (flat and r in deep - matrices)}
 
 
 def several(derived: Derived, count: int, seed: int, **options: object) -> list[Point]:

@@ -109,6 +109,11 @@ class Spoiler:
             rest = (*factors[:place], *factors[place + 1 :])
             code, text, cost = self.loss_of(f)
             yield Change(code, text, cost, multiply(rest) if rest else ONE)
+        plain = [f for f in factors if not isinstance(f, Const | Indicator)]
+        for one, two in combinations(plain, 2) if len(factors) > 2 else ():
+            rest = tuple(f for f in factors if f is not one and f is not two)
+            text = words("the factors ", one, " and ", two, " are left out of ", self.target)
+            yield Change("missing_factor", text, 2.2, multiply(rest))
 
     def loss_of(self, f: Expr) -> tuple[str, Words, float]:
         match f:

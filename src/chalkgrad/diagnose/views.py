@@ -36,21 +36,25 @@ def views(wanted: Tensor, observed: Sequence[Array], points: Sequence[Point]) ->
     true = [p.true[wanted] for p in points]
     if all(r.shape == t.shape for r, t in zip(observed, true, strict=True)):
         return
-    name = f"d{wanted.name}"
     first, expected = observed[0], true[0]
-    got, want = _shape(first.shape), _shape(expected.shape)
-    axes = f"({', '.join(r.name for r in wanted.axes)})"
-    head = f"{name} has the shape {got}, but {wanted.name} has {want} = {axes}"
-    yield from _permuted(observed, true, head)
-    yield from _with_more(wanted, observed, points, head)
-    yield from _with_less(wanted, observed, points, head)
-    yield from _spread_out(observed, true, head)
+    said = head(wanted, observed, true)
+    yield from _permuted(observed, true, said)
+    yield from _with_more(wanted, observed, points, said)
+    yield from _with_less(wanted, observed, points, said)
+    yield from _spread_out(observed, true, said)
     if all(r.size == t.size for r, t in zip(observed, true, strict=True)):
         flat = tuple(r.reshape(t.shape) for r, t in zip(observed, true, strict=True))
         ones = [n for n in first.shape if n != 1] == [n for n in expected.shape if n != 1]
         why = "; an axis of length 1 is left over (keepdims?)" if ones else ""
-        yield View("shape", f"{head}{why}", flat, 1.2 if ones else 2.0)
-    yield View("shape", head, None, 5.0)
+        yield View("shape", f"{said}{why}", flat, 1.2 if ones else 2.0)
+    yield View("shape", said, None, 5.0)
+
+
+def head(wanted: Tensor, observed: Sequence[Array], true: Sequence[Array]) -> str:
+    """Which shape was returned, and which belongs there."""
+    got, want = _shape(observed[0].shape), _shape(true[0].shape)
+    axes = f"({', '.join(r.name for r in wanted.axes)})"
+    return f"d{wanted.name} has the shape {got}, but {wanted.name} has {want} = {axes}"
 
 
 def _spread_out(observed: Sequence[Array], true: Sequence[Array], head: str) -> Iterator[View]:
@@ -62,6 +66,16 @@ def _spread_out(observed: Sequence[Array], true: Sequence[Array], head: str) -> 
     ):
         spread = tuple(np.broadcast_to(r, t.shape) for r, t in zip(observed, true, strict=True))
         yield View("shape", f"{head}: an axis of length 1 stands for a whole one", spread, 1.0)
+
+
+def unsummed(observed: Sequence[Array], true: Sequence[Array]) -> Iterator[tuple[int, ...]]:
+    """Axes of what was returned over which it only has to be summed."""
+    more = observed[0].ndim - true[0].ndim
+    if more > 0 and all(o.ndim == observed[0].ndim for o in observed):
+        for axes in combinations(range(observed[0].ndim), more):
+            whole = all(o.shape[a] > 1 for o in observed for a in axes)  # else it is a kept axis
+            if whole and all(_equal(o.sum(axis=axes), t) for o, t in zip(observed, true, strict=True)):
+                yield axes
 
 
 def _permuted(observed: Sequence[Array], true: Sequence[Array], head: str) -> Iterator[View]:
