@@ -25,7 +25,7 @@ from chalkgrad.diagnose.own_source import OwnSource
 from chalkgrad.diagnose.own_variables import named, own_sizes, variables
 from chalkgrad.diagnose.points import Point, several, square_sizes
 from chalkgrad.diagnose.remedies import remedy
-from chalkgrad.diagnose.report import Diagnosis, Fault
+from chalkgrad.diagnose.report import Diagnosis, Fault, ended
 from chalkgrad.diagnose.trial import Bounds, Trial, best, run, wrong_arguments
 from chalkgrad.diff import derive
 from chalkgrad.emit.names import identifier
@@ -107,6 +107,7 @@ class Check:
                 hint="Make one with cg.layer or cg.formula, or take one of cg.layers.",
             )
         self.began = time.perf_counter()
+        self.source = layer
         self.program = layer.program
         self.derived = derived_for_check(layer.program)
         self.name = str(name or getattr(backward, "__name__", type(backward).__name__))
@@ -169,7 +170,11 @@ class Check:
             ", ".join(f"{r.name} = {n}" for r, n in trial.points[0].env.sizes.items()) if trial.points else ""
         )
         at = f" The sizes were {sizes}." if sizes else ""
-        fault = Fault(None, "shape" if shapes else "unknown", f"{text}.{at}", self.all_lines(), "")
+        fix = f"Write backward(dout, cache) or backward(dout, {', '.join(self.caller.names)})."
+        fault = Fault(
+            None, "shape" if shapes else "unknown", f"{ended(text)}{at}", self.all_lines(),
+            fix if "argument" in text else "Make it run first: the lines below are what it has to compute.",
+        )  # fmt: skip
         return self.done([fault], trial)
 
     def squares(self, size: int, seed: int, unit: bool, *, flat: bool = False) -> list[Point]:
@@ -199,14 +204,14 @@ class Check:
         faults = [*self.forward_faults(trial), *self.whole_faults(trial)]
         problem = next((r.problem for r in trial.results if r.problem), "")
         if problem:
-            return self.done([*faults, Fault(None, "shape", f"{problem}.", self.all_lines())], trial)
+            return self.done([*faults, Fault(None, "shape", ended(problem), self.all_lines())], trial)
         wrong = wrong_arguments(self.derived, trial, self.bounds)
         unsteady = any(f.cause == "nondeterministic" for f in faults)
         spoilt = any(f.argument is None and "forward" in f.evidence for f in faults)
         if spoilt and wrong:
             self.notes.append("the gradients were not judged: they differ too, and may follow the forward")
         if wrong and not unsteady and not spoilt:
-            found = Judge(self.derived, trial, wrong, self.held(trial)).faults()
+            found = Judge(self.derived, trial, wrong, self.held(trial), self.own_name).faults()
             if any(f.cause == "mutates_input" for f in found):
                 faults = [f for f in faults if f.cause != "mutates_input"]
             faults += found
@@ -340,7 +345,15 @@ class Check:
             len(trial.calls),
             time.perf_counter() - self.began,
             example,
+            self.page(),
         )
+
+    def page(self) -> str:
+        """The command that writes the derivation as a page; empty for a layer that has no name there."""
+        function = getattr(getattr(self.source, "forward", None), "function", None)
+        if not str(getattr(function, "__module__", "")).startswith("chalkgrad.layers."):
+            return ""
+        return f"chalkgrad derive {self.layer} -o {self.layer}.html"
 
     def in_own_names(self, faults: Sequence[Fault], trial: Trial) -> list[Fault]:
         """The faults with the user's line and the right one beside it, where the source can be read."""

@@ -72,5 +72,5 @@ def _numbers(array: Any) -> str:
     """[[1, 2], [0.5, -1]]"""
     values = np.asarray(array)
     if values.ndim == 0:
-        return f"{float(values):.4g}"
+        return f"{float(values) if abs(float(values)) > 1e-12 else 0.0:.4g}"
     return f"[{', '.join(_numbers(v) for v in values)}]"

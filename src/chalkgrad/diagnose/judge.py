@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -36,12 +36,16 @@ class Judge:
         trial: The calls, all of which returned something.
         wrong: Names of the inputs whose gradients are wrong.
         held: What the variables of the user's function held at each point, where that is known.
+        spelled: The user's own name for an argument.
     """
 
-    def __init__(self, derived: Derived, trial: Trial, wrong: Sequence[str], held: Held = ()) -> None:
+    def __init__(self, derived: Derived, trial: Trial, wrong: Sequence[str], held: Held = (),
+        spelled: Callable[[str], str] = str,
+    ) -> None:  # fmt: skip
         self.derived = derived
         self.trial = trial
         self.wrong = tuple(wrong)
+        self.spelled = spelled
         self.points = trial.points
         single = any(
             g.dtype.kind == "f" and g.dtype.itemsize < 8 for r in trial.results for g in r.gradients.values()
@@ -62,8 +66,8 @@ class Judge:
         line = self.search.line(wanted)
         missing = next((r.missing[wanted.name] for r in self.trial.results if wanted.name in r.missing), None)
         if missing is not None:
-            text = f"no gradient for {wanted.name} was returned: {missing} stands in its place"
-            return [Fault(wanted.name, "shape", f"{text}.", shown(line))]
+            text = f"no gradient for {wanted.name} was returned: {missing}."
+            return [Fault(wanted.name, "shape", text, shown(line))]
         observed = self.trial.observed(wanted.name)
         assert observed is not None
         observed = [np.asarray(o, float) for o in observed]
@@ -186,7 +190,7 @@ class Judge:
                 return
             values.append(point.true[wanted])
         if self.search.holds(lambda at: values[at], observed):
-            names = ", ".join(n for n in self.trial.calls[0].mutated if n)
+            names = ", ".join(self.spelled(n) for n in self.trial.calls[0].mutated if n)
             text = f"{names} is changed in place, and the changed values are used for d{wanted.name}"
             yield Explanation(0.9, (Reason("mutates_input", text, self.search.line(wanted)),))
 
