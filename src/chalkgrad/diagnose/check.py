@@ -372,14 +372,12 @@ class Check:
         return told
 
     def held(self, trial: Trial) -> list[dict[str, np.ndarray]]:
-        """What the variables of the user's function held at each point, if it is plain Python."""
-        if framework_of(self.caller.backward) != "numpy":
-            return []
+        """What the variables of the user's function held at each point."""
         return [variables(self.caller.backward, trial.form, p, self.timeout) for p in trial.prepared]
 
     def own_names(self, trial: Trial) -> dict[str, str]:
         """The user's variables by the names that emitted code gives to what they hold."""
-        if not trial.prepared or framework_of(self.caller.backward) != "numpy" or trial.error:
+        if not trial.prepared or trial.error:
             return {}
         prepared = trial.prepared[0]
         held = variables(self.caller.backward, trial.form, prepared, self.timeout)

@@ -140,7 +140,8 @@ class Search:
                 return None
             found.append(value)
             sizes.append(self.points[at].env.sizes)
-        return name_ratio(found, sizes) if found else None
+        parameters = {t.name: v for t, v in self.points[0].parameters.items()}
+        return name_ratio(found, sizes, parameters) if found else None
 
     # --- explanations ------------------------------------------------------------------------------
 
