@@ -14,10 +14,11 @@ from chalkgrad.diagnose.points import Point, with_inputs
 from chalkgrad.diagnose.report import Fault
 from chalkgrad.diagnose.search import Explanation, Reason, Search
 from chalkgrad.diagnose.trial import Trial
-from chalkgrad.diagnose.variants import variants, varied
+from chalkgrad.diagnose.variants import in_one_line, variants, varied
 from chalkgrad.diagnose.views import collapsed, head, summed_away, unsummed, views
-from chalkgrad.diagnose.words import Words
+from chalkgrad.diagnose.words import Words, words
 from chalkgrad.expr.nodes import Definition, Tensor
+from chalkgrad.expr.ops import tensors_in
 from chalkgrad.render.math_text import math_text
 from chalkgrad.verify.environment import Array
 
@@ -234,11 +235,32 @@ class Judge:
 
     def _variants(self, wanted: Tensor, observed: Sequence[Array]) -> Iterator[Explanation]:
         """What the formulas give with a parameter forgotten or misplaced in the forward values."""
+        line = self.search.line(wanted)
         for code, text, forward in variants(self.derived.program):
             points = [varied(self.derived, forward, p) for p in self.points]
             values = [None if p is None else p.true[wanted] for p in points]
             if self.search.holds(lambda n, v=values: v[n], observed):  # type: ignore[misc]
                 yield Explanation(1.3, (Reason(code, text, self.search.line(wanted)),))
+            elif all(p is not None for p in points):
+                yield from self._in_one_line(wanted, observed, Reason(code, text, line), points)
+
+    def _in_one_line(
+        self, wanted: Tensor, observed: Sequence[Array], why: Reason, points: Sequence[Point | None]
+    ) -> Iterator[Explanation]:
+        """The same slip, made in one adjoint alone."""
+        for d in self.derived.staged.definitions:
+            if not any(t.role == "value" for t in tensors_in(d.body)):
+                continue
+
+            def predict(at: int, line: Definition = d) -> Array | None:
+                there = points[at]
+                assert there is not None
+                here, base = self.points[at], self.search.bases[at]
+                return in_one_line(self.derived, line, here, there, base, wanted)
+
+            if self.search.holds(predict, observed):
+                text = words(f"{why.text}, in ", d.target)
+                yield Explanation(1.6, (Reason(why.code, text, d),))
 
     # --- words -------------------------------------------------------------------------------------
 
