@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Protocol
 
@@ -21,14 +20,11 @@ from chalkgrad.diagnose.forward_value import forward_fault
 from chalkgrad.diagnose.frameworks import framework_of
 from chalkgrad.diagnose.judge import Judge, shown
 from chalkgrad.diagnose.names import required
-from chalkgrad.diagnose.own_source import OwnSource
-from chalkgrad.diagnose.own_variables import named, own_sizes, variables
+from chalkgrad.diagnose.own_words import held, in_own_names
 from chalkgrad.diagnose.points import Point, several, square_sizes
-from chalkgrad.diagnose.remedies import remedy
 from chalkgrad.diagnose.report import Diagnosis, Fault, ended
 from chalkgrad.diagnose.trial import Bounds, Trial, best, run, wrong_arguments
 from chalkgrad.diff import derive
-from chalkgrad.emit.names import identifier
 from chalkgrad.errors import ChalkgradError, VerificationError
 from chalkgrad.expr.nodes import Program, Tensor
 
@@ -108,7 +104,6 @@ class Check:
             )
         self.began = time.perf_counter()
         self.source = layer
-        self.program = layer.program
         self.derived = derived_for_check(layer.program)
         self.name = str(name or getattr(backward, "__name__", type(backward).__name__))
         self.layer = str(getattr(layer, "name", layer.program.name))
@@ -211,7 +206,9 @@ class Check:
         if spoilt and wrong:
             self.notes.append("the gradients were not judged: they differ too, and may follow the forward")
         if wrong and not unsteady and not spoilt:
-            found = Judge(self.derived, trial, wrong, self.held(trial), self.own_name).faults()
+            found = Judge(
+                self.derived, trial, wrong, held(self.caller, trial, self.timeout), self.own_name
+            ).faults()
             if any(f.cause == "mutates_input" for f in found):
                 faults = [f for f in faults if f.cause != "mutates_input"]
             faults += found
@@ -243,13 +240,10 @@ class Check:
     def forward_faults(self, trial: Trial) -> list[Fault]:
         """What is wrong with the values of the user's own forward."""
         for prepared in trial.prepared:
-            fault = self.forward_fault(prepared)
+            fault = forward_fault(prepared, self.caller.outputs, self.layer)
             if fault is not None:
                 return [fault]
         return []
-
-    def forward_fault(self, prepared: Prepared) -> Fault | None:
-        return forward_fault(prepared, self.caller.outputs, self.layer)
 
     def whole_faults(self, trial: Trial) -> list[Fault]:
         """Mutation and non-determinism."""
@@ -329,7 +323,7 @@ class Check:
         error = None
         if not faults:
             error = self.relative_error(trial)
-        faults = self.in_own_names(faults, trial)
+        faults = in_own_names(faults, self.derived, self.caller, trial, self.timeout)
         wrong = [f.argument for f in faults if f.argument is not None and f.cause != "mutates_input"]
         unsteady = any(f.cause == "nondeterministic" for f in faults)
         example = ""
@@ -355,42 +349,6 @@ class Check:
             return ""
         return f"chalkgrad derive {self.layer} -o {self.layer}.html"
 
-    def in_own_names(self, faults: Sequence[Fault], trial: Trial) -> list[Fault]:
-        """The faults with the user's line and the right one beside it, where the source can be read."""
-        if not any(f.argument is not None and not f.fix for f in faults):
-            return list(faults)
-        own = OwnSource(self.caller.backward, self.program)
-        names = self.own_names(trial)
-        told = []
-        for f in faults:
-            named_line = ""
-            if f.argument is not None and not f.fix and f.cause != "mutates_input":
-                named_line = own.right_line(f.argument, names)
-            yours = own.line(f.argument) if f.argument is not None and named_line else ""
-            fixed = named_line if named_line and yours != named_line else f.fix or remedy(f)
-            told.append(replace(f, yours=yours if fixed == named_line else f.yours, fix=fixed))
-        return told
-
-    def held(self, trial: Trial) -> list[dict[str, np.ndarray]]:
-        """What the variables of the user's function held at each point."""
-        return [variables(self.caller.backward, trial.form, p, self.timeout) for p in trial.prepared]
-
-    def own_names(self, trial: Trial) -> dict[str, str]:
-        """The user's variables by the names that emitted code gives to what they hold."""
-        if not trial.prepared or trial.error:
-            return {}
-        prepared = trial.prepared[0]
-        held = variables(self.caller.backward, trial.form, prepared, self.timeout)
-        adjoints = [d.target for d in self.derived.staged.definitions]
-        values = {
-            t: np.asarray(prepared.point.env.array(t))
-            for t in (*self.program.tensors(), *(o.adjoint for o in self.caller.outputs), *adjoints)
-            if t.dtype != "int" and t in prepared.point.env.arrays
-        }
-        found = named(values, held)
-        names = {identifier(f"d{t.name}" if t.role == "adjoint" else t.name): n for t, n in found.items()}
-        return {**own_sizes(held, found), **names}
-
     def relative_error(self, trial: Trial) -> float:
         """The largest difference relative to the magnitude of the summands."""
         worst = 0.0
@@ -414,7 +372,12 @@ def same_forward(forward: Callable[..., Any], layer: HasProgram) -> bool:
     for point in judge.points():
         prepared = form.prepare(point)
         run = prepared.forward
-        if run is None or run.error or prepared.out is None or judge.forward_fault(prepared) is not None:
+        if (
+            run is None
+            or run.error
+            or prepared.out is None
+            or forward_fault(prepared, judge.caller.outputs, judge.layer) is not None
+        ):
             return False
     return True
 
