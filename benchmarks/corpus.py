@@ -160,12 +160,44 @@ def edits(tree: ast.Module, layer: str, shapes: dict[str, tuple[int, ...]]) -> l
             continue
         if isinstance(statement, ast.Assign) and ast.unparse(statement.value) == "cache":
             continue
+        if places_of(statement, tree):  # an index that is off by one is no slip of the chain rule
+            continue
+        if id(node) in spelled_out(statement):
+            continue
         below = {n for d in ast.walk(statement) if isinstance(d, ast.BinOp) and isinstance(d.op, ast.Div)
                  for n in ast.walk(d.right)}  # fmt: skip
         for what, labels, new in _node_edits(node, sizes, layer, shapes, node in below):
             found.append(Edit(f"{what}: {ast.unparse(node)[:60]}", frozenset(labels), place,
                               swap(place, number, new)))  # fmt: skip
-    return found + _whole_edits(tree, shapes)
+    return found + _whole_edits(tree, layer, shapes)
+
+
+def spelled_out(statement: ast.stmt) -> set[int]:
+    """Nodes inside a sigmoid that is written out stably: its numerics are no part of the chain rule."""
+    return {
+        id(n)
+        for d in ast.walk(statement)
+        if isinstance(d, ast.BinOp)
+        and re.fullmatch(r"np\.exp\(.*\) / \(1 \+ np\.exp\(-np\.abs\(.*\)\)\)", ast.unparse(d))
+        for n in ast.walk(d)
+    }
+
+
+def places_of(statement: ast.stmt, tree: ast.Module) -> bool:
+    """Whether a statement computes places in an array with np.arange, or uses such as a guard."""
+    counted = {"arange"} | {
+        t.id
+        for s in backward_of(tree).body
+        if isinstance(s, ast.Assign)
+        and "arange" in ast.unparse(s.value)
+        and "[np.arange" not in ast.unparse(s)
+        for t in s.targets
+        if isinstance(t, ast.Name)
+    }
+    used = {n.id for n in ast.walk(statement) if isinstance(n, ast.Name)} | {
+        n.attr for n in ast.walk(statement) if isinstance(n, ast.Attribute)
+    }
+    return bool(used & counted) and "[np.arange" not in ast.unparse(statement)
 
 
 Node = Callable[[Any], ast.AST]
@@ -193,7 +225,12 @@ def _node_edits(
                 yield "right factor twice", {"extra_factor"}, lambda n: expression("A * B", A=n, B=n.right)
         case ast.BinOp(op=ast.Add()):
             yield "left summand dropped", set(TERM), lambda n: n.right
-            yield "right summand dropped", set(TERM), lambda n: n.left
+            one = ast.unparse(node.left) in ("1", "1.0")  # s * (1 + x) without x is s without (1 + x)
+            yield (
+                "right summand dropped",
+                set(TERM) | ({"missing_factor"} if one else set()),
+                lambda n: n.left,
+            )
             yield "plus to minus", {"sign"}, lambda n: ast.BinOp(n.left, ast.Sub(), n.right)
         case ast.BinOp(op=ast.Sub()):
             yield "left summand dropped", set(TERM), lambda n: ast.UnaryOp(ast.USub(), n.right)
@@ -275,7 +312,13 @@ def _activation(layer: str, one: str, other: str) -> bool:
     return False
 
 
-def _whole_edits(tree: ast.Module, shapes: dict[str, tuple[int, ...]]) -> list[Edit]:
+def is_data(layer: str, place: int) -> bool:
+    """Whether an input is a loss's target, whose gradient nobody needs to return."""
+    program = GALLERY[layer].program
+    return not program.outputs[0].axes and program.inputs[place].name == "t"
+
+
+def _whole_edits(tree: ast.Module, layer: str, shapes: dict[str, tuple[int, ...]]) -> list[Edit]:
     """Edits of whole statements and of the result."""
     function = backward_of(tree)
     found: list[Edit] = []
@@ -310,8 +353,9 @@ def _whole_edits(tree: ast.Module, shapes: dict[str, tuple[int, ...]]) -> list[E
             Edit(f"{name} negated", frozenset({"sign"}), last + place, result(place, "-A")),
             Edit(f"{name} doubled", frozenset({"constant_factor"}), last + place, result(place, "2 * A")),
             Edit(f"{name} halved", frozenset({"constant_factor"}), last + place, result(place, "A / 2")),
-            Edit(
-                f"{name} is None", frozenset({"shape"}), last + place, result(place, "None if A is A else A")
+            *(
+                Edit(f"{name} is None", frozenset({"shape"}), last + place, result(place, "None"))
+                for _ in range(not is_data(layer, place))
             ),
             Edit(f"{name} noisy", frozenset({"nondeterministic"}), last + place,
                  result(place, "A + 1e-3 * np.random.randn(*np.shape(A))")),
@@ -434,11 +478,17 @@ def tells(right: Any, found: Any, labels: frozenset[str]) -> bool:
     A gradient that became 0, or one that lost its axes with a factor, is as well described by other
     causes, so no label would be fair.
     """
-    if found is None or labels & {"shape"}:
+    if found is None:  # it raises: no label but one about shapes would be told from that
+        return bool(
+            labels & {"shape", "transpose", "missing_sum", "extra_sum", "wrong_argument", "mutates_input"}
+        )
+    if labels & {"shape"}:
         return True
     for x, y in zip(right, found, strict=False):
         if x is None or y is None:
             continue
+        if differs((x,), (y,)) and any(z is not None and not differs((z,), (y,)) for z in right):
+            return bool(labels & {"wrong_argument"})  # it became another input's gradient
         if "missing_factor" in labels and np.shape(x) != np.shape(y):
             return False
         if differs((x,), (y,)) and float(np.abs(y).max(initial=0.0)) <= 1e-12:

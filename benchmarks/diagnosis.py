@@ -6,11 +6,16 @@ python benchmarks/diagnosis.py --faulty 1500 --right 500
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
+import multiprocessing
 import random
 import statistics
 import time
 import warnings
 from collections import Counter, defaultdict
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,20 +29,71 @@ CHECKED = 60
 """How many programs the gradient checkers of other packages are run on; they take long."""
 
 
-def judge(programs: list[Program]) -> tuple[list[cg.Diagnosis], list[float]]:
-    found, seconds = [], []
-    for p in programs:
-        forward, backward = functions(p.text)
-        began = time.perf_counter()
-        found.append(cg.check(backward, GALLERY[p.layer], forward=forward))
-        seconds.append(time.perf_counter() - began)
-    return found, seconds
+def programs(kept: Path | None) -> tuple[list[Program], list[Program]]:
+    """All spoiled and all right programs; generating them takes minutes, so a file may keep them."""
+    if kept is None or not kept.is_file():
+        every, sound = list(faulty()), list(right())
+        if kept is not None:
+            data = [
+                [(p.layer, p.text, [sorted(x) for x in p.labels], p.edit) for p in g] for g in (every, sound)
+            ]
+            kept.write_text(json.dumps(data), encoding="utf-8")
+        return every, sound
+    spoiled, fine = (
+        [
+            Program(layer, text, tuple(frozenset(x) for x in labels), edit)
+            for layer, text, labels, edit in group
+        ]
+        for group in json.loads(kept.read_text(encoding="utf-8"))
+    )
+    return spoiled, fine
 
 
-def named(p: Program, d: cg.Diagnosis) -> bool:
+@dataclass(frozen=True)
+class Verdict:
+    """What a check said of one program, and how long it took."""
+
+    ok: bool
+    causes: list[str]
+    said: str
+    seconds: float
+
+
+def judged(p: Program) -> Verdict:
+    """The check of one program."""
+    warnings.simplefilter("ignore")
+    forward, backward = functions(p.text)
+    began = time.perf_counter()
+    found = cg.check(backward, GALLERY[p.layer], forward=forward)
+    seconds = time.perf_counter() - began
+    said = str(found.faults[0]) if found.faults else "not caught"
+    return Verdict(found.ok, sorted({f.cause for f in found.faults}), said, seconds)
+
+
+def judge(programs: list[Program], jobs: int, kept: Path | None) -> list[Verdict]:
+    """All programs, in the order given; what a file has from an earlier run is not judged again."""
+    known: dict[str, Verdict] = {}
+    if kept is not None and kept.is_file():
+        lines = [json.loads(line) for line in kept.read_text(encoding="utf-8").splitlines()]
+        known = {line.pop("key"): Verdict(**line) for line in lines}
+    waiting = sorted((p for p in programs if key(p) not in known), key=lambda p: p.layer)
+    with multiprocessing.get_context("fork").Pool(jobs) as pool:
+        for p, verdict in zip(waiting, pool.imap(judged, waiting), strict=True):
+            known[key(p)] = verdict
+            if kept is not None:
+                with kept.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps({"key": key(p), **asdict(verdict)}) + "\n")
+    return [known[key(p)] for p in programs]
+
+
+def key(p: Program) -> str:
+    """A name for a program."""
+    return hashlib.sha1(f"{p.layer}\n{p.text}".encode()).hexdigest()
+
+
+def named(p: Program, v: Verdict) -> bool:
     """Whether every edit's cause is among those reported."""
-    causes = {f.cause for f in d.faults}
-    return all(label & causes for label in p.labels)
+    return all(label & set(v.causes) for label in p.labels)
 
 
 def gradcheck(p: Program) -> bool | None:
@@ -123,16 +179,20 @@ def main() -> None:
     parser.add_argument(
         "--misses", type=int, default=0, help="print this many programs whose cause was not named"
     )
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--results", type=Path, help="add each verdict to this file, and go on from it")
+    parser.add_argument("--corpus", type=Path, help="keep the generated programs in this file, or read them")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     rng = random.Random(options.seed)
-    every, sound = list(faulty()), list(right())
+    every, sound = programs(options.corpus)
     print(f"Diagnosis of spoiled backwards. {machine_line()}")
     print(f"  corpus: {len(every)} spoiled and {len(sound)} right programs")
     every = rng.sample(every, min(options.faulty, len(every)))
     sound = rng.sample(sound, min(options.right, len(sound)))
-    found, seconds = judge(every)
-    right_found, right_seconds = judge(sound)
+    found = judge(every, options.jobs, options.results)
+    right_found = judge(sound, options.jobs, options.results)
+    seconds, right_seconds = [v.seconds for v in found], [v.seconds for v in right_found]
     caught = sum(not d.ok for d in found)
     good = [named(p, d) for p, d in zip(every, found, strict=True)]
     single = [g for g, p in zip(good, every, strict=True) if len(p.labels) == 1]
@@ -154,7 +214,7 @@ def main() -> None:
     for p, d, g in zip(every, found, good, strict=True):
         if not g and shown < options.misses:
             shown += 1
-            print(f"miss: {p.layer} {[sorted(x) for x in p.labels]} {p.edit}\n  -> {d.faults[0]}")
+            print(f"miss: {p.layer} {[sorted(x) for x in p.labels]} {p.edit}\n  -> {d.said}")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from chalkgrad.diagnose.chalk import check_chalk
+from chalkgrad.diagnose.report import CAUSES
 from chalkgrad.errors import FormulaError
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -226,3 +227,58 @@ def test_definitions_alone_are_nothing_to_check() -> None:
     report = check_chalk(FORWARD)
     assert report.ok
     assert "no claims to check" in str(report)
+
+
+@pytest.mark.parametrize(
+    ("claim", "cause"),
+    [
+        ("dL/dW[d,j] = x[i,d] * dL/df[i,j]", "missing_sum"),
+        ("dL/dW[d,j] = mean(i, x[i,d] * dL/df[i,j])", "mean_for_sum"),
+        ("dL/df[i,k] = p[i,k] - 1(k == y[i])", "sum_for_mean"),
+        ("dL/dx[i,d] = sum(k, dL/df[i,k] * W[k,d])", "transpose"),
+        ("dL/db[j] = -sum(i, dL/df[i,j])", "sign"),
+        ("dL/db[j] = 2 * sum(i, dL/df[i,j])", "constant_factor"),
+        ("dL/df[i,k] = p[i,k] / size(i)", "missing_term"),
+        ("dL/db[j] = sum(i, dL/df[i,j] * x[i,j])", "wrong_operand"),
+        ("d f[i,k] / d W[d,j] = x[i,d]", "missing_mask"),
+        ("d h[i,k] / d f[i,j] = (1 - f[i,k]^2) * 1(j == k)", "preactivation"),
+        ("dL/dW[d,j] = sum(i, x[i,d] * dL/df[i,j] * b[j])", "extra_factor"),
+        ("d h[i,k] / d f[i,j] = (1 - h[i,k]) * 1(j == k)", "missing_factor"),
+        ("dL/df[i,k] = 3.7 * p[i,k]^3", "unknown"),
+    ],
+)
+def test_a_false_line_has_one_of_the_causes_that_code_has(claim: str, cause: str) -> None:
+    false = check(claim).false
+    assert false is not None
+    assert false.cause == cause, false
+    assert cause in CAUSES
+
+
+def test_lines_that_only_pass_an_error_on_are_marked() -> None:
+    report = check(
+        "dL/df[i,k] = (p[i,k] + 1(k == y[i])) / size(i)\n"
+        "dL/dW[d,j] = sum(i, x[i,d] * (p[i,j] + 1(j == y[i]))) / size(i)\n"
+        "dL/dW[d,j] = sum(i, x[i,d] * dL/df[i,j])\n"
+        "dL/db[j] = sum(i, p[i,j] + 1(j == y[i])) / size(i)\n"
+        "dL/db[j] = 2 * sum(i, p[i,j] + 1(j == y[i])) / size(i)"
+    )
+    claims = [line for line in report.lines if line.status != "definition"]
+    assert [line.status for line in claims] == [
+        "false",
+        "inherited",
+        "not checked",
+        "inherited",
+        "not checked",
+    ]
+    assert {line.follows for line in claims if line.status == "inherited"} == {claims[0].line}
+    assert f"inherits the error of line {claims[0].line}" in str(report)
+    assert max(map(len, str(report).splitlines())) <= 80
+
+
+def test_the_same_slip_again_is_inherited() -> None:
+    text = (EXAMPLES / "cs231n_affine.chalk").read_text("utf-8")
+    report = check_chalk(text + "\ndL/dW[d,j] = sum(i, x[j,d] * dL/df[i,j])")
+    assert report.false is not None
+    assert report.false.cause == "wrong_operand"
+    assert report.lines[-1].status == "inherited"
+    assert report.lines[-1].follows == report.false.line

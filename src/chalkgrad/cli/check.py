@@ -70,10 +70,13 @@ def _check_code(
     from chalkgrad.diagnose.check import check
     from chalkgrad.diagnose.report import junit as junit_text
 
+    left: list[ChalkgradError] = []
     found = [
         check(p.backward, p.layer, forward=p.forward, name=p.title, timeout=timeout)
-        for p in pairs_in(path, name, of)
+        for p in pairs_in(path, name, of, left)
     ]
+    for problem in left:
+        click.echo(f"chalkgrad: not checked: {problem.message}", err=True)
     if junit is not None:
         junit.write_text(junit_text(found, str(path)), encoding="utf-8")
     if as_json:

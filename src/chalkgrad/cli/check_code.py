@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import re
 from collections.abc import Callable, Iterator
@@ -46,8 +47,10 @@ class Pair:
     layer: Layer
 
 
-def pairs_in(path: Path, name: str, of: str | None) -> list[Pair]:
+def pairs_in(path: Path, name: str, of: str | None, left: list[ChalkgradError] | None = None) -> list[Pair]:
     """The backwards to check: the one named, or all of the file.
+
+    Those that fit no layer are left out, and why is added to `left`.
 
     Raises:
         ChalkgradError: There is none, or it fits no layer.
@@ -59,7 +62,12 @@ def pairs_in(path: Path, name: str, of: str | None) -> list[Pair]:
             raise ChalkgradError(f"There is no '{name}' in {path}.{suggestion(name, known)}")
         layer = resolve(of) if of else _layer(name, module)
         return [Pair(name, getattr(module, name), _sibling(name, module), layer)]
-    found = list(_all(module, resolve(of) if of else None))
+    problems: list[ChalkgradError] = []
+    found = list(_all(module, resolve(of) if of else None, problems))
+    if left is not None:
+        left += problems
+    if not found and problems:
+        raise problems[0]
     if not found:
         raise ChalkgradError(
             f"There is no function NAME_backward in {path} that a built-in layer explains.",
@@ -68,15 +76,20 @@ def pairs_in(path: Path, name: str, of: str | None) -> list[Pair]:
     return found
 
 
-def _all(module: ModuleType, layer: Layer | None) -> Iterator[Pair]:
+def _all(module: ModuleType, layer: Layer | None, left: list[ChalkgradError]) -> Iterator[Pair]:
     from chalkgrad.layers import GALLERY
 
     for name, value in list(vars(module).items()):
-        own = getattr(value, "__module__", None) == module.__name__
-        if name.startswith("_") or not own or not callable(value):
+        here = getattr(value, "__module__", None) == module.__name__
+        if name.startswith("_") or not here or not callable(value):
             continue
         if _BACKWARD.fullmatch(name):
-            yield Pair(name, value, _sibling(name, module), layer or _layer(name, module))
+            try:
+                own = layer or _layer(name, module)
+            except ChalkgradError as problem:
+                left.append(problem)
+                continue
+            yield Pair(name, value, _sibling(name, module), own)
         elif name in GALLERY and not GALLERY[name].program.outputs[0].axes and inspect.isfunction(value):
             yield Pair(name, value, None, layer or GALLERY[name])
 
@@ -106,7 +119,7 @@ def _layer(name: str, module: ModuleType) -> Layer:
             return GALLERY[known]
     forward = _sibling(name, module)
     if forward is not None and getattr(forward, "__annotations__", None):
-        layer: Layer = chalkgrad.layer(forward, name=stem)
+        layer: Layer = chalkgrad.layer(_value_of(forward), name=stem)
         return layer
     alike = _by_values(name, module)
     if alike is not None:
@@ -116,6 +129,17 @@ def _layer(name: str, module: ModuleType) -> Layer:
         f"{suggestion(stem, tuple(GALLERY))}",
         hint=f"Say which: chalkgrad check FILE:{name} --of LAYER; `chalkgrad layers` lists them.",
     )
+
+
+def _value_of(forward: Callable[..., Any]) -> Callable[..., Any]:
+    """A forward that returns (out, cache), without its cache."""
+
+    @functools.wraps(forward)
+    def value(*args: Any, **kwargs: Any) -> Any:
+        found = forward(*args, **kwargs)
+        return found[0] if isinstance(found, tuple) and len(found) == 2 else found
+
+    return value
 
 
 def _by_values(name: str, module: ModuleType) -> Layer | None:

@@ -11,6 +11,7 @@ from chalkgrad.derivation import Derived
 from chalkgrad.diagnose.capture import Call, as_array, call
 from chalkgrad.diagnose.forms import Form, Prepared, Result
 from chalkgrad.diagnose.frameworks import framework_of, jax_form, torch_form
+from chalkgrad.diagnose.named_forms import named_forms
 from chalkgrad.diagnose.names import (
     CACHES,
     STATISTICS,
@@ -49,6 +50,7 @@ class Caller:
         self.forward = forward
         self.derived = derived
         self.statics = dict(statics or {})
+        self.dtype: type[np.floating[Any]] = np.float64
         program = derived.program
         self.inputs = program.inputs
         self.names = [t.name for t in program.inputs]
@@ -84,6 +86,9 @@ class Caller:
         if self.forward is not None:
             yield from self._with_forward(must, many)
             return
+        yield from named_forms(
+            self.backward, self.names, [t.name for t in self.outputs], self._values, self._upstreams
+        )
         yield from self._without_forward(must, may, many)
 
     # --- with the user's own forward ---------------------------------------------------------------
@@ -261,7 +266,7 @@ class Caller:
     # --- arguments ---------------------------------------------------------------------------------
 
     def _values(self, point: Point) -> dict[str, Any]:
-        return {t.name: _plain(point.env.array(t), t) for t in self.inputs}
+        return {t.name: _plain(point.env.array(t), t, self.dtype) for t in self.inputs}
 
     def _tuple(self, point: Point) -> tuple[Any, ...]:
         return tuple(self._values(point).values())
@@ -270,7 +275,7 @@ class Caller:
         return {**self._values(point), **{t.name: v for t, v in point.parameters.items()}}
 
     def _upstreams(self, point: Point) -> dict[str, Any]:
-        return {f"d{t.name}": _plain(point.upstream(t), t) for t in self.outputs}
+        return {f"d{t.name}": _plain(point.upstream(t), t, self.dtype) for t in self.outputs}
 
     def result(self, value: Any, form: Form) -> Result:
         """The gradients in whatever the function returned."""
@@ -282,7 +287,8 @@ class Caller:
             return Result({}, problem="it returns None; is the `return` missing?")
         if isinstance(value, dict):
             return self._sorted(
-                ((match_key(str(k), self.names), v) for k, v in value.items()), "the dictionary"
+                ((match_key(str(k), self.names), v) for k, v in value.items()),
+                "the dictionary has no key for it",
             )
         if isinstance(value, tuple | list) and not _is_numbers(value):
             return self._listed(list(value))
@@ -297,7 +303,7 @@ class Caller:
             return Result(
                 {}, problem=f"it returns {len(values)} gradients, but there are {len(self.floats)} to return"
             )
-        what = f"the {len(values)} returned"
+        what = f"only {len(values)} of {len(self.floats)} came back"
         return self._sorted(zip(order, values, strict=False), what)
 
     def _sorted(self, pairs: Any, what: str) -> Result:
@@ -308,22 +314,22 @@ class Caller:
                 continue
             array = as_array(value)
             if array is None:
-                missing[name] = "None" if value is None else _kind(value)
+                missing[name] = f"{_kind(value)} stands in its place"
             else:
                 found[name] = array
         for name in self.floats:
             if name not in found and name not in missing:
-                missing[name] = f"nothing among {what}"
+                missing[name] = what
         data = TARGETS if self.scalar else STATISTICS if set(self.names) >= STATISTICS else frozenset()
         excused = tuple(n for n in missing if n in data and found)
         return Result(found, {n: m for n, m in missing.items() if n not in excused}, excused)
 
 
-def _plain(value: Any, tensor: Tensor) -> Any:
+def _plain(value: Any, tensor: Tensor, dtype: type[np.floating[Any]]) -> Any:
     """An input as a user would pass it: scalars as Python numbers."""
     array = np.asarray(value)
     if tensor.axes:
-        return array.copy()
+        return array.astype(dtype) if array.dtype.kind == "f" else array.copy()
     return array.item()
 
 

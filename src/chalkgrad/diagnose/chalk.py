@@ -12,8 +12,16 @@ import textwrap
 from dataclasses import dataclass
 
 from chalkgrad.diagnose.claims import Claim, Judge, read_claim
-from chalkgrad.diagnose.corrections import correct_conflict, correct_value, explain_conflict, worst_element
+from chalkgrad.diagnose.corrections import (
+    conflict_cause,
+    correct_conflict,
+    correct_value,
+    explain_conflict,
+    worst_element,
+)
 from chalkgrad.diagnose.derived import derived_correction, derived_left
+from chalkgrad.diagnose.derived_lines import derived_cause
+from chalkgrad.diagnose.inherited import FalseLine, inherits
 from chalkgrad.errors import ChalkgradError, FormulaError
 from chalkgrad.expr.grammar import parse
 from chalkgrad.expr.nodes import Program
@@ -24,7 +32,7 @@ from chalkgrad.frontend.text_formula import FormulaReader
 
 WIDTH = 80
 
-MARKS = {"definition": "·", "ok": "✓", "false": "✗", "not checked": " "}
+MARKS = {"definition": "·", "ok": "✓", "false": "✗", "inherited": "↳", "not checked": " "}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +42,13 @@ class ClaimResult:
     Attributes:
         line: Its number, from 1.
         source: As written, on one line.
-        status: "definition", "ok", "false", or "not checked" after a false line.
+        status: "definition", "ok", "false"; after the first false line "inherited" if it only passes on
+            that line's error, and "not checked" otherwise.
         explanation: Why it is false.
         should_be: The line that holds in its place, when one was found.
         error: The worst relative error over all test points; None where nothing was evaluated.
+        cause: Why it is false, as a code of the same table as for code (`CAUSES`).
+        follows: The number of the false line whose error it inherits.
     """
 
     line: int
@@ -46,6 +57,8 @@ class ClaimResult:
     explanation: str = ""
     should_be: str = ""
     error: float | None = None
+    cause: str = ""
+    follows: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,11 +128,12 @@ def _check(text: str, name: str) -> ChalkReport:
         for s in forward
         if isinstance(s, Equation)
     ]
-    stopped = False
+    false: list[FalseLine] = []
     for claim in claims:
         line, written = _line(text, claim.start), _one_line(text[claim.start : claim.end])
-        result = ClaimResult(line, written, "not checked") if stopped else _judge_line(line, written, judge)
-        stopped |= result.status == "false"
+        result = _later_line(line, written, judge, false) if false else _judge_line(line, written, judge)
+        if result.status == "false":
+            false.append(FalseLine(line, written, result.should_be, _read(written, judge)))
         results.append(result)
     return ChalkReport(name, tuple(sorted(results, key=lambda r: r.line)))
 
@@ -163,16 +177,47 @@ def _judge_line(line: int, written: str, judge: Judge) -> ClaimResult:
         outcome = judge.check(claim)
     except RangeConflictError as conflict:
         should_be = correct_conflict(written, conflict, judge) or derived_left(written, judge) or ""
-        return ClaimResult(line, written, "false", explain_conflict(conflict), should_be)
+        cause = conflict_cause(written, should_be)
+        return ClaimResult(line, written, "false", explain_conflict(conflict), should_be, cause=cause)
     except ChalkgradError as unreadable:
         raise _numbered(unreadable, line) from None
     if outcome.holds and not claim.loose:
         return ClaimResult(line, written, "ok", error=outcome.error)
-    correction = correct_value(claim, judge) or derived_correction(claim, judge)
-    seen = f"{_loose(claim)}{worst_element(outcome)}"
-    if correction is None:
-        return ClaimResult(line, written, "false", seen, error=outcome.error)
-    return ClaimResult(line, written, "false", correction.why or seen, correction.text, outcome.error)
+    correction = correct_value(claim, judge)
+    if correction is not None:
+        return ClaimResult(
+            line, written, "false", correction.why, correction.text, outcome.error, correction.cause
+        )
+    derived = None if claim.loose else derived_cause(claim, judge)
+    if derived is not None:
+        cause, why, should_be = derived
+        return ClaimResult(line, written, "false", why.rstrip("."), should_be, outcome.error, cause)
+    why = f"{_loose(claim)}{worst_element(outcome)}"
+    derivation = derived_correction(claim, judge)
+    if derivation is None:
+        return ClaimResult(line, written, "false", why, error=outcome.error, cause="unknown")
+    return ClaimResult(
+        line, written, "false", derivation.why or why, derivation.text, outcome.error, derivation.cause
+    )
+
+
+def _later_line(line: int, written: str, judge: Judge, false: list[FalseLine]) -> ClaimResult:
+    """A line after the first false one: does it only pass on the error?"""
+    claim = _read(written, judge)
+    if claim is not None and not claim.loose and judge.check(claim).holds:
+        return ClaimResult(line, written, "not checked")
+    follows = inherits(written, claim, false, judge)
+    if follows is None:
+        return ClaimResult(line, written, "not checked")
+    return ClaimResult(line, written, "inherited", f"follows from line {follows}", follows=follows)
+
+
+def _read(written: str, judge: Judge) -> Claim | None:
+    """The claim of a line; None where it cannot be read as one."""
+    try:
+        return read_claim(written, judge.program)
+    except ChalkgradError:
+        return None
 
 
 def _loose(claim: Claim) -> str:
@@ -209,11 +254,17 @@ def _shown(result: ClaimResult, digits: int) -> list[str]:
     """A line of the derivation as lines of the report."""
     head = f"  {MARKS[result.status]} {result.line:>{digits}}  "
     note = "not checked" if result.status == "not checked" else ""
+    if result.status == "false":
+        note = f"[{result.cause}]"
+    if result.status == "inherited":
+        note = f"inherits the error of line {result.follows}"
     if result.status == "ok" and result.error is not None:
         note = f"{result.error:.0e}"
     lines = _wrapped(result.source, head)
     if note and len(lines[-1]) + len(note) + 2 <= WIDTH:
         lines[-1] += note.rjust(WIDTH - len(lines[-1]))
+    elif result.status in ("inherited", "false"):
+        lines.append(note.rjust(WIDTH))
     if result.status == "false":
         indent = " " * len(head)
         lines += _wrapped(f"why: {result.explanation}.", indent)
@@ -239,5 +290,7 @@ def _verdict(report: ChalkReport) -> str:
         return f"{what}; the worst relative error is {worst:.0e}."
     later = sum(line.status == "not checked" for line in report.lines)
     before = f"{len(right)} {'claim holds' if len(right) == 1 else 'claims hold'} before it"
-    after = f", {later} after it not checked" if later else ""
-    return f"Line {false.line} is false; {before}{after}."
+    passed_on = sum(line.status == "inherited" for line in report.lines)
+    after = f", {passed_on} after it only inherit its error" if passed_on else ""
+    after += f", {later} after it not checked" if later else ""
+    return textwrap.fill(f"Line {false.line} is false; {before}{after}.", WIDTH)

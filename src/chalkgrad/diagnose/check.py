@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Protocol
 
@@ -13,15 +12,17 @@ import numpy as np
 
 from chalkgrad.derivation import Derived
 from chalkgrad.diagnose.calling import Caller
-from chalkgrad.diagnose.capture import Call, as_array, call, same
+from chalkgrad.diagnose.capture import Call, call, same
 from chalkgrad.diagnose.example import smallest
+from chalkgrad.diagnose.extras import lost_in_single_precision, other_subgradients
 from chalkgrad.diagnose.forms import Prepared
+from chalkgrad.diagnose.forward_value import forward_fault
 from chalkgrad.diagnose.frameworks import framework_of
 from chalkgrad.diagnose.judge import Judge, shown
 from chalkgrad.diagnose.names import required
-from chalkgrad.diagnose.own_source import OwnSource
+from chalkgrad.diagnose.own_words import held, in_own_names
 from chalkgrad.diagnose.points import Point, several, square_sizes
-from chalkgrad.diagnose.report import Diagnosis, Fault
+from chalkgrad.diagnose.report import Diagnosis, Fault, ended
 from chalkgrad.diagnose.trial import Bounds, Trial, best, run, wrong_arguments
 from chalkgrad.diff import derive
 from chalkgrad.errors import ChalkgradError, VerificationError
@@ -102,7 +103,7 @@ class Check:
                 hint="Make one with cg.layer or cg.formula, or take one of cg.layers.",
             )
         self.began = time.perf_counter()
-        self.program = layer.program
+        self.source = layer
         self.derived = derived_for_check(layer.program)
         self.name = str(name or getattr(backward, "__name__", type(backward).__name__))
         self.layer = str(getattr(layer, "name", layer.program.name))
@@ -148,14 +149,15 @@ class Check:
         shapes = any(word in error.lower() for word in SHAPE_WORDS)
         if shapes:
             for form in self.caller.forms():
-                points = [
-                    p
-                    for n, size in enumerate((3, 4, 5))
-                    for p in self.squares(size, n, unit=not form.upstream)
-                ]
-                square = run(self.caller, form, points, self.timeout)
-                if points and not square.error and not any(r.problem for r in square.results):
-                    return self.squared(square, error)
+                for flat in (False, True):
+                    points = [
+                        p
+                        for n, size in enumerate((3, 4, 5))
+                        for p in self.squares(size, n, unit=not form.upstream, flat=flat)
+                    ]
+                    square = run(self.caller, form, points, self.timeout)
+                    if points and not square.error and not any(r.problem for r in square.results):
+                        return self.squared(square, error)
         line = next((c.line for c in trial.calls if c.error), 0)
         where = f" in line {line}" if line else ""
         text = f"it raises {error}{where}" if not error.startswith(("it ", "the ")) else f"{error}"
@@ -163,12 +165,16 @@ class Check:
             ", ".join(f"{r.name} = {n}" for r, n in trial.points[0].env.sizes.items()) if trial.points else ""
         )
         at = f" The sizes were {sizes}." if sizes else ""
-        fault = Fault(None, "shape" if shapes else "unknown", f"{text}.{at}", self.all_lines(), "")
+        fix = f"Write backward(dout, cache) or backward(dout, {', '.join(self.caller.names)})."
+        fault = Fault(
+            None, "shape" if shapes else "unknown", f"{ended(text)}{at}", self.all_lines(),
+            fix if "argument" in text else "Make it run first: the lines below are what it has to compute.",
+        )  # fmt: skip
         return self.done([fault], trial)
 
-    def squares(self, size: int, seed: int, unit: bool) -> list[Point]:
-        """A point with all sizes equal, if there is one."""
-        sizes = square_sizes(self.derived.program, size)
+    def squares(self, size: int, seed: int, unit: bool, *, flat: bool = False) -> list[Point]:
+        """A point with all sizes equal, or those of matrices alone, if there is one."""
+        sizes = square_sizes(self.derived.program, size, flat=flat)
         try:
             return several(self.derived, 1, self.seed + seed, sizes=sizes, unit=unit)
         except ChalkgradError:
@@ -193,45 +199,51 @@ class Check:
         faults = [*self.forward_faults(trial), *self.whole_faults(trial)]
         problem = next((r.problem for r in trial.results if r.problem), "")
         if problem:
-            return self.done([*faults, Fault(None, "shape", f"{problem}.", self.all_lines())], trial)
+            return self.done([*faults, Fault(None, "shape", ended(problem), self.all_lines())], trial)
         wrong = wrong_arguments(self.derived, trial, self.bounds)
         unsteady = any(f.cause == "nondeterministic" for f in faults)
         spoilt = any(f.argument is None and "forward" in f.evidence for f in faults)
         if spoilt and wrong:
             self.notes.append("the gradients were not judged: they differ too, and may follow the forward")
         if wrong and not unsteady and not spoilt:
-            found = Judge(self.derived, trial, wrong).faults()
+            found = Judge(
+                self.derived, trial, wrong, held(self.caller, trial, self.timeout), self.own_name
+            ).faults()
             if any(f.cause == "mutates_input" for f in found):
                 faults = [f for f in faults if f.cause != "mutates_input"]
             faults += found
+        if not faults:
+            faults += self.fine_faults(trial)
         self.remark(trial)
         return self.done(faults, trial)
+
+    def fine_faults(self, trial: Trial) -> list[Fault]:
+        """Digits lost in single precision; a note where another subgradient is taken at a kink."""
+        form, first = trial.form, trial.points[0]
+        with np.errstate(all="ignore"):  # at a kink, or far away, a value may be infinite
+            self.notes += other_subgradients(self.derived, self.caller, form, first, self.timeout)
+            if framework_of(self.caller.backward) != "numpy":
+                return []
+            lost = lost_in_single_precision(self.derived, self.caller, form, trial.points, self.timeout)
+        return [
+            Fault(
+                name,
+                "precision",
+                f"in float64 d{name} is right, but in float32 it is off by {share:.1e} of its size, far more "
+                "than rounding explains.",
+                "",
+                "Look for a difference of large numbers, such as E[x²] − E[x]² for E[(x − μ)²].",
+            )
+            for name, share in lost.items()
+        ]
 
     def forward_faults(self, trial: Trial) -> list[Fault]:
         """What is wrong with the values of the user's own forward."""
         for prepared in trial.prepared:
-            fault = self.forward_fault(prepared)
+            fault = forward_fault(prepared, self.caller.outputs, self.layer)
             if fault is not None:
                 return [fault]
         return []
-
-    def forward_fault(self, prepared: Prepared) -> Fault | None:
-        if prepared.out is None:
-            return None
-        outs = prepared.out if isinstance(prepared.out, tuple) else (prepared.out,)
-        for tensor, out in zip(self.caller.outputs, outs, strict=False):
-            got, want = as_array(out), np.asarray(prepared.point.env.array(tensor))
-            line = f"{tensor.name} of {self.layer}"
-            if got is None:
-                return Fault(None, "unknown", f"your forward returns no array for {line}.")
-            if got.shape != want.shape:
-                text = f"your forward returns the shape {got.shape} for {line} instead of {want.shape}."
-                return Fault(None, "shape", text)
-            scale = float(np.abs(want).max(initial=0.0)) or 1.0
-            single = got.dtype.kind == "f" and got.dtype.itemsize < 8
-            if not np.abs(got - want).max(initial=0.0) <= (1e-4 if single else 1e-7) * scale:
-                return Fault(None, *_forward_cause(got, want, line))
-        return None
 
     def whole_faults(self, trial: Trial) -> list[Fault]:
         """Mutation and non-determinism."""
@@ -311,7 +323,7 @@ class Check:
         error = None
         if not faults:
             error = self.relative_error(trial)
-        faults = [self.in_own_names(f) for f in faults]
+        faults = in_own_names(faults, self.derived, self.caller, trial, self.timeout)
         wrong = [f.argument for f in faults if f.argument is not None and f.cause != "mutates_input"]
         unsteady = any(f.cause == "nondeterministic" for f in faults)
         example = ""
@@ -327,17 +339,15 @@ class Check:
             len(trial.calls),
             time.perf_counter() - self.began,
             example,
+            self.page(),
         )
 
-    def in_own_names(self, fault: Fault) -> Fault:
-        """The fault with the user's line and the right one beside it, where the source can be read."""
-        if fault.argument is None or fault.fix or fault.cause == "mutates_input":
-            return fault
-        own = OwnSource(self.caller.backward, self.program)
-        yours, right = own.line(fault.argument), own.right_line(fault.argument)
-        if not yours or not right or yours == right:
-            return fault
-        return replace(fault, yours=yours, fix=right)
+    def page(self) -> str:
+        """The command that writes the derivation as a page; empty for a layer that has no name there."""
+        function = getattr(getattr(self.source, "forward", None), "function", None)
+        if not str(getattr(function, "__module__", "")).startswith("chalkgrad.layers."):
+            return ""
+        return f"chalkgrad derive {self.layer} -o {self.layer}.html"
 
     def relative_error(self, trial: Trial) -> float:
         """The largest difference relative to the magnitude of the summands."""
@@ -362,7 +372,12 @@ def same_forward(forward: Callable[..., Any], layer: HasProgram) -> bool:
     for point in judge.points():
         prepared = form.prepare(point)
         run = prepared.forward
-        if run is None or run.error or prepared.out is None or judge.forward_fault(prepared) is not None:
+        if (
+            run is None
+            or run.error
+            or prepared.out is None
+            or forward_fault(prepared, judge.caller.outputs, judge.layer) is not None
+        ):
             return False
     return True
 
@@ -381,18 +396,6 @@ def _nudged(default: float) -> float:
     if default == 0.0:
         return 0.3
     return 0.05 if 0 < default < 0.01 else default * 0.7
-
-
-def _forward_cause(got: np.ndarray, want: np.ndarray, line: str) -> tuple[str, str]:
-    """The cause and the words for a wrong forward value."""
-    square = float((want * want).sum())
-    ratio = float((want * got).sum()) / square if square else 0.0
-    worst = np.unravel_index(int(np.abs(got - want).argmax()), want.shape)
-    at = f"[{', '.join(map(str, map(int, worst)))}]" if worst else ""
-    text = f"your forward differs: {line}{at} is {got[worst]:.6g} and should be {want[worst]:.6g}."
-    if ratio and np.allclose(got, ratio * want, rtol=1e-7, atol=0):
-        return ("sign" if abs(ratio + 1) < 1e-9 else "constant_factor"), text
-    return "unknown", text
 
 
 def statics_of(layer: Any) -> dict[str, Any]:

@@ -29,7 +29,10 @@ from chalkgrad.diagnose.edits import (
     walk_syntax,
     with_right,
 )
+from chalkgrad.diagnose.graph import Graph
+from chalkgrad.diagnose.words import range_words
 from chalkgrad.errors import ChalkgradError
+from chalkgrad.expr.nodes import Tensor
 from chalkgrad.expr.syntax import Condition, Entry, Factors, Number, Power, Terms
 from chalkgrad.frontend.inference import RangeConflictError
 
@@ -39,10 +42,10 @@ MAX_TRIES = 400
 MAX_SLIPS = 3
 """Wrong indices in one line that are corrected together."""
 
-PEOPLE = {"N": "the observations N", "D": "the features D", "K": "the classes K"}
-"""What the conventional ranges are called."""
-
 CONSTANTS = (2, 3, 4)
+
+Hypothesis = tuple[str, str, str]
+"""An edited line, why the written one is wrong, and the cause."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +54,7 @@ class Correction:
 
     text: str
     why: str
-
-
-def range_words(name: str) -> str:
-    """A range as a person says it."""
-    return PEOPLE.get(name, name)
+    cause: str
 
 
 # --- wrong ranges ----------------------------------------------------------------------------------
@@ -110,20 +109,20 @@ def _index_edits(line: str, wrong: RangeConflictError, judge: Judge) -> Iterator
 def correct_value(claim: Claim, judge: Judge) -> Correction | None:
     """The simplest edit of a false claim's right side that makes it true."""
     tries = 0
-    for text, why in _hypotheses(claim, judge):
+    for text, why, cause in _hypotheses(claim, judge):
         tries += 1
         if tries > MAX_TRIES:
             return None
         try:
             edited = read_claim(text, judge.program)
             if not edited.loose and judge.check(edited).holds:
-                return Correction(text, why)
+                return Correction(text, why, cause)
         except ChalkgradError:
             continue
     return None
 
 
-def _hypotheses(claim: Claim, judge: Judge) -> Iterator[tuple[str, str]]:
+def _hypotheses(claim: Claim, judge: Judge) -> Iterator[Hypothesis]:
     yield from _missing_sum(claim)
     yield from _mean_for_sum(claim)
     yield from _other_binders(claim)
@@ -138,20 +137,24 @@ def _hypotheses(claim: Claim, judge: Judge) -> Iterator[tuple[str, str]]:
     yield from _other_arrays(claim, judge)
 
 
-def _missing_sum(claim: Claim) -> Iterator[tuple[str, str]]:
+def _missing_sum(claim: Claim) -> Iterator[Hypothesis]:
     if claim.loose:
         letters = " ".join(i.name for i in claim.loose)
         over = " and ".join(range_words(i.range.name) for i in claim.loose)
-        yield with_right(claim, f"sum({letters}, {right_text(claim)})"), f"the sum over {over} is missing"
+        yield (
+            with_right(claim, f"sum({letters}, {right_text(claim)})"),
+            f"the sum over {over} is missing",
+            "missing_sum",
+        )
 
 
-def _factors(claim: Claim, judge: Judge) -> Iterator[tuple[str, str]]:
+def _factors(claim: Claim, judge: Judge) -> Iterator[Hypothesis]:
     """A constant, or a size, between what is claimed and what is true."""
     ratios = judge.ratios(claim)
     if not ratios:
         return
     if all(abs(ratio + 1) < 1e-6 for _, ratio in ratios):
-        yield with_right(claim, negated(claim)), "the sign is wrong"
+        yield with_right(claim, negated(claim)), "the sign is wrong", "sign"
     right = grouped(claim)
     sizes = {r.name: [env.size(r) for env, _ in ratios] for r in judge.program.ranges()}
     known = {str(c): [c] * len(ratios) for c in CONSTANTS}
@@ -162,16 +165,23 @@ def _factors(claim: Claim, judge: Judge) -> Iterator[tuple[str, str]]:
             also = "" if sign > 0 else ", and the sign is wrong"
             pairs = list(zip(ratios, values, strict=True))
             shown = _size_words(written)
+            of_size = written.startswith("size(")
+            less, more = ("mean_for_sum", "sum_for_mean") if of_size else ("constant_factor",) * 2
             if all(abs(ratio - sign * value) < 1e-6 * value for (_, ratio), value in pairs):
-                yield with_right(claim, f"{minus}{written} * {right}"), f"a factor {shown} is missing{also}"
+                yield (
+                    with_right(claim, f"{minus}{written} * {right}"),
+                    f"a factor {shown} is missing{also}",
+                    less,
+                )
             if all(abs(ratio * value - sign) < 1e-6 for (_, ratio), value in pairs):
                 yield (
                     with_right(claim, f"{minus}{right} / {written}"),
                     f"it is {shown} times too large{also}",
+                    more,
                 )
 
 
-def _extra_factors(claim: Claim) -> Iterator[tuple[str, str]]:
+def _extra_factors(claim: Claim) -> Iterator[Hypothesis]:
     """A factor, or a division, that does not belong."""
     text = claim.text
     for node in walk_syntax(claim.tree.right):
@@ -181,14 +191,16 @@ def _extra_factors(claim: Claim) -> Iterator[tuple[str, str]]:
                 what = "division by" if divides else "factor"
                 rest = product(text, kept)
                 new = bare(rest) if node is claim.tree.right else group(rest)
-                yield replaced(text, node, new), f"the {what} {shown(text, factor)} is too many"
+                constant = divides or isinstance(factor, Number)
+                cause = "constant_factor" if constant else "extra_factor"
+                yield replaced(text, node, new), f"the {what} {shown(text, factor)} is too many", cause
 
 
 def _size_words(written: str) -> str:
     return written[5:-1] if written.startswith("size(") else written
 
 
-def _other_indices(claim: Claim) -> Iterator[tuple[str, str]]:
+def _other_indices(claim: Claim) -> Iterator[Hypothesis]:
     """One index on the right replaced by another one; then two names exchanged."""
     arrays = {n.name for n in entries(claim.tree)}
     letters = [n for n in dict.fromkeys(n.name for n in index_names(claim.tree)) if n not in arrays]
@@ -196,34 +208,42 @@ def _other_indices(claim: Claim) -> Iterator[tuple[str, str]]:
     for name in places:
         for letter in letters:
             if letter != name.name:
-                yield replaced(claim.text, name, letter), f"the index {name.name} should be {letter}"
+                yield (
+                    replaced(claim.text, name, letter),
+                    f"the index {name.name} should be {letter}",
+                    "wrong_operand",
+                )
     for entry in entries(claim.tree.right):
         for one, other in zip(entry.indices, entry.indices[1:], strict=False):
             left, right = shown(claim.text, one), shown(claim.text, other)
             swapped = replaced(replaced(claim.text, other, left), one, right)
-            yield swapped, f"the indices of {entry.name} are swapped"
+            yield swapped, f"the indices of {entry.name} are swapped", "transpose"
 
 
-def _indicators(claim: Claim) -> Iterator[tuple[str, str]]:
+def _indicators(claim: Claim) -> Iterator[Hypothesis]:
     """A missing 1(j == k)."""
     for position, one in enumerate(claim.indices):
         for other in claim.indices[position + 1 :]:
             if one.range is other.range:
                 written = f"1({other.name} == {one.name})"
                 whole = written if right_text(claim) == "1" else f"{grouped(claim)} * {written}"
-                yield with_right(claim, whole), f"the indicator {written} is missing"
+                yield with_right(claim, whole), f"the indicator {written} is missing", "missing_mask"
 
 
-def _mean_for_sum(claim: Claim) -> Iterator[tuple[str, str]]:
+def _mean_for_sum(claim: Claim) -> Iterator[Hypothesis]:
     for binder in binders(claim.tree.right):
         letters = " ".join(index.name for index in binder.indices)
         for one, other in (("sum", "mean"), ("mean", "sum")):
             if binder.op == one:
                 edited = f"{other}({letters}, {shown(claim.text, binder.body)})"
-                yield replaced(claim.text, binder, edited), f"a {one} stands where the {other} belongs"
+                yield (
+                    replaced(claim.text, binder, edited),
+                    f"a {one} stands where the {other} belongs",
+                    f"{one}_for_{other}",
+                )
 
 
-def _other_binders(claim: Claim) -> Iterator[tuple[str, str]]:
+def _other_binders(claim: Claim) -> Iterator[Hypothesis]:
     """A sum over the wrong index: the right one is left over."""
     if len(claim.loose) != 1:
         return
@@ -232,18 +252,19 @@ def _other_binders(claim: Claim) -> Iterator[tuple[str, str]]:
         if len(binder.indices) == 1:
             edited = f"{binder.op}({letter.name}, {shown(claim.text, binder.body)})"
             why = f"the {binder.op} runs over {binder.indices[0].name} where it should run over"
-            yield replaced(claim.text, binder, edited), f"{why} {range_words(letter.range.name)}"
+            words = f"{why} {range_words(letter.range.name)}"
+            yield replaced(claim.text, binder, edited), words, "wrong_operand"
 
 
-def _extra_binders(claim: Claim) -> Iterator[tuple[str, str]]:
+def _extra_binders(claim: Claim) -> Iterator[Hypothesis]:
     for binder in binders(claim.tree.right):
         body = shown(claim.text, binder.body)
         body = bare(body) if binder is claim.tree.right else group(body)
         over = " and ".join(index.name for index in binder.indices)
-        yield replaced(claim.text, binder, body), f"the {binder.op} over {over} is too many"
+        yield replaced(claim.text, binder, body), f"the {binder.op} over {over} is too many", "extra_sum"
 
 
-def _other_comparisons(claim: Claim) -> Iterator[tuple[str, str]]:
+def _other_comparisons(claim: Claim) -> Iterator[Hypothesis]:
     opposite = {"==": "!=", "!=": "==", "<": ">", ">": "<", "<=": ">=", ">=": "<="}
     for node in walk_syntax(claim.tree.right):
         if isinstance(node, Condition):
@@ -252,10 +273,11 @@ def _other_comparisons(claim: Claim) -> Iterator[tuple[str, str]]:
             yield (
                 replaced(claim.text, node, edited),
                 f"the comparison {node.op} should be {opposite[node.op]}",
+                "wrong_operand",
             )
 
 
-def _other_parts(claim: Claim) -> Iterator[tuple[str, str]]:
+def _other_parts(claim: Claim) -> Iterator[Hypothesis]:
     """A term with the wrong sign, a term, factor or power that does not belong, a square left out."""
     text = claim.text
     for node in walk_syntax(claim.tree.right):
@@ -265,21 +287,28 @@ def _other_parts(claim: Claim) -> Iterator[tuple[str, str]]:
                 yield (
                     replaced(text, node, terms(text, node, flip={position})),
                     f"the sign of {written} is wrong",
+                    "sign",
                 )
                 yield (
                     replaced(text, node, terms(text, node, drop=position)),
                     f"the term {written} is too many",
+                    "wrong_operand",
                 )
         if isinstance(node, Entry):
-            yield replaced(text, node, f"{shown(text, node)}^2"), f"{shown(text, node)} should be squared"
+            yield (
+                replaced(text, node, f"{shown(text, node)}^2"),
+                f"{shown(text, node)} should be squared",
+                "missing_factor",
+            )
         if isinstance(node, Power) and isinstance(node.exponent, Number):
             yield (
                 replaced(text, node, shown(text, node.base)),
                 f"the power of {shown(text, node.base)} is too many",
+                "extra_factor",
             )
 
 
-def _other_arrays(claim: Claim, judge: Judge) -> Iterator[tuple[str, str]]:
+def _other_arrays(claim: Claim, judge: Judge) -> Iterator[Hypothesis]:
     """Another array of the same axes in place of one: the activation for the pre-activation, or x for p."""
     by_name = {t.name: t for t in judge.program.tensors()}
     for entry in entries(claim.tree.right):
@@ -291,7 +320,26 @@ def _other_arrays(claim: Claim, judge: Judge) -> Iterator[tuple[str, str]]:
                 prefix = "dL/d" if entry.adjoint else ""
                 brackets = claim.text[claim.text.index("[", entry.start) : entry.end]
                 edited = f"{prefix}{other.name}{brackets}"
-                yield replaced(claim.text, entry, edited), f"{entry.name} stands where {other.name} belongs"
+                why = f"{entry.name} stands where {other.name} belongs"
+                yield replaced(claim.text, entry, edited), why, _operand(here, other, judge)
+
+
+def _operand(one: Tensor, other: Tensor, judge: Judge) -> str:
+    """Two arrays taken for each other: an activation and its argument, or any two."""
+    graph = Graph(judge.program, (), (), ())
+    return "preactivation" if graph.activates(one, other) else "wrong_operand"
+
+
+def conflict_cause(written: str, should_be: str) -> str:
+    """The cause of an index of the wrong range: a transpose where the same indices stand in another order."""
+    if should_be:
+        for one, other in zip(entries(equation(written)), entries(equation(should_be)), strict=False):
+            before, after = (
+                [shown(t, i) for i in e.indices] for t, e in ((written, one), (should_be, other))
+            )
+            if before != after and sorted(before) == sorted(after) and one.name == other.name:
+                return "transpose"
+    return "wrong_operand"
 
 
 def worst_element(outcome: Outcome) -> str:

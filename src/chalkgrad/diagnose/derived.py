@@ -28,7 +28,10 @@ def derived_correction(claim: Claim, judge: Judge) -> Correction | None:
     """The derived line, and which of its terms the claim lacks, if that is all; None where the left
     side is no derivative, or no rule covers it."""
     line = _derived_line(claim, judge)
-    return None if line is None else Correction(line.text, _missing_term(claim, line, judge))
+    if line is None:
+        return None
+    missing = _missing_term(claim, line, judge)
+    return Correction(line.text, missing, "missing_term" if missing else "unknown")
 
 
 def derived_left(text: str, judge: Judge) -> str | None:

@@ -17,6 +17,9 @@ from chalkgrad.errors import ChalkgradError
 ENTRIES = 8
 """Arrays with more entries are no small example."""
 
+TRIES = 6
+"""Draws before a size is given up: over one observation a variance is 0, whatever is drawn."""
+
 
 def smallest(
     derived: Derived, caller: Caller, form: Form, wrong: Sequence[str], timeout: float | None
@@ -44,7 +47,7 @@ def _whole(derived: Derived, size: int, seed: int, unit: bool) -> Point | None:
     """A point of whole numbers at which everything is finite."""
     rng = np.random.default_rng(seed)
     try:
-        point = draw(derived, seed, sizes=square_sizes(derived.program, size), unit=unit)
+        point = draw(derived, seed, sizes=square_sizes(derived.program, size), unit=unit, tries=TRIES)
         inputs = {
             t: rng.choice([-2.0, -1.0, 1.0, 2.0, 3.0], size=np.shape(point.env.array(t)))
             for t in derived.program.inputs
@@ -69,5 +72,5 @@ def _numbers(array: Any) -> str:
     """[[1, 2], [0.5, -1]]"""
     values = np.asarray(array)
     if values.ndim == 0:
-        return f"{float(values):.4g}"
+        return f"{float(values) if abs(float(values)) > 1e-12 else 0.0:.4g}"
     return f"[{', '.join(_numbers(v) for v in values)}]"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from chalkgrad.derivation import Derived
+from chalkgrad.diagnose.words import Words, words
 from chalkgrad.expr.nodes import (
     Access,
     Apply,
@@ -20,7 +21,6 @@ from chalkgrad.expr.nodes import (
     Tensor,
 )
 from chalkgrad.expr.ops import free_indices, tensors_in, walk
-from chalkgrad.expr.text import tensor_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,27 +61,27 @@ class Graph:
         """Whether one of two tensors is a nonlinear elementwise function of the other."""
         return self._nonlinear(one, other) or self._nonlinear(other, one)
 
-    def _nonlinear(self, before: Tensor, after: Tensor, depth: int = 6) -> bool:
-        """Whether a nonlinear function of the table lies between `before` and `after`, of equal axes."""
-        own = self.program.definition(after.name)
-        if own is None or own.target is not after or before.axes != after.axes or depth == 0:
+    def _nonlinear(self, before: Tensor, after: Tensor) -> bool:
+        """Whether `after` is a nonlinear function of `before` and of nothing else."""
+        if before.axes != after.axes or before is after:
             return False
-        functions = [n.fn for n in walk(own.body) if isinstance(n, Apply) and n.fn not in ("sqrt", "sign")]
-        if before in tensors_in(own.body):
-            return bool(functions)
-        middle = [t for t in tensors_in(own.body) if t.role == "value" and t.axes == after.axes]
-        for t in middle:
-            if self._nonlinear(before, t, depth - 1):
-                return True
-            if functions and t is not before and self._reads(t, before):
-                return True
-        return False
+        functions: list[str] = []
+        waiting, seen = [after], {before}
+        while waiting:
+            tensor = waiting.pop()
+            own = self.program.definition(tensor.name)
+            if tensor in seen or tensor.role == "parameter":
+                continue
+            if own is None or own.target is not tensor:
+                return False  # another input
+            seen.add(tensor)
+            functions += [
+                n.fn for n in walk(own.body) if isinstance(n, Apply) and n.fn not in ("sqrt", "sign")
+            ]
+            waiting += tensors_in(own.body)
+        return bool(functions)
 
-    def _reads(self, tensor: Tensor, other: Tensor) -> bool:
-        own = self.program.definition(tensor.name)
-        return own is not None and other in tensors_in(own.body)
-
-    def describe(self, d: Definition, term: Expr, is_path: bool) -> tuple[str, str]:
+    def describe(self, d: Definition, term: Expr, is_path: bool) -> tuple[str, Words]:
         """The cause and the words if a term of an adjoint's formula is left out."""
         consumers = [t for t in tensors_in(term) if t.role == "adjoint"]
         others = {t for t in tensors_in(d.body) if t.role == "adjoint"}
@@ -89,14 +89,18 @@ class Graph:
             through = next((t for t in self.program.tensors() if t.adjoint is consumers[0]), None)
             start = next((t for t in self.program.tensors() if t.adjoint is d.target), None)
             if through is not None and start is not None and len(others) > 1:
-                return "missing_path", f"the path {self.path(start, through)} is missing"
-        return "missing_term", f"the term {term} of {tensor_name(d.target)} is missing"
+                return "missing_path", words(f"the path {self.path(start, through)} is missing")
+        return "missing_term", words("the term ", term, " of ", d.target, " is missing")
 
     def path(self, start: Tensor, through: Tensor) -> str:
-        """The path from an input by `start` and `through` to the output, in words."""
+        """The path from an input by `start` and `through` to the output, in words: where it branches
+        off, then all of it."""
         before = self._to_input(start)
         after = self._to_output(through)
-        return " → ".join(t.name for t in (*before, start, through, *after))
+        whole = [*before, start, through, *after]
+        short = [whole[0], *dict.fromkeys(t for t in (start, through) if t is not whole[0]), *whole[-1:]]
+        brief, full = (" → ".join(t.name for t in dict.fromkeys(p)) for p in (short, whole))
+        return brief if brief == full else f"{brief} (in full: {full})"
 
     def _to_input(self, tensor: Tensor) -> list[Tensor]:
         own = self.program.definition(tensor.name)

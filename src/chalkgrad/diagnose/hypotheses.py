@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from chalkgrad.derivation import Backward, Derived
 from chalkgrad.diagnose.graph import Graph
 from chalkgrad.diagnose.spoiler import Spoiler, has_sum
+from chalkgrad.diagnose.words import Words, words
 from chalkgrad.expr.nodes import ONE, ZERO, Add, Definition, Expr, Mul, Sum, Tensor
 from chalkgrad.expr.ops import canonical, children, rebuild, tensors_in, walk
-from chalkgrad.expr.text import tensor_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Edit:
     form: str
     bodies: tuple[tuple[Tensor, Expr], ...]
     expected: Definition
-    text: str
+    text: Words | str
     cost: float
 
     @property
@@ -68,7 +68,7 @@ class Addend:
     term: Expr
     expected: Definition
     code: str
-    text: str
+    text: Words | str
     cost: float
     whole: bool = False
 
@@ -99,9 +99,8 @@ def hypotheses(derived: Derived) -> tuple[list[Addend], list[Edit]]:
 
 def _addends(backward: Backward, d: Definition, graph: Graph) -> Iterator[Addend]:
     """The whole formula, and every term under sums and products only."""
-    name = tensor_name(d.target)
     if backward.form == "staged" or d.target in backward.wanted:
-        text = f"{name} is taken as 0"
+        text = words(d.target, " is taken as 0")
         code = "missing_path" if d.target not in backward.wanted else "missing_term"
         yield Addend(backward.form, d.target, ZERO, d.body, d, code, text, 2.0, whole=True)
     for term, without, depth in _linear_terms(d.body):

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
 from chalkgrad.derivation import Derived
+from chalkgrad.diagnose.anchored import Anchored, Held
+from chalkgrad.diagnose.capture import as_array
 from chalkgrad.diagnose.pairs import diagonals, pairs
 from chalkgrad.diagnose.points import Point, with_inputs
 from chalkgrad.diagnose.report import Fault
 from chalkgrad.diagnose.search import Explanation, Reason, Search
 from chalkgrad.diagnose.trial import Trial
-from chalkgrad.diagnose.variants import variants, varied
-from chalkgrad.diagnose.views import collapsed, views
+from chalkgrad.diagnose.variants import in_one_line, variants, varied
+from chalkgrad.diagnose.views import collapsed, head, summed_away, unsummed, views
+from chalkgrad.diagnose.words import Words, words
 from chalkgrad.expr.nodes import Definition, Tensor
+from chalkgrad.expr.ops import tensors_in
 from chalkgrad.render.math_text import math_text
 from chalkgrad.verify.environment import Array
 
@@ -33,17 +37,24 @@ class Judge:
         derived: The derivation.
         trial: The calls, all of which returned something.
         wrong: Names of the inputs whose gradients are wrong.
+        held: What the variables of the user's function held at each point, where that is known.
+        spelled: The user's own name for an argument.
     """
 
-    def __init__(self, derived: Derived, trial: Trial, wrong: Sequence[str]) -> None:
+    def __init__(self, derived: Derived, trial: Trial, wrong: Sequence[str], held: Held = (),
+        spelled: Callable[[str], str] = str,
+    ) -> None:  # fmt: skip
         self.derived = derived
         self.trial = trial
         self.wrong = tuple(wrong)
+        self.spelled = spelled
         self.points = trial.points
         single = any(
             g.dtype.kind == "f" and g.dtype.itemsize < 8 for r in trial.results for g in r.gradients.values()
         )
-        self.search = Search(derived, self.points, 1e-4 if single else 1e-8)
+        tolerance = 1e-4 if single else 1e-8
+        self.search = Search(derived, self.points, tolerance)
+        self.anchored = Anchored(derived, self.points, held, tolerance) if held else None
         self.inputs = {t.name: t for t in derived.wrt}
 
     def faults(self) -> list[Fault]:
@@ -57,8 +68,8 @@ class Judge:
         line = self.search.line(wanted)
         missing = next((r.missing[wanted.name] for r in self.trial.results if wanted.name in r.missing), None)
         if missing is not None:
-            text = f"no gradient for {wanted.name} was returned: {missing} stands in its place"
-            return [Fault(wanted.name, "shape", f"{text}.", shown(line))]
+            text = f"no gradient for {wanted.name} was returned: {missing}."
+            return [Fault(wanted.name, "shape", text, shown(line))]
         observed = self.trial.observed(wanted.name)
         assert observed is not None
         observed = [np.asarray(o, float) for o in observed]
@@ -82,6 +93,10 @@ class Judge:
 
     def _explained(self, wanted: Tensor, observed: Sequence[Array]) -> Explanation | None:
         found = list(self._by_shape(wanted, observed))
+        if not found and self.anchored is not None and self.anchored.anchors:
+            line_by_line = self.anchored.explained(wanted, observed)
+            if line_by_line is not None:
+                found = [line_by_line, *self._stale(wanted, observed), *self._elsewhere(wanted, observed)]
         if not found:
             found = list(self._by_value(wanted, observed))
         return min(found, key=lambda e: e.cost, default=None)
@@ -89,8 +104,7 @@ class Judge:
     def _by_value(self, wanted: Tensor, observed: Sequence[Array]) -> Iterator[Explanation]:
         found = [
             *self._stale(wanted, observed),
-            *self._variants(wanted, observed),
-            *self.search.elsewhere(wanted, observed),
+            *self._elsewhere(wanted, observed),
             *self.search.singles(wanted, observed),
         ]
         found = [self._weighed(e, wanted) for e in found]
@@ -99,6 +113,11 @@ class Judge:
         if min((e.cost for e in found), default=9.0) > GOOD:
             found += pairs(self.search, wanted, observed)
         yield from found
+
+    def _elsewhere(self, wanted: Tensor, observed: Sequence[Array]) -> Iterator[Explanation]:
+        """Parameters misplaced in the forward values, and gradients of something else."""
+        yield from self._variants(wanted, observed)
+        yield from self.search.elsewhere(wanted, observed)
 
     def _weighed(self, explanation: Explanation, wanted: Tensor) -> Explanation:
         """Costlier if the same mistake would have spoiled a gradient that is right."""
@@ -121,24 +140,44 @@ class Judge:
         if not readings:
             return
         yield from self.search.elsewhere(wanted, observed)
+        yield from self._collapsed(wanted, observed, line)
         for view in readings:
             own = Reason(view.code, view.text, line)
             if view.arrays is None:
-                sure = view.code == "extra_sum" and collapsed(
-                    wanted, observed, self.points, self.points[0].env.sizes
-                )
-                yield Explanation(1.2 if sure else view.cost + 3.0, (own,))
+                yield Explanation(view.cost + 3.0, (own,))
                 continue
             if self.search.holds(lambda at: self.points[at].true[wanted], view.arrays):
                 yield Explanation(view.cost, (own,))
                 continue
             below = list(self.search.singles(wanted, view.arrays))
+            by_lines = self.anchored.explained(wanted, view.arrays) if self.anchored is not None else None
+            below += [by_lines] if by_lines is not None else []
             if below:
                 simplest = min(below, key=lambda e: e.cost)
                 reasons = (own, *(r for r in simplest.reasons if r.code != own.code))
                 yield Explanation(view.cost + simplest.cost + 0.6, reasons)
             else:
                 yield Explanation(view.cost + 3.5, (own,))
+
+    def _collapsed(
+        self, wanted: Tensor, observed: Sequence[Array], line: Definition
+    ) -> Iterator[Explanation]:
+        """The right gradient, or what follows from the user's own intermediate ones, summed too far."""
+        true = [p.true[wanted] for p in self.points]
+        for axes in unsummed(observed, true):
+            text = (
+                f"{head(wanted, observed, true)}: it is not summed over axis {' and '.join(map(str, axes))}"
+            )
+            yield Explanation(1.01, (Reason("missing_sum", text, line),))
+        for axes in collapsed(wanted, observed, true):
+            yield Explanation(1.2, (Reason("extra_sum", summed_away(wanted, observed, axes), line),))
+        following = self.anchored.following(wanted) if self.anchored is not None else None
+        if following is not None and self.anchored is not None:
+            why = self.anchored.upstream_reasons(wanted)
+            for axes in collapsed(wanted, observed, following):
+                own = Reason("extra_sum", summed_away(wanted, observed, axes), line)
+                reasons = (own, *(r for e in why for r in e.reasons))
+                yield Explanation(1.8 + sum(e.cost for e in why), reasons)
 
     # --- stale values ------------------------------------------------------------------------------
 
@@ -153,7 +192,7 @@ class Judge:
                 return
             values.append(point.true[wanted])
         if self.search.holds(lambda at: values[at], observed):
-            names = ", ".join(n for n in self.trial.calls[0].mutated if n)
+            names = ", ".join(self.spelled(n) for n in self.trial.calls[0].mutated if n)
             text = f"{names} is changed in place, and the changed values are used for d{wanted.name}"
             yield Explanation(0.9, (Reason("mutates_input", text, self.search.line(wanted)),))
 
@@ -171,6 +210,13 @@ class Judge:
             for o in self.derived.program.outputs:
                 if f"d{o.name}" == name and isinstance(value, np.ndarray):
                     ups[o.adjoint] = value
+        above = contents.get("grad_output")  # a framework's backward, called raw
+        if isinstance(above, tuple):
+            floats = (o for o in self.derived.program.outputs if o.dtype == "float")
+            for o, value in zip(floats, above, strict=False):
+                array = as_array(value)
+                if array is not None:
+                    ups[o.adjoint] = np.asarray(array, float)
         cached = contents.get("cache")
         if isinstance(cached, tuple) and len(cached) == len(self.derived.program.inputs):
             pairs_ = zip(self.derived.program.inputs, cached, strict=True)
@@ -189,11 +235,32 @@ class Judge:
 
     def _variants(self, wanted: Tensor, observed: Sequence[Array]) -> Iterator[Explanation]:
         """What the formulas give with a parameter forgotten or misplaced in the forward values."""
+        line = self.search.line(wanted)
         for code, text, forward in variants(self.derived.program):
             points = [varied(self.derived, forward, p) for p in self.points]
             values = [None if p is None else p.true[wanted] for p in points]
             if self.search.holds(lambda n, v=values: v[n], observed):  # type: ignore[misc]
                 yield Explanation(1.3, (Reason(code, text, self.search.line(wanted)),))
+            elif all(p is not None for p in points):
+                yield from self._in_one_line(wanted, observed, Reason(code, text, line), points)
+
+    def _in_one_line(
+        self, wanted: Tensor, observed: Sequence[Array], why: Reason, points: Sequence[Point | None]
+    ) -> Iterator[Explanation]:
+        """The same slip, made in one adjoint alone."""
+        for d in self.derived.staged.definitions:
+            if not any(t.role == "value" for t in tensors_in(d.body)):
+                continue
+
+            def predict(at: int, line: Definition = d) -> Array | None:
+                there = points[at]
+                assert there is not None
+                here, base = self.points[at], self.search.bases[at]
+                return in_one_line(self.derived, line, here, there, base, wanted)
+
+            if self.search.holds(predict, observed):
+                text = words(f"{why.text}, in ", d.target)
+                yield Explanation(1.6, (Reason(why.code, text, d),))
 
     # --- words -------------------------------------------------------------------------------------
 
@@ -238,8 +305,8 @@ class Judge:
         return f"{share}{where}; {self._worst(wanted, returned)}."
 
 
-def _sentence(text: str, worst: str) -> str:
-    text = text.rstrip(".")
+def _sentence(said: Words | str, worst: str) -> str:
+    text = str(said).rstrip(".")
     return f"{text}; {worst}." if worst else f"{text}."
 
 

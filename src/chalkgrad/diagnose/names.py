@@ -9,6 +9,7 @@ from typing import Any
 GREEK = {
     "γ": ("gamma", "g", "scale"),
     "β": ("beta", "b", "shift", "bias"),
+    "x̂": ("xhat", "x_hat", "x_norm", "xnorm", "x_normalized", "normalized"),
     "μ": ("mu", "mean", "sample_mean", "running_mean"),
     "σ": ("sigma", "std"),
     "ε": ("eps", "epsilon"),

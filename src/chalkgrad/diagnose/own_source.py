@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import ast
-import inspect
+import linecache
 import re
-import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from types import CodeType
 from typing import Any
 
-from chalkgrad.diagnose.names import match, match_key
+from chalkgrad.diagnose.names import match_key
+from chalkgrad.diagnose.own_variables import code_of
 from chalkgrad.diff import for_code
 from chalkgrad.emit.module_text import source
 from chalkgrad.emit.names import identifier
 from chalkgrad.errors import ChalkgradError
 from chalkgrad.expr.nodes import Program
+
+WHERE = 3
+"""Values explained behind a line; with more of them nobody reads on."""
+
+NAME = re.compile(r"(?<![\w.\u0300-\u036f'\"])[^\W\d][\w\u0300-\u036f]*")
+"""A variable, no attribute; x̂ is a letter and a combining mark."""
 
 
 class OwnSource:
@@ -39,52 +46,38 @@ class OwnSource:
             return ast.unparse(element)
         found = ""
         for node in ast.walk(self.tree):
-            targets = (
-                node.targets
-                if isinstance(node, ast.Assign)
-                else [node.target]
-                if isinstance(node, ast.AugAssign)
-                else []
-            )
-            if any(isinstance(t, ast.Name) and t.id == element.id for t in targets):
+            if element.id in _assigned(node):
                 found = ast.unparse(node)
         return found
 
-    def right_line(self, argument: str) -> str:
-        """The derivation's code for it in the user's names; empty where these cannot be told."""
-        if self.tree is None:
-            return ""
-        theirs = {n.id for n in ast.walk(self.tree) if isinstance(n, ast.Name)}
-        arguments = [a.arg for a in self.tree.args.args]
-        theirs |= set(arguments)
-        ours = emitted_lines(self.program).get(argument, "")
-        names = {identifier(t.name): self._theirs(t.name, theirs) for t in self.program.inputs}
-        outputs = [t for t in self.program.outputs if t.dtype == "float"]
-        for place, t in enumerate(outputs):
-            names[identifier(f"d{t.name}")] = arguments[place] if place < len(arguments) else None
-        element = self._element(argument)
-        own = f"d{identifier(argument)}"
-        names[own] = element.id if isinstance(element, ast.Name) else own
-        used = {
-            n.id
-            for n in (ast.walk(ast.parse(ours)) if ours else ())
-            if isinstance(n, ast.Name) and n.id != "np"
-        }
-        if not ours or any((names.get(u) or (u if u in theirs else None)) is None for u in used):
-            return ""
-        return re.sub(r"[^\W\d]\w*", lambda m: names.get(m[0]) or m[0], ours)
+    def right_line(self, argument: str, names: Mapping[str, str]) -> str:
+        """The derivation's code for it, in the user's names where `names` knows them.
 
-    def _theirs(self, name: str, theirs: set[str]) -> str | None:
-        if name in theirs:
-            return name
-        return next((n for n in sorted(theirs) if match(n, [name]) == name), None)
+        A value that the user has no variable for is explained: dx = s * dout, where s = 1 / r.
+        """
+        values = emitted_values(self.program)
+        own = identifier(f"d{argument}")
+        if own not in values:
+            return ""
+        known = {**names, own: self._own_name(argument) or own}
+        lines, told = [values[own]], {own}
+        for line in lines:  # grows while it is read
+            for name in _read_by(line):
+                if name in values and name not in known and name not in told and len(lines) <= WHERE:
+                    told.add(name)
+                    lines.append(values[name])
+        first, *rest = (NAME.sub(lambda m: known.get(m[0], m[0]), line) for line in lines)
+        return f"{first}, where {'; '.join(rest)}" if rest else first
+
+    def _own_name(self, argument: str) -> str:
+        """The variable that is returned for an input; empty where it is an expression or an argument."""
+        element = self._element(argument)
+        taken = {a.arg for a in self.tree.args.args} if self.tree is not None else set()
+        return element.id if isinstance(element, ast.Name) and element.id not in taken else ""
 
     def _element(self, argument: str) -> ast.expr | None:
         """The expression that is returned for an input."""
-        if self.tree is None:
-            return None
-        returns = [n for n in ast.walk(self.tree) if isinstance(n, ast.Return) and n.value is not None]
-        value = returns[-1].value if returns else None
+        value = self._returned()
         names = [t.name for t in self.program.inputs]
         floats = [t.name for t in self.program.inputs if t.dtype == "float"]
         if isinstance(value, ast.Dict):
@@ -96,6 +89,14 @@ class OwnSource:
             return self._placed(argument, value.elts, names, floats)
         return value if floats == [argument] else None
 
+    def _returned(self) -> ast.expr | None:
+        if self.tree is None:
+            return None
+        if isinstance(self.tree, ast.Lambda):
+            return self.tree.body
+        returns = [n for n in ast.walk(self.tree) if isinstance(n, ast.Return) and n.value is not None]
+        return returns[-1].value if returns else None
+
     def _placed(
         self, argument: str, elements: Sequence[ast.expr], names: list[str], floats: list[str]
     ) -> ast.expr | None:
@@ -105,26 +106,58 @@ class OwnSource:
         return elements[order.index(argument)]
 
 
-def _tree(function: Callable[..., Any]) -> ast.FunctionDef | None:
-    try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
-    except (OSError, TypeError, SyntaxError, IndentationError):
+def _assigned(node: ast.AST) -> set[str]:
+    """Names that a statement assigns."""
+    if not isinstance(node, ast.Assign | ast.AugAssign):
+        return set()
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+    return {n.id for t in targets for n in ast.walk(t) if isinstance(n, ast.Name)}
+
+
+def _tree(function: Callable[..., Any]) -> ast.FunctionDef | ast.Lambda | None:
+    """The syntax of a function, found in its file by its first line; a lambda by where its body stands."""
+    code = code_of(function)
+    if code is None:
         return None
-    return next((n for n in tree.body if isinstance(n, ast.FunctionDef)), None)
+    try:
+        module = ast.parse("".join(linecache.getlines(code.co_filename)))
+    except (SyntaxError, ValueError, RecursionError):
+        return None
+    found = [
+        n for n in ast.walk(module) if isinstance(n, ast.FunctionDef | ast.Lambda) and _is_source_of(n, code)
+    ]
+    return found[0] if len(found) == 1 else None
+
+
+def _is_source_of(node: ast.FunctionDef | ast.Lambda, code: CodeType) -> bool:
+    if isinstance(node, ast.FunctionDef):
+        first = min([node.lineno, *(d.lineno for d in node.decorator_list)])
+        return node.name == code.co_name and code.co_firstlineno == first
+    places = [p for p in code.co_positions() if None not in p and p[3] != 0]
+    if code.co_name != "<lambda>" or not places:
+        return False
+    body = node.body
+    return places[-1] == (body.lineno, body.end_lineno, body.col_offset, body.end_col_offset)
+
+
+def _read_by(line: str) -> Iterator[str]:
+    """Names on the right side of an assignment, in order, each once."""
+    yield from dict.fromkeys(m[0] for m in NAME.finditer(line.partition("=")[2]))
 
 
 @lru_cache(64)
-def emitted_lines(program: Program) -> dict[str, str]:
-    """The code of each input's gradient, where it is one assignment."""
+def emitted_values(program: Program) -> dict[str, str]:
+    """The emitted code's line for each name that is assigned once, forward and backward."""
     try:
         safe, backward = for_code(program)
         tree = ast.parse(source(safe, backward, "layer"))
     except (ChalkgradError, SyntaxError):
         return {}
     found: dict[str, list[str]] = {}
-    for node in ast.walk(tree.body[-1]):
-        for t in program.inputs:
-            own = f"d{identifier(t.name)}"
-            if isinstance(node, ast.Assign | ast.AugAssign) and re.match(rf"{own}\b", ast.unparse(node)):
-                found.setdefault(t.name, []).append(ast.unparse(node))
+    for node in ast.walk(tree):
+        line = ast.unparse(node) if isinstance(node, ast.Assign | ast.AugAssign) else ""
+        line = re.sub(r"np\.asarray\((.+), \w+\.dtype\)", r"\1", line)  # care about float32, no mathematics
+        if not re.search(r"= cache$|\.shape(\[\d+\])?$", line):
+            for name in _assigned(node):
+                found.setdefault(name, []).append(line)
     return {name: lines[0] for name, lines in found.items() if len(lines) == 1}

@@ -11,9 +11,9 @@ from chalkgrad.diagnose.hypotheses import Addend, Edit
 from chalkgrad.diagnose.labelled import Evaluation, Value
 from chalkgrad.diagnose.ratios import Ratio, name_ratio
 from chalkgrad.diagnose.search import PAIR, Explanation, Predictor, Reason, Search
+from chalkgrad.diagnose.words import words
 from chalkgrad.expr.nodes import Expr, Tensor
 from chalkgrad.expr.ops import tensors_in
-from chalkgrad.expr.text import tensor_name
 from chalkgrad.verify.environment import Array
 
 LIKELY = 2.35
@@ -82,7 +82,7 @@ def _two_addends(search: Search, wanted: Tensor, observed: Sequence[Array]) -> I
                 reasons.append(Reason(addend.code, addend.text, addend.expected))
                 cost += addend.cost
             else:
-                name = f"the term {addend.term}"
+                name = str(words("the term ", addend.term))
                 reasons += search.reasons(ratio, addend.term, addend.expected, name)
                 cost += _cost(ratio) + 0.2
         yield Explanation(cost, tuple(reasons))
@@ -130,7 +130,7 @@ def _edit_and_addend(search: Search, wanted: Tensor, observed: Sequence[Array]) 
                 more: tuple[Reason, ...] = (Reason(addend.code, addend.text, addend.expected),)
                 cost = addend.cost
             else:
-                name = f"the term {addend.term}" if not addend.whole else tensor_name(addend.target)
+                name = str(words("the term ", addend.term) if not addend.whole else words(addend.target))
                 more = search.reasons(ratio, addend.term, addend.expected, name)
                 cost = _cost(ratio) + 0.2
             yield Explanation(edit.cost + cost + PAIR, (first, *more))
@@ -197,7 +197,7 @@ def diagonals(search: Search, wanted: Tensor, observed: Sequence[Array]) -> Iter
                 continue
             found = _diagonal_predictor(search, before, after, wanted)
             if search.holds(found, observed):
-                text = f"only the diagonal of the Jacobian d{after.name}/d{before.name} is used"
+                text = f"only the diagonal of the Jacobian ∂{after.name}/∂{before.name} is used"
                 line = next(
                     (d for d in search.derived.chosen.definitions if d.target is before.adjoint),
                     search.line(wanted),

@@ -14,7 +14,7 @@ from chalkgrad.expr.nodes import Access, Expr, Index, Program, Range, Tensor
 from chalkgrad.expr.ops import walk
 from chalkgrad.verify.environment import Array, Environment
 from chalkgrad.verify.reference import evaluate_closely, run_on
-from chalkgrad.verify.sample import sample
+from chalkgrad.verify.sample import TRIES, sample
 from chalkgrad.verify.sizes import draw_sizes
 
 
@@ -46,6 +46,7 @@ def draw(
     parameters: Mapping[Tensor, float] | None = None,
     sizes: Mapping[Range, int] | None = None,
     unit: bool = False,
+    tries: int = TRIES,
 ) -> Point:
     """A random smooth point.
 
@@ -55,13 +56,14 @@ def draw(
         parameters: Values of keyword scalars; the defaults if omitted.
         sizes: Sizes to use instead of small distinct ones.
         unit: Whether the upstream gradient of a scalar is 1 rather than another number.
+        tries: Draws before giving up.
 
     Raises:
         VerificationError: No smooth point was found.
     """
     program = derived.program
     chosen = {t: float((parameters or {}).get(t, default)) for t, default in program.parameters}
-    env = sample(program, seed, parameters=chosen, sizes=sizes or _roomy(program, seed))
+    env = sample(program, seed, parameters=chosen, sizes=sizes or _roomy(program, seed), tries=tries)
     rng = np.random.default_rng((seed, 17))
     ups: dict[Tensor, Array] = {}
     for output in program.outputs:
@@ -118,31 +120,36 @@ def with_inputs(derived: Derived, point: Point, inputs: Mapping[Tensor, Array],
     return judged(derived, env.having(ups), {**point.parameters, **parameters})
 
 
-def square_sizes(program: Program, size: int = 3) -> dict[Range, int]:
-    """All sizes equal, so that a missing transpose runs and can be told from its numbers."""
-    return {r: size for r in program.ranges() if r.size is None}
+def square_sizes(program: Program, size: int = 3, *, flat: bool = False) -> dict[Range, int]:
+    """All sizes equal, so that a missing transpose runs and can be told from its numbers.
+
+    With `flat`, only those of the axes of matrices and vectors: an image cannot be as small as its kernel.
+    """
+    matrices = {r for t in program.tensors() if len(t.axes) <= 2 for r in t.axes}
+    deep = {r for t in program.inputs if len(t.axes) > 2 for r in t.axes[1:]}
+    return {r: size for r in program.ranges() if r.size is None and not (flat and r in deep - matrices)}
 
 
 def several(derived: Derived, count: int, seed: int, **options: object) -> list[Point]:
     """Points of which the sizes differ from each other, as far as the formula allows.
 
+    Each gradient is other than 0 at one of them at least, where that can be had: dead units would
+    hide every fault.
+
     Raises:
         VerificationError: There is no smooth point at all.
     """
     found: list[Point] = []
-    seen: list[tuple[tuple[Range, int], ...]] = []
     problem: VerificationError | None = None
-    for attempt in range(4 * count):
+    for attempt, chosen in enumerate(_seeds(derived.program, count, seed)):
         try:
-            point = draw(derived, seed + attempt, **options)  # type: ignore[arg-type]
+            point = draw(derived, chosen, **options)  # type: ignore[arg-type]
         except VerificationError as error:
             problem = error
             continue
-        sizes = tuple((r, point.env.sizes[r]) for r in derived.program.ranges() if r in point.env.sizes)
-        clash = any(a == b for old in seen for a, b in zip(old, sizes, strict=True))
-        if clash and attempt < 3 * count:
+        last = len(found) == count - 1
+        if last and attempt < 3 * count and _silent(derived, [*found, point]):
             continue
-        seen.append(sizes)
         found.append(point)
         if len(found) == count:
             return found
@@ -150,3 +157,28 @@ def several(derived: Derived, count: int, seed: int, **options: object) -> list[
         assert problem is not None
         raise problem
     return found
+
+
+def _silent(derived: Derived, points: list[Point]) -> bool:
+    """Whether some gradient is 0 everywhere at all points."""
+    return any(not any(np.any(p.true[t]) for p in points) for t in derived.wrt)
+
+
+def _seeds(program: Program, count: int, seed: int) -> list[int]:
+    """Seeds for which the sizes differ most from those of the seeds before."""
+    near = {seed + n: _drawn_sizes(program, seed + n) for n in range(8 * count)}
+    chosen = [seed]
+    while len(chosen) < count:
+        rest = [s for s in near if s not in chosen]
+        clashes = {
+            s: sum(a == b for c in chosen for a, b in zip(near[c], near[s], strict=True)) for s in rest
+        }
+        chosen.append(min(rest, key=lambda s: (clashes[s], s)))
+    return [*chosen, *(s for s in near if s not in chosen)][: 4 * count]
+
+
+def _drawn_sizes(program: Program, seed: int) -> tuple[int, ...]:
+    """The sizes that `draw` takes for a seed."""
+    rng = np.random.default_rng(seed)
+    sizes = draw_sizes(program, rng, _roomy(program, seed))
+    return tuple(sizes[r] for r in program.ranges() if r in sizes and r.size is None)

@@ -56,10 +56,15 @@ def _monomials(ranges: tuple[Range, ...]) -> tuple[tuple[tuple[Range, ...], tupl
     return tuple(sorted(found, key=lambda f: len(f[0]) + len(f[1])))
 
 
-def name_ratio(values: Sequence[float], sizes: Sequence[Mapping[Range, int]]) -> Ratio | None:
+def name_ratio(
+    values: Sequence[float],
+    sizes: Sequence[Mapping[Range, int]],
+    parameters: Mapping[str, float] | None = None,
+) -> Ratio | None:
     """The simplest expression that equals the ratio at every point; None if there is none.
 
-    A ratio that is one odd number at all points is named by its digits.
+    A ratio that is one odd number at all points is named by a parameter of the layer, such as
+    (1 - p)/p, or by its digits.
     """
     got = np.asarray(values, float)
     if not np.isfinite(got).all():
@@ -73,8 +78,22 @@ def name_ratio(values: Sequence[float], sizes: Sequence[Mapping[Range, int]]) ->
         if np.allclose(np.abs(got), expected, rtol=CLOSE, atol=0):
             return Ratio(("-" if sign < 0 else "") + text, sign, constant, over, under, True)
     if np.allclose(got, got[0], rtol=CLOSE, atol=0):
-        return Ratio(f"{got[0]:.6g}", sign, abs(float(got[0])), (), (), False)
+        text = _of_parameters(abs(float(got[0])), parameters or {}) or f"{abs(got[0]):.6g}"
+        return Ratio(("-" if sign < 0 else "") + text, sign, abs(float(got[0])), (), (), False)
     return None
+
+
+def _of_parameters(value: float, parameters: Mapping[str, float]) -> str:
+    """A number as an expression of one parameter; empty if it is none."""
+    for name, p in parameters.items():
+        simple = {name: p, f"(1 - {name})": 1 - p, f"{name}^2": p * p, f"(1 - {name})^2": (1 - p) ** 2}
+        forms = {**simple, **{f"1/{text}": 1 / v for text, v in simple.items() if v}}
+        if p and p != 1:
+            forms |= {f"(1 - {name})/{name}": (1 - p) / p, f"{name}/(1 - {name})": p / (1 - p)}
+        for text, v in forms.items():
+            if abs(v - value) <= CLOSE * value:
+                return text
+    return ""
 
 
 def _candidates(

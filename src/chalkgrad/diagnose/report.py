@@ -38,6 +38,10 @@ CAUSES: dict[str, str] = {
 """The closed set of cause codes, each with its heading."""
 
 
+WHOLE = {"shape": "what it takes or returns does not fit", "unknown": "it could not be judged"}
+"""Other headings where the whole call is concerned."""
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
     """One thing that is wrong.
@@ -77,6 +81,7 @@ class Diagnosis:
         points: How many random points were tried.
         seconds: How long the check took.
         example: The smallest counterexample found, in words.
+        page: The command that writes the whole derivation as a page; empty where there is none.
     """
 
     ok: bool
@@ -88,6 +93,7 @@ class Diagnosis:
     points: int = 0
     seconds: float = 0.0
     example: str = ""
+    page: str = ""
 
     def __str__(self) -> str:
         return "\n".join(_lines(self))
@@ -124,6 +130,11 @@ def junit(diagnoses: Iterable[Diagnosis], suite: str = "chalkgrad") -> str:
     return '<?xml version="1.0" encoding="utf-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
 
 
+def ended(text: str) -> str:
+    """The text with a full stop, unless a sign of its own ends it."""
+    return text if text.endswith((".", "?", "!")) else f"{text}."
+
+
 # --- the report -------------------------------------------------------------------------------------
 
 
@@ -140,6 +151,8 @@ def _lines(d: Diagnosis) -> list[str]:
         lines += ["", *_fault_lines(same)]
     if d.example:
         lines += ["", *_wrapped("smallest case: ", d.example, first="  ")]
+    if d.page and not d.ok:
+        lines += ["", *_wrapped("derivation: ", d.page, first="  ")]
     for note in d.notes:
         lines += ["", *_wrapped("note: ", note, first="  ")]
     return lines
@@ -148,9 +161,10 @@ def _lines(d: Diagnosis) -> list[str]:
 def _fault_lines(same: list[Fault]) -> list[str]:
     fault = same[0]
     names = ", ".join(f"d{f.argument}" for f in same if f.argument)
-    head = f"  ✗ {names + ': ' if names else ''}{CAUSES[fault.cause]}  [{fault.cause}]"
-    lines = [head]
-    lines += _wrapped("", fault.evidence)
+    heading = WHOLE.get(fault.cause, CAUSES[fault.cause]) if fault.argument is None else CAUSES[fault.cause]
+    lines = [f"  ✗ {names + ': ' if names else ''}{heading}  [{fault.cause}]"]
+    for evidence in dict.fromkeys(f.evidence for f in same):
+        lines += _wrapped("", evidence)
     if fault.yours:
         lines += _wrapped("yours:     ", fault.yours)
     if fault.fix:

@@ -14,9 +14,9 @@ from chalkgrad.diagnose.hypotheses import Addend, Edit, hypotheses
 from chalkgrad.diagnose.labelled import Evaluation, Value
 from chalkgrad.diagnose.points import Point
 from chalkgrad.diagnose.ratios import Ratio, name_ratio
+from chalkgrad.diagnose.words import Words, words
 from chalkgrad.expr.nodes import Const, Definition, Expr, Pow, Size, Sum, Tensor
 from chalkgrad.expr.ops import walk
-from chalkgrad.expr.text import tensor_name
 from chalkgrad.verify.environment import Array
 
 PAIR = 0.6
@@ -28,7 +28,7 @@ class Reason:
     """One cause with its words and the line that holds."""
 
     code: str
-    text: str
+    text: Words | str
     expected: Definition
 
 
@@ -125,11 +125,13 @@ class Search:
 
     def ratio(self, predictor: Predictor, observed: Sequence[Array]) -> Ratio | None:
         """The ratio of what was returned to a prediction, if it is one at each point and has a name."""
-        found = []
+        found, sizes = [], []
         for at, returned in enumerate(observed):
             predicted = predictor(at)
             if predicted is None or predicted.shape != returned.shape:
                 return None
+            if not np.any(predicted) and not np.any(returned):
+                continue  # dead units: this point says nothing
             square = float((predicted * predicted).sum())
             if not square > 0 or not np.isfinite(square):
                 return None
@@ -137,18 +139,24 @@ class Search:
             if not self.equal(value * predicted, returned):
                 return None
             found.append(value)
-        return name_ratio(found, [p.env.sizes for p in self.points])
+            sizes.append(self.points[at].env.sizes)
+        parameters = {t.name: v for t, v in self.points[0].parameters.items()}
+        return name_ratio(found, sizes, parameters) if found else None
 
     # --- explanations ------------------------------------------------------------------------------
 
     def singles(self, wanted: Tensor, observed: Sequence[Array]) -> Iterator[Explanation]:
         """Every single cause that explains one input's gradient."""
-        yield from self._ratios(wanted, observed)
+        whole = list(self._ratios(wanted, observed))
+        yield from whole
         yield from self._addends(wanted, observed)
+        # Halved everywhere: the mean over an axis that had two entries at every point explains it as
+        # well, but less simply.
+        chance = 0.4 if any(r.code == "constant_factor" for e in whole for r in e.reasons) else 0.0
         for edit in self.edits:
             if self.holds(self.edit_predictor(edit, wanted), observed):
                 own = edit.target is wanted.adjoint
-                cost = edit.cost + (0.0 if own else 0.15)
+                cost = edit.cost + (0.0 if own else 0.15) + chance
                 yield Explanation(cost, (Reason(edit.code, edit.text, edit.expected),), (edit,))
 
     def _ratios(self, wanted: Tensor, observed: Sequence[Array]) -> Iterator[Explanation]:
@@ -181,10 +189,10 @@ class Search:
     def _scaled(self, addend: Addend, ratio: Ratio, own: bool) -> Iterator[Explanation]:
         extra = 0.0 if own else 0.15
         if ratio.zero:
-            reason = Reason(addend.code, f"{addend.text}.", addend.expected)
+            reason = Reason(addend.code, addend.text, addend.expected)
             yield Explanation(addend.cost + extra, (reason,))
             return
-        name = tensor_name(addend.target) if addend.whole else f"the term {addend.term}"
+        name = str(words(addend.target) if addend.whole else words("the term ", addend.term))
         reasons = self.reasons(ratio, addend.term, addend.expected, name)
         if reasons:
             yield Explanation(_ratio_cost(ratio, reasons) + 0.2 + extra, reasons)
@@ -241,9 +249,18 @@ class Search:
     def elsewhere(self, wanted: Tensor, observed: Sequence[Array]) -> Iterator[Explanation]:
         """The gradient of another input, or of an intermediate value."""
         for other in self.derived.wrt:
-            if other is not wanted and self.holds(lambda at, o=other: self.points[at].true[o], observed):  # type: ignore[misc]
-                text = f"what is returned for d{wanted.name} is d{other.name}"
-                yield Explanation(1.35, (Reason("wrong_argument", text, self.line(wanted)),))
+            if other is wanted:
+                continue
+            ratio = self.ratio(lambda at, o=other: self.points[at].true[o], observed)  # type: ignore[misc]
+            if ratio is None or ratio.zero or not ratio.plain:
+                continue
+            text = f"what is returned for d{wanted.name} is d{other.name}"
+            own = Reason("wrong_argument", text, self.line(wanted))
+            if ratio.text == "1":
+                yield Explanation(1.35, (own,))
+            else:
+                more = self.reasons(ratio, self.line(wanted).body, self.line(wanted), f"d{other.name}")
+                yield Explanation(2.4, (own, *more))
         for d in self.derived.staged.definitions:
             if d.target in {t.adjoint for t in self.derived.wrt}:
                 continue

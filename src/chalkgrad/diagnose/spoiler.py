@@ -9,6 +9,7 @@ from itertools import combinations
 
 from chalkgrad.derivation import Derived
 from chalkgrad.diagnose.graph import Graph
+from chalkgrad.diagnose.words import Words, words
 from chalkgrad.expr.arithmetic import multiply
 from chalkgrad.expr.nodes import (
     MINUS_ONE,
@@ -27,8 +28,7 @@ from chalkgrad.expr.nodes import (
     Size,
     Sum,
 )
-from chalkgrad.expr.ops import children, free_indices, rebuild, replace_access, substitute, tensors_in, walk
-from chalkgrad.expr.text import tensor_name
+from chalkgrad.expr.ops import children, free_indices, rebuild, replace_access, substitute, walk
 
 OPPOSITE = {"==": "!=", "!=": "==", "<": ">", ">": "<", "<=": ">=", ">=": "<="}
 
@@ -38,7 +38,7 @@ class Change:
     """A node changed: the cause, its words, its cost, the new node."""
 
     code: str
-    text: str
+    text: Words
     cost: float
     node: Expr
 
@@ -52,8 +52,8 @@ class Spoiler:
 
     def __init__(self, definition: Definition, graph: Graph, derived: Derived) -> None:
         self.definition = definition
+        self.target = definition.target
         self.graph = graph
-        self.name = tensor_name(definition.target)
         self.factors = graph.factors
         self.given = derived.upstream
         reads = [n for n in walk(definition.body) if isinstance(n, Access) and n.tensor.role == "adjoint"]
@@ -62,7 +62,7 @@ class Spoiler:
 
     def everywhere(self, e: Expr, scope: tuple[Index, ...]) -> Iterator[Change]:
         """Changes of `e` itself and of each part of it."""
-        if e is self.definition.body and not any(t.role == "adjoint" for t in tensors_in(e)):
+        if e is self.definition.body and not isinstance(e, Access):
             yield from self.extra_factors(e, scope)
         yield from self.here(e, scope)
         inner = (*scope, *e.indices) if isinstance(e, Sum | Reduce) else scope
@@ -82,7 +82,7 @@ class Spoiler:
             case Pow(base, Const(Fraction() as exponent)):
                 yield from self.powers(base, exponent)
             case Apply(_, args) if len(args) == 1:
-                yield Change("preactivation", f"{args[0]} is used where {e} belongs", 3.0, args[0])
+                yield Change("preactivation", words(args[0], " is used where ", e, " belongs"), 3.0, args[0])
             case Add(terms):
                 yield from self.terms(terms)
             case Sum(indices, body):
@@ -94,10 +94,10 @@ class Spoiler:
                     yield from self.extra_factors(e, scope)
             case Indicator(op, left, right):
                 other = Indicator(OPPOSITE[op], left, right)
-                yield Change("wrong_operand", f"the condition {e} is turned around", 2.2, other)
+                yield Change("wrong_operand", words("the condition ", e, " is turned around"), 2.2, other)
                 complement = Add((ONE, Mul((MINUS_ONE, e))))
-                yield Change("wrong_operand", f"{e} passes what it should stop", 2.2, complement)
-                yield Change("missing_mask", f"{e} is left out", 1.1, ONE)
+                yield Change("wrong_operand", words(e, " passes what it should stop"), 2.2, complement)
+                yield Change("missing_mask", words(e, " is left out"), 1.1, ONE)
         if e is self.definition.body and not isinstance(e, Access):
             yield from self.extra_sums(e)
             yield from self.throughout(e)
@@ -109,20 +109,33 @@ class Spoiler:
             rest = (*factors[:place], *factors[place + 1 :])
             code, text, cost = self.loss_of(f)
             yield Change(code, text, cost, multiply(rest) if rest else ONE)
+        plain = [f for f in factors if not isinstance(f, Const | Indicator)]
+        for one, two in combinations(plain, 2) if len(factors) > 2 else ():
+            rest = tuple(f for f in factors if f is not one and f is not two)
+            text = words("the factors ", one, " and ", two, " are left out of ", self.target)
+            yield Change("missing_factor", text, 2.2, multiply(rest))
 
-    def loss_of(self, f: Expr) -> tuple[str, str, float]:
+    def loss_of(self, f: Expr) -> tuple[str, Words, float]:
         match f:
             case Indicator():
-                return "missing_mask", f"{f} is left out of {self.name}", 1.1
+                return "missing_mask", words(f, " is left out of ", self.target), 1.1
             case Access(tensor, _) if tensor.dtype == "bool":
-                return "missing_mask", f"{f} is left out of {self.name}", 1.1
+                return "missing_mask", words(f, " is left out of ", self.target), 1.1
             case Pow(Size(of), Const(Fraction() as power)) if power < 0:
-                return "sum_for_mean", f"the factor 1/{of.name} of the mean is left out of {self.name}", 1.3
+                return (
+                    "sum_for_mean",
+                    words("the factor 1/", of.name, " of the mean is left out of ", self.target),
+                    1.3,
+                )
             case Access(tensor, _) if tensor.role == "adjoint":
                 # Where others stay, a forgotten one is no forgotten upstream gradient but a slip.
                 cost = 2.4 if self.upstreams > 1 else 1.4 if tensor in self.given else 1.75
-                return "missing_factor", f"the gradient from above, {f}, is not multiplied in", cost
-        return "missing_factor", f"the factor {f} is left out of {self.name}", 1.5 if not has_sum(f) else 2.6
+                return "missing_factor", words("the gradient from above, ", f, ", is not multiplied in"), cost
+        return (
+            "missing_factor",
+            words("the factor ", f, " is left out of ", self.target),
+            1.5 if not has_sum(f) else 2.6,
+        )
 
     def doubled(self, factors: tuple[Expr, ...]) -> Iterator[Change]:
         for f in factors:
@@ -132,11 +145,11 @@ class Spoiler:
                 continue
             adjoint = isinstance(f, Access) and f.tensor.role == "adjoint"
             cost = 2.8 if adjoint else 2.6 if has_sum(f) else 2.1
-            text = f"the factor {f} stands twice in {self.name}"
+            text = words("the factor ", f, " stands twice in ", self.target)
             yield Change("extra_factor", text, cost, Mul((*factors, f)))
             if isinstance(f, Access) and f.tensor.role != "adjoint":
                 inverted = tuple(Pow(g, MINUS_ONE) if g is f else g for g in factors)
-                text = f"{self.name} is divided by {f} instead of multiplied"
+                text = words(self.target, " is divided by ", f, " instead of multiplied")
                 yield Change("wrong_operand", text, 3.0, Mul(inverted))
 
     def powers(self, base: Expr, exponent: Fraction) -> Iterator[Change]:
@@ -146,10 +159,14 @@ class Spoiler:
             new = exponent + step
             less = abs(new) < abs(exponent)
             code = "missing_factor" if less else "extra_factor"
-            text = f"the power of {base} in {self.name} is {new} instead of {exponent}"
+            text = words(
+                "the power of ", base, " in ", self.target, " is ", str(new), " instead of ", str(exponent)
+            )
             node = ONE if new == 0 else base if new == 1 else Pow(base, Const(new))
             yield Change(code, text, 2.35 if abs(step) == 1 else 2.45, node)
-        text = f"{base} has the power {-exponent} instead of {exponent} in {self.name}"
+        text = words(
+            base, " has the power ", str(-exponent), " instead of ", str(exponent), " in ", self.target
+        )
         yield Change("wrong_operand", text, 2.6, Pow(base, Const(-exponent)))
 
     def terms(self, terms: tuple[Expr, ...]) -> Iterator[Change]:
@@ -157,42 +174,75 @@ class Spoiler:
         for place, term in enumerate(terms):
             rest = (*terms[:place], *terms[place + 1 :])
             left = rest[0] if len(rest) == 1 else Add(rest)
-            yield Change("missing_term", f"the term {term} is left out of {self.name}", 1.9, left)
+            yield Change("missing_term", words("the term ", term, " is left out of ", self.target), 1.9, left)
             flipped = (*terms[:place], Mul((MINUS_ONE, term)), *terms[place + 1 :])
-            yield Change("sign", f"the term {term} has the wrong sign in {self.name}", 1.8, Add(flipped))
+            yield Change(
+                "sign", words("the term ", term, " has the wrong sign in ", self.target), 1.8, Add(flipped)
+            )
 
     def sums(self, indices: tuple[Index, ...], body: Expr, scope: tuple[Index, ...]) -> Iterator[Change]:
         if len(indices) > 1:
             names = ", ".join(i.name for i in indices)
-            text = f"{self.name} takes the mean over {names} instead of the sum"
+            text = words(self.target, " takes the mean over ", names, " instead of the sum")
             sizes = tuple(Pow(Size(i.range), MINUS_ONE) for i in indices)
             yield Change("mean_for_sum", text, 1.5, Mul((*sizes, Sum(indices, body))))
-            text = f"the sum over {names} is left out of {self.name}"
+            text = words("the sum over ", names, " is left out of ", self.target)
             yield Change("missing_sum", text, 1.65, _broadcast(body, indices, scope))
             last = substitute(body, {i: Size(i.range) - 1 for i in indices})
-            text = f"only the last term of the sum over {names} is kept in {self.name} (= instead of +=?)"
+            text = words(
+                "only the last term of the sum over ",
+                names,
+                " is kept in ",
+                self.target,
+                " (= instead of +=?)",
+            )
             yield Change("missing_sum", text, 2.4, last)
+        yield from self.wrong_axes(indices, body, scope)
         e_is_root = not any(i.range is s.range for i in indices for s in scope)
         for place, index in enumerate(indices):
             rest = (*indices[:place], *indices[place + 1 :])
             of = index.range.name
-            text = f"the sum over {index.name} (the {of} axis) is left out of {self.name}"
+            text = words("the sum over ", index.name, " (the ", of, " axis) is left out of ", self.target)
             left = _broadcast(Sum(rest, body) if rest else body, (index,), scope)
             # An unsummed part whose axis lines up with another often equals a forgotten part.
             cost = 1.5 if e_is_root else 1.65
             yield Change("missing_sum", text, cost, left)
             last = substitute(body, {index: Size(index.range) - 1})
-            text = (
-                f"only the last term of the sum over {index.name} is kept in {self.name} (= instead of +=?)"
+            text = words(
+                "only the last term of the sum over ",
+                index.name,
+                " is kept in ",
+                self.target,
+                " (= instead of +=?)",
             )
             yield Change("missing_sum", text, 2.4, Sum(rest, last) if rest else last)
             mean = Mul((Pow(Size(index.range), MINUS_ONE), Sum(indices, body)))
-            text = f"{self.name} takes the mean over {index.name} instead of the sum"
+            text = words(self.target, " takes the mean over ", index.name, " instead of the sum")
             yield Change("mean_for_sum", text, 1.5, mean)
             if index in free_indices(body):
                 best = Reduce("max", (index,), body)
-                yield Change("missing_sum", f"a maximum over {index.name} instead of the sum", 3.2,
+                yield Change("missing_sum", words("a maximum over ", index.name, " instead of the sum"), 3.2,
                              Sum(rest, best) if rest else best)  # fmt: skip
+
+    def wrong_axes(
+        self, indices: tuple[Index, ...], body: Expr, scope: tuple[Index, ...]
+    ) -> Iterator[Change]:
+        """A sum over another axis than the right one, or over one more: axis=0 for axis=1, .sum()."""
+        inner = free_indices(body)
+        for other in (i for i in scope if i in inner):
+            here = Index(f"{other.name}°", other.range)
+            over = (*indices, here)
+            text = words(self.target, " is summed over ", other.name, f" (the {other.range.name} axis), too")
+            yield Change("extra_sum", text, 2.4, Sum(over, substitute(body, {other: here})))
+            for index in indices:
+                twin = next((i for i in scope if i.range is index.range and i is not other), None)
+                if twin is None:
+                    continue
+                left = tuple(i for i in indices if i is not index)
+                swapped = substitute(body, {other: here, index: twin})
+                text = words(f"a sum over {other.range.name} stands where one over {index.range.name} belongs"
+                             " (the wrong axis) in ", self.target)  # fmt: skip
+                yield Change("extra_sum", text, 2.3, Sum((*left, here), swapped))
 
     def operands(self, e: Access) -> Iterator[Change]:
         axes = e.tensor.axes
@@ -201,7 +251,7 @@ class Spoiler:
             turned = list(e.indices)
             turned[one], turned[two] = turned[two], turned[one]
             node = Access(e.tensor, tuple(turned))
-            yield Change("transpose", f"{tensor_name(e.tensor)} is transposed in {self.name}", 1.5, node)
+            yield Change("transpose", words(e.tensor, " is transposed in ", self.target), 1.5, node)
         adjoint = e.tensor.role == "adjoint"
         for other in (*self.graph.values, *self.adjoints):
             if other is e.tensor or other.axes != axes or other.dtype == "int" or not axes:
@@ -211,11 +261,21 @@ class Spoiler:
                 cost = 3.1
             if self.graph.activates(e.tensor, other):
                 code, cost = "preactivation", 1.9
-            text = f"{self.name} uses {tensor_name(other)} where {tensor_name(e.tensor)} belongs"
+            text = words(self.target, " uses ", other, " where ", e.tensor, " belongs")
             yield Change(code, text, cost, Access(other, e.indices))
+
+    def conditions(self, e: Expr) -> Iterator[Change]:
+        """A condition that stands at several places, taken as true or turned around at all of them."""
+        for one in dict.fromkeys(n for n in walk(e) if isinstance(n, Indicator)):
+            if sum(n is one for n in walk(e)) > 1:
+                yield Change("missing_mask", words(one, " is left out"), 1.1, _replaced(e, one, ONE))
+                turned = Indicator(OPPOSITE[one.op], one.left, one.right)
+                text = words("the condition ", one, " is turned around")
+                yield Change("wrong_operand", text, 2.2, _replaced(e, one, turned))
 
     def throughout(self, e: Expr) -> Iterator[Change]:
         """One operand taken for another at every place, as in x (1 - x) for y (1 - y)."""
+        yield from self.conditions(e)
         reads = [n.tensor for n in walk(e) if isinstance(n, Access) and n.tensor.axes]
         for tensor in sorted({t for t in reads if reads.count(t) > 1}, key=lambda t: (t.name, t.role)):
             for other in self.adjoints if tensor.role == "adjoint" else self.graph.values:
@@ -223,16 +283,24 @@ class Spoiler:
                     continue
                 likely = self.graph.activates(tensor, other)
                 code, cost = ("preactivation", 1.85) if likely else ("wrong_operand", 2.2)
-                text = f"{self.name} uses {tensor_name(other)} where {tensor_name(tensor)} belongs"
+                text = words(self.target, " uses ", other, " where ", tensor, " belongs")
                 node = replace_access(e, tensor, lambda at, o=other: Access(o, at))  # type: ignore[misc]
                 yield Change(code, text, cost, node)
 
     def extra_sums(self, e: Expr) -> Iterator[Change]:
         for index in sorted(free_indices(e), key=lambda i: i.name):
-            text = f"{self.name} is summed over {index.name} (the {index.range.name} axis), which must stay"
+            text = words(
+                self.target,
+                " is summed over ",
+                index.name,
+                " (the ",
+                index.range.name,
+                " axis), which must stay",
+            )
             yield Change("extra_sum", text, 2.3, Sum((index,), e))
             mean = Mul((Pow(Size(index.range), MINUS_ONE), Sum((index,), e)))
-            yield Change("extra_sum", text.replace("summed", "averaged"), 2.7, mean)
+            text = words(self.target, " is averaged over ", index.name, ", which must stay")
+            yield Change("extra_sum", text, 2.7, mean)
 
     def extra_factors(self, e: Expr, scope: tuple[Index, ...]) -> Iterator[Change]:
         for factor in self.factors:
@@ -242,10 +310,10 @@ class Spoiler:
             masks = isinstance(factor, Indicator) or (
                 isinstance(factor, Access) and factor.tensor.dtype == "bool"
             )
-            text = f"{self.name} has the factor {found} too many"
+            text = words(self.target, " has the factor ", found, " too many")
             yield Change("extra_factor", text, 2.5, Mul((e, found)))
             if not masks:
-                text = f"{self.name} is divided by {found}, which does not belong there"
+                text = words(self.target, " is divided by ", found, ", which does not belong there")
                 yield Change("extra_factor", text, 2.8, Mul((e, Pow(found, MINUS_ONE))))
 
 
@@ -271,6 +339,14 @@ def _fitted(factor: Expr, scope: tuple[Index, ...]) -> Expr | None:
         mapping[index] = chosen
         from_scope.remove(chosen)
     return _renamed(factor, mapping)
+
+
+def _replaced(e: Expr, old: Expr, new: Expr) -> Expr:
+    """The formula with every occurrence of a part replaced."""
+    if e is old:
+        return new
+    kids = children(e)
+    return rebuild(e, tuple(_replaced(k, old, new) for k in kids)) if kids else e
 
 
 def _renamed(e: Expr, mapping: dict[Index, Index]) -> Expr:

@@ -53,6 +53,7 @@ def sample(
     *,
     parameters: Mapping[Tensor, float] | None = None,
     sizes: Mapping[Range, int] | None = None,
+    tries: int = TRIES,
 ) -> Environment:
     """Sizes, inputs, parameters and forward values at a random smooth point.
 
@@ -61,6 +62,7 @@ def sample(
         seed: Equal seeds give equal points.
         parameters: Values of keyword scalars, taken as they are; others are near their defaults.
         sizes: Sizes of ranges, taken as they are; others are drawn.
+        tries: Draws before giving up.
 
     Raises:
         VerificationError: No smooth point was found; names the expression in the way.
@@ -77,7 +79,7 @@ def sample(
     drawn = draw_sizes(program, rng, sizes)
     obstacle = ""
     fallback: Environment | None = None
-    for attempt in range(TRIES):
+    for attempt in range(tries):
         env, inspection = _draw(program, drawn, rng, attempt, parameters or {})
         if not inspection.obstacles and not inspection.ties:
             return env
@@ -85,7 +87,7 @@ def sample(
             fallback = env
         # Exact ties that no draw avoids, as in abs(x[i] - x[j]) at i = j, are part of the formula:
         # the convention at kinks then holds on both sides of every line.
-        if fallback is not None and attempt >= TRIES // 2:
+        if fallback is not None and attempt >= tries // 2:
             return fallback
         obstacle = (inspection.obstacles + inspection.ties)[0]
     raise VerificationError(

@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numpy.typing import NDArray
 
 from chalkgrad.emit.draws import FACTORS, OF_COLUMN, OF_ROW, SHIFTS
 from chalkgrad.emit.kernels.parts import UNIFORM
@@ -165,13 +164,13 @@ def _erfc_exponent(double: bool) -> tuple[float, list[float]]:
     low = 2 / (2 + FAR[double])
     half = (1 - low) / 2
 
-    def exponent(s: NDArray[np.float64]) -> NDArray[np.float64]:
+    def exponent(s: Any) -> Any:
         t = 1 - half + half * s
         x = 2 / t - 2
         return np.array([math.log(math.erfc(v)) for v in x]) + x * x - np.log(t)
 
-    fit = np.polynomial.chebyshev.chebinterpolate(exponent, 26 if double else 11)
-    return half, [float(c) for c in np.polynomial.chebyshev.cheb2poly(fit)]
+    fit: Any = np.polynomial.Chebyshev.interpolate(exponent, 26 if double else 11)
+    return half, [float(c) for c in fit.convert(kind=np.polynomial.Polynomial).coef]
 
 
 def _erfc(w: Writer, a: Any) -> Any:

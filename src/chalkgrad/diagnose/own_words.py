@@ -1,0 +1,61 @@
+"""Faults told in the user's own names: the line as it is, and as it should be."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from chalkgrad.derivation import Derived
+from chalkgrad.diagnose.calling import Caller
+from chalkgrad.diagnose.own_source import OwnSource
+from chalkgrad.diagnose.own_variables import named, own_sizes, variables
+from chalkgrad.diagnose.remedies import remedy
+from chalkgrad.diagnose.report import Fault
+from chalkgrad.diagnose.trial import Trial
+from chalkgrad.emit.names import identifier
+from chalkgrad.verify.environment import Array
+
+
+def in_own_names(
+    faults: Sequence[Fault], derived: Derived, caller: Caller, trial: Trial, timeout: float | None
+) -> list[Fault]:
+    """The faults with the user's line and the right one beside it, where the source can be read."""
+    if not any(f.argument is not None and not f.fix for f in faults):
+        return list(faults)
+    own = OwnSource(caller.backward, derived.program)
+    names = own_names(derived, caller, trial, timeout)
+    told = []
+    for f in faults:
+        right = ""
+        if f.argument is not None and not f.fix and f.cause != "mutates_input":
+            right = own.right_line(f.argument, names)
+        yours = own.line(f.argument) if f.argument is not None and right else ""
+        if right and yours != right:
+            told.append(replace(f, yours=yours, fix=right))
+        else:
+            told.append(replace(f, fix=f.fix or remedy(f)))
+    return told
+
+
+def held(caller: Caller, trial: Trial, timeout: float | None) -> list[dict[str, Array]]:
+    """What the variables of the user's function held at each point."""
+    return [variables(caller.backward, trial.form, p, timeout) for p in trial.prepared]
+
+
+def own_names(derived: Derived, caller: Caller, trial: Trial, timeout: float | None) -> dict[str, str]:
+    """The user's variables by the names that emitted code gives to what they hold."""
+    if not trial.prepared or trial.error:
+        return {}
+    prepared = trial.prepared[0]
+    own = variables(caller.backward, trial.form, prepared, timeout)
+    adjoints = [d.target for d in derived.staged.definitions]
+    values = {
+        t: np.asarray(prepared.point.env.array(t))
+        for t in (*derived.program.tensors(), *(o.adjoint for o in caller.outputs), *adjoints)
+        if t.dtype != "int" and t in prepared.point.env.arrays
+    }
+    found = named(values, own)
+    names = {identifier(f"d{t.name}" if t.role == "adjoint" else t.name): n for t, n in found.items()}
+    return {**own_sizes(own, found), **names}
