@@ -94,7 +94,7 @@ def test_norms_and_dropout_under_every_rule(rule: str) -> None:
     agree([*layers, gallery.softmax_loss], rule, np.float64, [4, 6, 5, 3])
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(
     hidden=st.lists(
         st.tuples(st.sampled_from(MIDDLES), st.sampled_from(ACTIVATIONS), st.booleans(), st.integers(1, 9)),
