@@ -62,7 +62,8 @@ def agree(layers: list[Any], rule: str, dtype: Any, sizes: list[int], rows: int 
     assert len(expected.losses) == -(-rows // batch)
     for engine in ENGINES:
         found = minimise(net, params, data, engine=engine, **given)
-        scale = np.maximum(np.abs(expected.losses), np.abs(expected.losses).mean())
+        # Of a loss near zero the digits are those of the scores: it is a difference of numbers near one.
+        scale = np.maximum(np.abs(expected.losses), max(np.abs(expected.losses).mean(), 1e-2))
         worst = np.max(np.abs(found.losses - expected.losses) / scale)
         assert worst <= TOLERANCE[dtype], (engine, worst)
 
@@ -93,7 +94,7 @@ def test_norms_and_dropout_under_every_rule(rule: str) -> None:
     agree([*layers, gallery.softmax_loss], rule, np.float64, [4, 6, 5, 3])
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(
     hidden=st.lists(
         st.tuples(st.sampled_from(MIDDLES), st.sampled_from(ACTIVATIONS), st.booleans(), st.integers(1, 9)),

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from chalkgrad.errors import DataError, TrainingError
+from chalkgrad.train import loop
 from chalkgrad.train.callbacks import Callback, Plan
 from chalkgrad.train.checkpoint import has_checkpoint, load_checkpoint
 from chalkgrad.train.data import Dataset, Standardiser
@@ -335,3 +336,42 @@ def test_missing_safetensors_stops_before_anything_is_computed(
 def test_unusable_settings_are_refused(options: dict[str, Any], says: str) -> None:
     with pytest.raises(DataError, match=says):
         train(network(), **options)
+
+
+@pytest.mark.parametrize(("seconds", "steps"), [(0.2, 1), (0.06, 1), (0.01, 5), (0.0001, 500)])
+def test_a_call_of_the_engine_never_takes_long(seconds: float, steps: int, monkeypatch: Any) -> None:
+    """By a clock of our own: after the first calls, as many steps as fit, and never fewer than one."""
+    clock, calls = [0.0], []
+
+    class Slow:
+        def run(self, order: Any, losses: Any, rate: float) -> None:
+            clock[0] += seconds * len(order)
+            calls.append((len(order), seconds * len(order)))
+            losses[:] = 1.0
+
+        def sync(self) -> None:
+            """Nothing moves."""
+
+    monkeypatch.setattr(loop, "make_engine", lambda *_: Slow())
+    monkeypatch.setattr(loop.time, "perf_counter", lambda: clock[0])
+    loop.fit(network(), blobs(3000), epochs=1, batch_size=1)
+    assert sum(n for n, _ in calls) == 3000
+    assert max(n for n, _ in calls) <= steps
+    assert max(spent for _, spent in calls) <= 0.2
+
+
+def test_threads_that_others_took_are_not_taken_again(monkeypatch: Any) -> None:
+    control = pytest.importorskip("threadpoolctl")
+    asked: list[int] = []
+    make = loop.make_engine
+
+    def watched(*arguments: Any) -> Any:
+        asked.append(arguments[5])
+        return make(*arguments)
+
+    monkeypatch.setattr(loop, "make_engine", watched)
+    monkeypatch.setattr(loop, "threads_for", lambda *_: 2)
+    with control.threadpool_limits(1, user_api="blas"):
+        loop.fit(network(), blobs(), epochs=1)
+        loop.fit(network(), blobs(), epochs=1, threads=2)
+    assert asked == [1, 2]

@@ -102,7 +102,8 @@ def minimise(
     sampler = Sampler(inputs.rows, batch_size, seed)
     batch = min(batch_size, inputs.rows)
     chosen = threads or threads_for(objective.flat.size, batch)
-    with DeferredInterrupt() as interrupt, limited(chosen):
+    with DeferredInterrupt() as interrupt, limited(chosen) as allowed:
+        chosen = threads or min(chosen, allowed or chosen)
         made = make_engine(engine, objective, rule, inputs.data, batch, chosen, device)
         losses = _run(made, sampler, inputs, interrupt, epochs, learning_rate, on_steps)
         made.sync()

@@ -194,7 +194,9 @@ class _Run:
         self._tell("on_fit_begin", Plan(self.epochs, sampler.batches, len(history.steps)))
         try:
             threads = self.threads or threads_for(self.network.flat.size, self.batch_size)
-            with DeferredInterrupt() as interrupt, limited(threads):
+            with DeferredInterrupt() as interrupt, limited(threads) as allowed:
+                # What a pool, a launcher or the user left to the BLAS is all that there is for us.
+                threads = self.threads or min(threads, allowed or threads)
                 self.engine = make_engine(
                     self.engine_name,
                     self.network,
