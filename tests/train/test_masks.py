@@ -55,15 +55,38 @@ def trained(name, made, threads=1, calls=(1, 3)):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("name", ["numpy", "llvm"])
+@pytest.mark.parametrize("name", ["numpy", "llvm", "torch"])
 def test_every_engine_draws_the_same_masks(name, dtype):
     if name == "llvm":
         pytest.importorskip("llvmlite")
+    if name == "torch":
+        pytest.importorskip("torch")
     wanted, parameters = trained("plain", objective(dtype))
     losses, after = trained(name, objective(dtype))
     tolerance = 1e-6 if dtype == np.float32 else 1e-12
     np.testing.assert_allclose(losses, wanted, rtol=tolerance)
     np.testing.assert_allclose(after, parameters, rtol=0, atol=100 * tolerance)
+
+
+@pytest.mark.parametrize("name", ["numpy", "torch"])
+def test_masks_of_any_shape(name):
+    """A whole observation dropped, or every entry of a tensor of rank three."""
+    if name == "torch":
+        pytest.importorskip("torch")
+    text = """z[i,c,h] = sum(d, x[i,d] * W[d,c,h]) * cube[i,c,h] * row[i]
+L = mean(i, sum(c, h, (z[i,c,h] - 1)^2))"""
+    rng = np.random.default_rng(0)
+    x, start, order = rng.standard_normal((20, 3)), rng.standard_normal((3, 4, 5)), rng.permutation(20)
+    losses = {}
+    for engine in ("plain", name):
+        masks = {"cube": 0.7, "row": 0.5}
+        made = Objective(read_formula(text), {"W": (3, 4, 5)}, np.float64, masks=masks, seed=2)
+        made.params["W"][...] = start
+        losses[engine] = np.empty(2)
+        make_engine(engine, made, Optimiser("sgd"), {"x": x}, 10).run(
+            order.reshape(2, 10), losses[engine], 0.01
+        )
+    np.testing.assert_allclose(losses[name], losses["plain"], rtol=1e-12)
 
 
 def test_threads_draw_what_one_thread_draws():
@@ -111,7 +134,7 @@ def test_draws_come_in_the_order_of_streams_and_steps():
 
 def test_a_mask_that_the_loss_does_not_read_is_refused():
     program = read_formula(FORMULA)
-    with pytest.raises(DataError, match="'mask3' is no matrix"):
+    with pytest.raises(DataError, match="'mask3' is no array"):
         Objective(program, SIZES, masks={"mask3": 0.5})
     with pytest.raises(DataError, match=r"'mask1' is 0\.0"):
         Objective(program, SIZES, masks={"mask1": 0.0})

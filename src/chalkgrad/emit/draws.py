@@ -12,6 +12,7 @@ Reference: mix is Chris Wellons' lowbias32, https://nullprogram.com/blog/2018/07
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -38,8 +39,8 @@ def key(seed: int, step: int, stream: int) -> int:
     return int(state[0])
 
 
-def uniform(seed: int, step: int, stream: int, rows: int, columns: int) -> NDArray[np.float32]:
-    """(rows, columns) numbers in [0, 1).
+def uniform(seed: int, step: int, stream: int, rows: int, *others: int) -> NDArray[np.float32]:
+    """(rows, others …) numbers in [0, 1); the other axes count as columns, the last one fastest.
 
     Example:
         >>> uniform(0, 0, 0, 2, 3).shape
@@ -49,8 +50,9 @@ def uniform(seed: int, step: int, stream: int, rows: int, columns: int) -> NDArr
     """
     first = np.arange(rows, dtype=np.uint32) * np.uint32(OF_ROW)
     first += np.uint32(key(seed, step, stream))
-    numbers = mix(first)[:, None] + np.arange(columns, dtype=np.uint32) * np.uint32(OF_COLUMN)
-    return (mix(numbers) >> np.uint32(8)).astype(np.float32) * np.float32(2.0**-24)
+    columns = np.arange(math.prod(others), dtype=np.uint32) * np.uint32(OF_COLUMN)
+    numbers = mix(mix(first)[:, None] + columns) >> np.uint32(8)
+    return numbers.astype(np.float32).reshape(rows, *others) * np.float32(2.0**-24)
 
 
 class Draws:

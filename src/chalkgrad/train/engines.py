@@ -58,7 +58,7 @@ class PlainEngine:
         """See `Engine`."""
         for step, rows in enumerate(order):
             batch = {name: array[rows] for name, array in self.data.items()}
-            batch |= self.objective.drawn(self.optimiser.steps, len(rows))
+            batch |= self.objective.drawn(self.optimiser.steps, batch)
             losses[step], gradient = self.objective.value_and_gradient(batch)
             flat = self.objective.flat
             flat[:] = self.optimiser.step(flat, gradient, learning_rate)
@@ -93,11 +93,7 @@ class NumpyEngine:
 
     def _sizes(self, objective: Objective, data: Data, batch: int) -> list[int]:
         """The sizes that the step's memory depends on."""
-        sizes = objective.axis_sizes()
-        for t in objective.program.inputs:
-            if t.name in data:
-                shape = (batch, *data[t.name].shape[1:])
-                sizes |= {r.name: n for r, n in zip(t.axes, shape, strict=True)}
+        sizes = objective.batch_sizes({name: array[:batch] for name, array in data.items()})
         return [sizes[name] for name in self.step.text.sizes.values()]
 
     def run(self, order: NDArray[np.int64], losses: NDArray[np.float64], learning_rate: float) -> None:

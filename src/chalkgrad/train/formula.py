@@ -90,12 +90,14 @@ def minimise(
     program, rule = loss.program, Optimiser(optimiser) if isinstance(optimiser, str) else optimiser.fresh()
     if epochs < 1:
         raise DataError(f"epochs is {epochs}; it must be at least 1.")
-    inputs = _Inputs(program, params, data, dict(keep or {}), np.dtype(dtype), seed)
+    inputs = _Inputs(program, params, data, dict(keep or {}), np.dtype(dtype))
     objective = Objective(
         program,
         {name: array.shape for name, array in inputs.params.items()},
         dtype,
         {t.name: float(value) for t, value in program.parameters},
+        inputs.keep,
+        seed,
     )
     for name, array in inputs.params.items():
         objective.params[name][...] = array
@@ -105,7 +107,7 @@ def minimise(
     with DeferredInterrupt() as interrupt, limited(chosen) as allowed:
         chosen = threads or min(chosen, allowed or chosen)
         made = make_engine(engine, objective, rule, inputs.data, batch, chosen, device)
-        losses = _run(made, sampler, inputs, interrupt, epochs, learning_rate, on_steps)
+        losses = _run(made, sampler, interrupt, epochs, learning_rate, on_steps)
         made.sync()
     # Copies: what the caller holds shall not keep the flat vector of everything.
     found = {name: view.copy() for name, view in objective.params.items()}
@@ -115,7 +117,6 @@ def minimise(
 def _run(
     engine: Engine,
     sampler: Sampler,
-    inputs: _Inputs,
     interrupt: DeferredInterrupt,
     epochs: int,
     learning_rate: float,
@@ -127,7 +128,6 @@ def _run(
     for _ in range(epochs):
         while not sampler.epoch_done and not interrupt.requested:
             order = sampler.next_batches(count)
-            inputs.draw(order)
             losses, began = np.empty(len(order)), time.perf_counter()
             with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
                 engine.run(order, losses, learning_rate)
@@ -154,7 +154,8 @@ class _Inputs:
 
     Attributes:
         params: The parameters' first values.
-        data: What comes in rows, masks included.
+        data: What comes in rows.
+        keep: The masks and their probabilities of true.
         rows: How many there are.
     """
 
@@ -165,7 +166,6 @@ class _Inputs:
         data: Mapping[str, Any],
         keep: dict[str, float],
         dtype: np.dtype[Any],
-        seed: int,
     ) -> None:
         if len(program.outputs) != 1 or program.outputs[0].axes:
             raise ShapeError(
@@ -189,10 +189,6 @@ class _Inputs:
             raise ShapeError(f"The data have different numbers of rows: {counts}.")
         self.rows = next(iter(counts.values()))
         self._check_sizes(program)
-        self._generators = {
-            name: np.random.Generator(np.random.PCG64([seed, place]))
-            for place, name in enumerate(self.keep, 1)
-        }
 
     def _check_sizes(self, program: Program) -> None:
         """Every range has one size; masks get theirs; labels lie in their range."""
@@ -211,8 +207,6 @@ class _Inputs:
             unknown = [r.name for r in inputs[name].axes if r.size is None and r.name not in sizes]
             if unknown:
                 raise ShapeError(f"No other input says how large {', '.join(unknown)} of '{name}' is.")
-            shape = tuple(sizes[r.name][0] if r.size is None else r.size for r in inputs[name].axes)
-            self.data[name] = np.ones(shape, bool)
         for t, ranges in label_ranges(program).items():
             labels = self.data.get(t.name)
             for r in ranges:
@@ -222,13 +216,6 @@ class _Inputs:
                         f"{t.name} holds {labels.min()} … {labels.max()}, "
                         f"but {r.name} = {size} allows 0 to {size - 1}."
                     )
-
-    def draw(self, order: NDArray[np.int64]) -> None:
-        """New masks for the rows of the steps to come, the same however many steps a call has."""
-        rows = order.reshape(-1)
-        for name, generator in self._generators.items():
-            mask = self.data[name]
-            mask[rows] = generator.random((len(rows), *mask.shape[1:])) < self.keep[name]
 
 
 def _check_names(program: Program, *given: Mapping[str, Any]) -> None:

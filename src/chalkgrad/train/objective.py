@@ -31,8 +31,8 @@ class Objective:
         shapes: The shape of every parameter, in the order in which they lie in the flat vector.
         dtype: np.float32 or np.float64; the computation runs in it.
         scalars: The values of the program's scalar parameters.
-        masks: Matrix inputs with a row per observation that are drawn anew in every step, such as
-            dropout's, and the probability that an entry is true, by name.
+        masks: Inputs with a row per observation that are drawn anew in every step, such as dropout's,
+            and the probability that an entry is true, by name.
         seed: What the masks follow from, together with the number of the step.
 
     Attributes:
@@ -130,12 +130,22 @@ class Objective:
         masks = tuple((name, repr(float(keep))) for name, keep in self.masks.items())
         return compiled_step(self.program, self.wrt, rule, rows, sizes, masks)
 
-    def drawn(self, step: int, rows: int) -> dict[str, NDArray[np.bool_]]:
-        """The masks of a step, counted from 0, with this many rows; true where kept."""
-        sizes, found = self.axis_sizes(), {}
+    def batch_sizes(self, batch: Data) -> dict[str, int]:
+        """The size of every range, with the rows of this batch."""
+        sizes = self.axis_sizes()
+        for t in self.program.inputs:
+            if t.name in batch:
+                sizes |= {r.name: n for r, n in zip(t.axes, batch[t.name].shape, strict=True)}
+        return sizes
+
+    def drawn(self, step: int, batch: Data) -> dict[str, NDArray[np.bool_]]:
+        """The masks of a step, counted from 0, for the rows of this batch; true where kept."""
+        found: dict[str, NDArray[np.bool_]] = {}
+        sizes = self.batch_sizes(batch) if self.masks else {}
         inputs = [t for t in self.program.inputs if t.name in self.masks]
         for stream, t in enumerate(inputs):
-            numbers = uniform(self.seed, step, stream, rows, sizes[t.axes[1].name])
+            shape = [r.size or sizes[r.name] for r in t.axes]
+            numbers = uniform(self.seed, step, stream, *shape)
             found[t.name] = numbers.astype(self.dtype) < self.masks[t.name]
         return found
 
@@ -157,10 +167,10 @@ class Objective:
 def _check_masks(program: Program, masks: Mapping[str, float]) -> None:
     inputs = {t.name: t for t in program.inputs}
     for name, keep in masks.items():
-        if name not in inputs or len(inputs[name].axes) != 2:
+        if name not in inputs or not inputs[name].axes or inputs[name].dtype == "int":
             raise DataError(
-                f"'{name}' is no matrix that the loss reads, so it cannot be a random mask."
-                f"{suggestion(name, tuple(inputs))}"
+                f"'{name}' is no array that the loss reads as a mask.{suggestion(name, tuple(inputs))}",
+                hint="A random mask is an input with a row per observation, such as dropout's.",
             )
         if not 0 < keep <= 1:
             raise DataError(

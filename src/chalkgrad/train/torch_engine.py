@@ -10,7 +10,8 @@ graph for each number of rows: a step is then one launch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 
 from chalkgrad.diff.gradient import gradient_program
 from chalkgrad.emit.disk_cache import kept
+from chalkgrad.emit.draws import FACTORS, OF_COLUMN, OF_ROW, SHIFTS
 from chalkgrad.emit.imported import imported
 from chalkgrad.emit.module_text import source
 from chalkgrad.emit.names import identifier, prefix
@@ -90,7 +92,6 @@ class TorchEngine:
         self.flat = self._moved(objective.flat)
         self.memories = {name: self._moved(memory) for name, memory in optimiser.memories.items()}
         self.data = {name: self._moved(array) for name, array in data.items()}
-        self._masks = {name: array for name, array in data.items() if array.dtype == bool}
         # Scalars are on the device too: a captured step reads their present values. Those of the rule are
         # in double precision (1 − β₂ᵗ), which widens no array of numbers; those of the loss meet conditions,
         # which it would widen.
@@ -115,8 +116,6 @@ class TorchEngine:
         """
         if order.shape[1] < 1:
             raise DataError("A batch without rows has no mean loss.", hint="Give at least one row per batch.")
-        for name, array in self._masks.items():  # drawn anew between calls
-            self.data[name].copy_(self.torch.from_numpy(array))
         for name, value in self.objective.scalars().items():
             self._loss_scalars[name].fill_(value)
         self._rule_scalars["lr"].fill_(float(learning_rate))
@@ -134,6 +133,7 @@ class TorchEngine:
         """One step on the rows order[place], every result written into memory that is already there."""
         rows = order.index_select(0, self._place).reshape(-1)
         batch = {name: array.index_select(0, rows) for name, array in self.data.items()}
+        batch |= self._drawn(batch)
         loss, *gradients = self._gradient({**batch, **self._views(), **self._loss_scalars})
         gradient = self.torch.cat([g.reshape(-1) for g in gradients])
         self._t.add_(1)
@@ -144,6 +144,36 @@ class TorchEngine:
             own.copy_(new)
         self._losses.index_copy_(0, self._place, loss.reshape(1).double())
         self._place.add_(1)
+
+    def _drawn(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """The masks of the step, as `Objective.drawn` gives them, drawn on the device."""
+        objective, found = self.objective, {}
+        sizes = objective.batch_sizes(batch) if objective.masks else {}
+        inputs = [t for t in objective.program.inputs if t.name in objective.masks]
+        for stream, t in enumerate(inputs):
+            shape = [r.size or sizes[r.name] for r in t.axes]
+            numbers = self._uniform(objective.seed, stream, shape).to(self.flat.dtype)
+            found[t.name] = numbers < objective.masks[t.name]
+        return found
+
+    def _uniform(self, seed: int, stream: int, shape: Sequence[int]) -> Any:
+        """`chalkgrad.emit.draws.uniform` for the step that is being taken, in 64-bit whole numbers."""
+
+        def mixed(x: Any) -> Any:
+            for shift, factor in zip(SHIFTS, (*FACTORS, 1), strict=True):
+                x = ((x ^ (x >> shift)) * factor) & 0xFFFFFFFF
+            return x
+
+        def places(count: int, factor: int) -> Any:
+            return self.torch.arange(count, device=self.device) * factor
+
+        key = self.torch.zeros(1, dtype=self.torch.int64, device=self.device)
+        for part in (seed & 0xFFFFFFFF, self._t.long(), stream):
+            key = mixed((key + part) & 0xFFFFFFFF)
+        rows = mixed((key + places(shape[0], OF_ROW)) & 0xFFFFFFFF)
+        columns = places(math.prod(shape[1:]), OF_COLUMN)
+        numbers = mixed((rows[:, None] + columns) & 0xFFFFFFFF) >> 8
+        return (numbers.float() * 2.0**-24).reshape(*shape)
 
     def _steps(self, order: NDArray[np.int64]) -> Array:
         steps, rows = order.shape
