@@ -144,14 +144,14 @@ def write_turn(module: Any, layout: Layout, t: Tensor, name: str) -> Any:
             with w.loop(first, first + count) as q:
                 top = w.add(goal, w.mul(q.index, panel * layout.capacity), w.mul(p.index, panel * width))
                 # The next panel of columns begins on another page, where the hardware does not look ahead.
-                for n in range(panel * vectors):
-                    w.prefetch(w["arena"], top, panel * layout.capacity + n * lanes)
-                for c in range(vectors):
-                    for v in range(target.vectors):
-                        h = w.add(w.mul(q.index, panel), c * lanes)
-                        start = w.add(begin, w.mul(h, panel), v * lanes)
-                        goal_square = w.at(w["arena"], top, v * lanes * width, c * lanes)
-                        w.call(square, w.at(w["arena"], start), goal_square, width)
+                with w.loop(0, panel * vectors * lanes, lanes) as n:
+                    w.prefetch(w["arena"], top, panel * layout.capacity, n.index)
+                with w.loop(0, width, lanes) as c:
+                    above = w.add(begin, w.mul(w.add(w.mul(q.index, panel), c.index), panel))
+                    with w.loop(0, panel, lanes) as v:
+                        below = w.add(top, w.mul(v.index, width), c.index)
+                        start = w.at(w["arena"], above, v.index)
+                        w.call(square, start, w.at(w["arena"], below), width)
                 with w.loop(w.b.sub(w["count"], w.mul(p.index, panel)), panel) as i:
                     for c in range(vectors):
                         w.store(w.splat(0.0), w["arena"], top, w.mul(i.index, width), c * lanes)
