@@ -99,6 +99,13 @@ BOUND = 3
 """For so many sizes of batches each thread keeps the memory of a forward pass."""
 
 
+class _Own(threading.local):
+    """What each thread has for itself: a bound function per size of the batch."""
+
+    def __init__(self) -> None:
+        self.bound: dict[int, Callable[[Array, Array], None]] = {}
+
+
 class BufferedForward:
     """An emitted forward pass that writes into memory made once, for calls with the same parameters.
 
@@ -121,19 +128,18 @@ class BufferedForward:
         text, arguments, self._bind = _bound_text(program, rows, tuple(sizes.items()))
         self.source: str = text
         self._values = {argument: values[name] for name, argument in arguments.items()}
-        self._threads = threading.local()
+        self._own = _Own()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return BufferedForward, self._made_from
 
     def __call__(self, rows: Array, out: Array) -> None:
         """The output for these rows, at least one, written to `out`."""
-        known = self._threads.__dict__
-        forward = known.get(len(rows))
+        forward = self._own.bound.get(len(rows))
         if forward is None:
-            if len(known) >= BOUND:
-                known.pop(next(iter(known)))
-            forward = known[len(rows)] = self._bind(len(rows), out.dtype, **self._values)
+            if len(self._own.bound) >= BOUND:
+                self._own.bound.pop(next(iter(self._own.bound)))
+            forward = self._own.bound[len(rows)] = self._bind(len(rows), out.dtype, **self._values)
         forward(rows, out)
 
 

@@ -74,7 +74,8 @@ class Network(Objective):
         _check_memory(self.sizes, np.dtype(dtype).itemsize)
         self.activation, self.loss_name, self.l2, self.seed = activation, loss, float(l2), seed
         program = loss_program(len(self.sizes) - 1, activation, l2 > 0)
-        super().__init__(program, _shapes(self.sizes), dtype, {"l2": self.l2} if l2 > 0 else {})
+        scalars = {"l2": self.l2} if l2 > 0 else {}
+        super().__init__(program, _shapes(self.sizes), dtype, scalars, seed=self.seed)
         self._initialise()
 
     def _initialise(self) -> None:

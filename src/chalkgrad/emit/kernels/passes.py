@@ -153,8 +153,8 @@ def write_turn(module: Any, layout: Layout, t: Tensor, name: str) -> Any:
                         start = w.at(w["arena"], above, v.index)
                         w.call(square, start, w.at(w["arena"], below), width)
                 with w.loop(w.b.sub(w["count"], w.mul(p.index, panel)), panel) as i:
-                    for c in range(vectors):
-                        w.store(w.splat(0.0), w["arena"], top, w.mul(i.index, width), c * lanes)
+                    for vector in range(vectors):
+                        w.store(w.splat(0.0), w["arena"], top, w.mul(i.index, width), vector * lanes)
     return w.end()
 
 
