@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -166,3 +169,47 @@ def test_many_rows_are_predicted_in_a_bounded_working_set() -> None:
     x[12_345, 7] = np.nan
     with pytest.raises(DataError, match="Feature 7 of row 12345 is nan"):
         network.predict_proba(x)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize(("dtype", "close"), [(np.float32, 1e-6), (np.float64, 1e-12)])
+def test_predictions_are_those_of_the_readable_code(activation: str, dtype: type, close: float) -> None:
+    network = Network((5, 9, 7, 3), activation=activation, seed=2, dtype=dtype)
+    x = np.random.default_rng(1).standard_normal((2 * network._stretch + 3, 5)).astype(dtype)
+    for rows in (0, 1, 2, network._stretch, network._stretch + 1, len(x), 1):
+        (expected,) = network.probabilities_code({"x": x[:rows], **network.params})
+        found = network.predict_proba(x[:rows])
+        assert found.shape == (rows, 3)
+        assert found.dtype == dtype
+        np.testing.assert_allclose(found, expected, rtol=close, atol=close)
+
+
+def test_predictions_follow_the_parameters_and_stay_what_they_were() -> None:
+    network = Network((4, 6, 3), dtype=np.float64)
+    x = np.random.default_rng(1).standard_normal((8, 4))
+    before = network.predict_proba(x)
+    kept = before.copy()
+    network.flat += 1.0
+    (expected,) = network.probabilities_code({"x": x, **network.params})
+    np.testing.assert_allclose(network.predict_proba(x), expected, rtol=1e-12)
+    np.testing.assert_array_equal(before, kept)
+    wide = np.zeros((8, 8))
+    wide[:, ::2] = x  # every other column: not contiguous
+    np.testing.assert_array_equal(network.predict_proba(wide[:, ::2]), network.predict_proba(x))
+
+
+def test_a_network_that_has_predicted_can_be_copied() -> None:
+    network = Network((4, 6, 3), dtype=np.float64)
+    x = np.random.default_rng(1).standard_normal((8, 4))
+    expected = network.predict_proba(x)
+    for other in (copy.deepcopy(network), pickle.loads(pickle.dumps(network))):
+        np.testing.assert_array_equal(other.predict_proba(x), expected)
+
+
+def test_threads_predict_at_the_same_time() -> None:
+    network = Network((20, 50, 4))
+    x = np.random.default_rng(1).standard_normal((40, 30, 20)).astype(np.float32)
+    expected = [network.predict_proba(part) for part in x]
+    with ThreadPoolExecutor(4) as pool:
+        for found, known in zip(pool.map(network.predict_proba, x), expected, strict=True):
+            np.testing.assert_array_equal(found, known)

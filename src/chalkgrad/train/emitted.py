@@ -6,7 +6,9 @@ needed, which a network that was trained before does without.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from functools import lru_cache
 from typing import Any
 
@@ -91,6 +93,66 @@ class ForwardCode:
         inputs, parameters = self._functions.arguments(values)
         outputs, _ = self._functions.forward(*inputs, **parameters)
         return (outputs,) if self._single else outputs
+
+
+BOUND = 3
+"""For so many sizes of batches each thread keeps the memory of a forward pass."""
+
+
+class _Own(threading.local):
+    """What each thread has for itself: a bound function per size of the batch."""
+
+    def __init__(self) -> None:
+        self.bound: dict[int, Callable[[Array, Array], None]] = {}
+
+
+class BufferedForward:
+    """An emitted forward pass that writes into memory made once, for calls with the same parameters.
+
+    Every thread has memory of its own. Nothing is checked, for speed.
+
+    Args:
+        program: With one output.
+        rows: The input that changes from call to call.
+        values: The other inputs and the parameters; the arrays are read anew in every call.
+        sizes: About how large the symbolic ranges are, by name.
+
+    Raises:
+        UnsupportedError: When a construct cannot be written into given memory.
+    """
+
+    def __init__(
+        self, program: Program, rows: str, values: Mapping[str, Any], sizes: Mapping[str, int]
+    ) -> None:
+        self._made_from = (program, rows, values, sizes)
+        text, arguments, self._bind = _bound_text(program, rows, tuple(sizes.items()))
+        self.source: str = text
+        self._values = {argument: values[name] for name, argument in arguments.items()}
+        self._own = _Own()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return BufferedForward, self._made_from
+
+    def __call__(self, rows: Array, out: Array) -> None:
+        """The output for these rows, at least one, written to `out`."""
+        forward = self._own.bound.get(len(rows))
+        if forward is None:
+            if len(self._own.bound) >= BOUND:
+                self._own.bound.pop(next(iter(self._own.bound)))
+            forward = self._own.bound[len(rows)] = self._bind(len(rows), out.dtype, **self._values)
+        forward(rows, out)
+
+
+@lru_cache(None)
+def _bound_text(program: Program, rows: str, sizes: tuple[tuple[str, int], ...]) -> tuple[Any, ...]:
+    def emitted() -> dict[str, Any]:
+        from chalkgrad.emit.step.forward_text import forward_text
+
+        return asdict(forward_text(program, rows, dict(sizes)))
+
+    found = kept("forward-text", (program, rows, sizes), emitted)
+    module = imported(f"{prefix(program.name)}_bound", found["text"])
+    return found["text"], found["arguments"], module.bind
 
 
 class GradientCode:

@@ -246,4 +246,6 @@ class CompiledStep:
         shape = tuple(self.layout.sizes[r] for r in t.axes[1:])
         if value.shape[1:] != shape or value.ndim != len(t.axes):
             raise ShapeError(f"{t.name} has the shape {value.shape}; it must have rows of {shape}.")
+        if t.dtype == "bool":
+            return np.ascontiguousarray(value, np.bool_)
         return np.ascontiguousarray(value, self.dtype if t.dtype == "float" else np.int64)

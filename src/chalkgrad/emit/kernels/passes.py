@@ -7,12 +7,13 @@ from typing import Any
 
 from llvmlite import ir
 
+from chalkgrad.emit.kernels.code import PREFIX
 from chalkgrad.emit.kernels.expressions import Slots, Vectors, whole_to_number
 from chalkgrad.emit.kernels.layout import Layout
 from chalkgrad.emit.kernels.parts import Each, Rows, Total
 from chalkgrad.emit.kernels.schedule import ColumnKernel, PassKernel, Segment
 from chalkgrad.emit.kernels.targets import Target
-from chalkgrad.emit.kernels.writer import DOUBLE, I64, Loop, Writer
+from chalkgrad.emit.kernels.writer import DOUBLE, I8, I64, Loop, Writer
 from chalkgrad.errors import UnsupportedError
 from chalkgrad.expr.nodes import Access, Expr, Index, Tensor
 from chalkgrad.expr.ops import tensors_in, walk
@@ -27,6 +28,12 @@ GATHER_AHEAD = 64
 
 def number_pointer(target: Target) -> Any:
     return (DOUBLE if target.double else ir.FloatType()).as_pointer()
+
+
+def data_pointer(target: Target, t: Tensor) -> Any:
+    """The user's array: numbers of the step's type, labels of 64 bits, a byte for true or false."""
+    wholes = {"int": I64, "bool": I8}
+    return wholes[t.dtype].as_pointer() if t.dtype in wholes else number_pointer(target)
 
 
 def observed(
@@ -69,16 +76,14 @@ def write_gather(module: Any, layout: Layout, t: Tensor, name: str) -> Any:
     Observations past `count` repeat the last one: their values are finite, and no sum reads them.
     """
     target = layout.target
-    whole = t.dtype != "float"
-    source = I64.as_pointer() if whole else number_pointer(target)
     w = Writer(
         module, target, name,
-        [("arena", number_pointer(target)), ("data", source), ("order", I64.as_pointer()),
+        [("arena", number_pointer(target)), ("data", data_pointer(target, t)), ("order", I64.as_pointer()),
          ("first", I64), ("last", I64), ("count", I64)],
     )  # fmt: skip
     size = 1 if len(t.axes) == 1 else layout.sizes[t.axes[1]]
     with w.loop(w["first"], w["last"]) as p:
-        if len(t.axes) == 2 and size >= target.lanes and not whole:
+        if len(t.axes) == 2 and size >= target.lanes and t.dtype == "float":
             _gather_squares(w, layout, t, size, p.index)
         else:
             _gather_numbers(w, layout, t, size, p.index)
@@ -94,21 +99,19 @@ def _row(w: Writer, i: Any) -> Any:
 def _gather_squares(w: Writer, layout: Layout, t: Tensor, size: int, p: Any) -> None:
     lanes, panel = w.target.lanes, w.target.panel
     base = w.add(layout.features(t), w.mul(p, panel * layout.padded(t.axes[1])))
-    for v in range(w.target.vectors):
-        first = w.add(w.mul(p, panel), v * lanes)
+    # Loops, where copies would run as fast: squares are what takes LLVM longest.
+    with w.loop(0, w.target.vectors) as v:
+        beside = w.mul(v.index, lanes)
+        first = w.add(w.mul(p, panel), beside)
         rows = [w.at(w["data"], w.mul(_row(w, w.add(first, i)), size)) for i in range(lanes)]
-
-        def square(d: Any, rows: list[Any] = rows, v: int = v) -> None:
+        with w.loop(0, size, lanes) as step:
+            # The last square begins early enough to end with the row.
+            d = w.least(step.index, size - lanes) if size % lanes else step.index
             for row in rows:
                 w.prefetch(row, d, GATHER_AHEAD, change=False)
             columns = w.transposed([w.load(row, d, aligned=False) for row in rows])
             for c, column in enumerate(columns):
-                w.store(column, w["arena"], base, w.mul(w.add(d, c), panel), v * lanes)
-
-        with w.loop(0, size // lanes * lanes, lanes) as d:
-            square(d.index)
-        if size % lanes:
-            square(size - lanes)
+                w.store(column, w["arena"], base, w.mul(w.add(d, c), panel), beside)
 
 
 def _gather_numbers(w: Writer, layout: Layout, t: Tensor, size: int, p: Any) -> None:
@@ -122,13 +125,14 @@ def _gather_numbers(w: Writer, layout: Layout, t: Tensor, size: int, p: Any) -> 
         with w.loop(0, size) as d:
             value = w.number_at(w["data"], w.mul(row, size), d.index)
             if t.dtype != "float":
-                value = b.sitofp(value, w.number)
+                value = (b.uitofp if t.dtype == "bool" else b.sitofp)(value, w.number)
             b.store(value, w.at(w["arena"], base, w.mul(d.index, panel), i.index))
 
 
 def write_turn(module: Any, layout: Layout, t: Tensor, name: str) -> Any:
     """Features into turned panels; observations past `count` become zero, so that sums skip them."""
     target = layout.target
+    square = _turn_square(module, target)
     w = _kernel(module, layout, name)
     lanes, panel = target.lanes, target.panel
     source, goal = layout.features(t), layout.turned(t)
@@ -140,24 +144,31 @@ def write_turn(module: Any, layout: Layout, t: Tensor, name: str) -> Any:
             with w.loop(first, first + count) as q:
                 top = w.add(goal, w.mul(q.index, panel * layout.capacity), w.mul(p.index, panel * width))
                 # The next panel of columns begins on another page, where the hardware does not look ahead.
-                for n in range(panel * vectors):
-                    w.prefetch(w["arena"], top, panel * layout.capacity + n * lanes)
-                for c in range(vectors):
-                    for v in range(target.vectors):
-                        h = w.add(w.mul(q.index, panel), c * lanes)
-                        start = w.add(begin, w.mul(h, panel), v * lanes)
-                        _turn_square(w, start, w.add(top, v * lanes * width, c * lanes), width)
+                with w.loop(0, panel * vectors * lanes, lanes) as n:
+                    w.prefetch(w["arena"], top, panel * layout.capacity, n.index)
+                with w.loop(0, width, lanes) as c:
+                    above = w.add(begin, w.mul(w.add(w.mul(q.index, panel), c.index), panel))
+                    with w.loop(0, panel, lanes) as v:
+                        below = w.add(top, w.mul(v.index, width), c.index)
+                        start = w.at(w["arena"], above, v.index)
+                        w.call(square, start, w.at(w["arena"], below), width)
                 with w.loop(w.b.sub(w["count"], w.mul(p.index, panel)), panel) as i:
-                    for c in range(vectors):
-                        w.store(w.splat(0.0), w["arena"], top, w.mul(i.index, width), c * lanes)
+                    for vector in range(vectors):
+                        w.store(w.splat(0.0), w["arena"], top, w.mul(i.index, width), vector * lanes)
     return w.end()
 
 
-def _turn_square(w: Writer, source: Any, goal: Any, width: int) -> None:
-    lanes, panel = w.target.lanes, w.target.panel
-    columns = w.transposed([w.load(w["arena"], source, r * panel) for r in range(lanes)])
+def _turn_square(module: Any, target: Target) -> Any:
+    """A square from a panel of features into one of `width` columns: one function for the whole step."""
+    name, pointer = "turn_square", number_pointer(target)
+    known = module.globals.get(PREFIX + name)
+    if known is not None:
+        return known
+    w = Writer(module, target, name, [("source", pointer), ("goal", pointer), ("width", I64)])
+    columns = w.transposed([w.load(w["source"], r * target.panel) for r in range(target.lanes)])
     for i, column in enumerate(columns):
-        w.store(column, w["arena"], goal, i * width)
+        w.store(column, w["goal"], w.mul(w["width"], i))
+    return w.end()
 
 
 def _kernel(module: Any, layout: Layout, name: str) -> Writer:

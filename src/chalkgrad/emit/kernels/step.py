@@ -24,6 +24,7 @@ from chalkgrad.emit.kernels.layout import Layout
 from chalkgrad.emit.kernels.machine import object_code
 from chalkgrad.emit.kernels.parts import Operations, Total
 from chalkgrad.emit.kernels.passes import (
+    data_pointer,
     number_pointer,
     write_columns,
     write_gather,
@@ -98,9 +99,7 @@ def write_step(
         scalars = (*scalars, Tensor("seed of the masks", (), "float", SEED))
     slots = layout._place("slots", "scalars", "step", threads * scratch(target))
     pointer = number_pointer(target)
-    data = [
-        (f"data{n}", I64.as_pointer() if t.dtype != "float" else pointer) for n, t in enumerate(found.data)
-    ]
+    data = [(f"data{n}", data_pointer(target, t)) for n, t in enumerate(found.data)]
     w = Writer(
         module, target, ENTRY,
         [("arena", pointer), ("totals", DOUBLE.as_pointer()), ("numbers", DOUBLE.as_pointer()), *data,
