@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import ast
 import copy
+import hashlib
+import linecache
 import random
 import re
 import unicodedata
@@ -61,7 +63,10 @@ class Edit:
 def functions(text: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """The forward and the backward that a text defines."""
     names: dict[str, Any] = {}
-    exec(compile(text, "<corpus>", "exec"), names)
+    place = f"<corpus {hashlib.sha1(text.encode()).hexdigest()}>"
+    # The source can be read, as that of any program in a file.
+    linecache.cache[place] = (len(text), None, text.splitlines(keepends=True), place)
+    exec(compile(text, place, "exec"), names)
     forward = next(v for k, v in names.items() if k.endswith("_forward"))
     return forward, next(v for k, v in names.items() if k.endswith("_backward"))
 

@@ -19,6 +19,7 @@ from chalkgrad.diagnose.forms import Prepared
 from chalkgrad.diagnose.forward_value import forward_fault
 from chalkgrad.diagnose.frameworks import framework_of
 from chalkgrad.diagnose.judge import Judge, shown
+from chalkgrad.diagnose.mended import Mender
 from chalkgrad.diagnose.names import required
 from chalkgrad.diagnose.own_words import held, in_own_names
 from chalkgrad.diagnose.points import Point, several, square_sizes
@@ -207,8 +208,9 @@ class Check:
             self.notes.append("the gradients were not judged: they differ too, and may follow the forward")
         if wrong and not unsteady and not spoilt:
             found = Judge(
-                self.derived, trial, wrong, held(self.caller, trial, self.timeout), self.own_name
-            ).faults()
+                self.derived, trial, wrong, held(self.caller, trial, self.timeout), self.own_name,
+                Mender(self.derived, self.caller, trial),
+            ).faults()  # fmt: skip
             if any(f.cause == "mutates_input" for f in found):
                 faults = [f for f in faults if f.cause != "mutates_input"]
             faults += found

@@ -60,21 +60,23 @@ class Spoiler:
         self.upstreams = len(reads)
         self.adjoints = [d.target for d in derived.staged.definitions] + list(derived.upstream)
 
-    def everywhere(self, e: Expr, scope: tuple[Index, ...]) -> Iterator[Change]:
+    def everywhere(
+        self, e: Expr, scope: tuple[Index, ...], in_sum: bool = False
+    ) -> Iterator[Change]:
         """Changes of `e` itself and of each part of it."""
         if e is self.definition.body and not isinstance(e, Access):
             yield from self.extra_factors(e, scope)
-        yield from self.here(e, scope)
+        yield from self.here(e, scope, in_sum)
         inner = (*scope, *e.indices) if isinstance(e, Sum | Reduce) else scope
         kids = children(e)
         if isinstance(e, Access):
             return
         for place, kid in enumerate(kids):
-            for change in self.everywhere(kid, inner):
+            for change in self.everywhere(kid, inner, isinstance(e, Add) or (in_sum and isinstance(e, Mul))):
                 node = rebuild(e, (*kids[:place], change.node, *kids[place + 1 :]))
                 yield Change(change.code, change.text, change.cost, node)
 
-    def here(self, e: Expr, scope: tuple[Index, ...]) -> Iterator[Change]:
+    def here(self, e: Expr, scope: tuple[Index, ...], in_sum: bool) -> Iterator[Change]:
         match e:
             case Mul(factors):
                 yield from self.dropped(factors)
@@ -97,7 +99,9 @@ class Spoiler:
                 yield Change("wrong_operand", words("the condition ", e, " is turned around"), 2.2, other)
                 complement = Add((ONE, Mul((MINUS_ONE, e))))
                 yield Change("wrong_operand", words(e, " passes what it should stop"), 2.2, complement)
-                yield Change("missing_mask", words(e, " is left out"), 1.1, ONE)
+                # Nobody writes 1 - 1: in a complement a condition left out is less likely than that term.
+                cost = 1.9 if in_sum else 1.1
+                yield Change("missing_mask", words(e, " is left out"), cost, ONE)
         if e is self.definition.body and not isinstance(e, Access):
             yield from self.extra_sums(e)
             yield from self.throughout(e)
@@ -131,8 +135,9 @@ class Spoiler:
                 # Where others stay, a forgotten one is no forgotten upstream gradient but a slip.
                 cost = 2.4 if self.upstreams > 1 else 1.4 if tensor in self.given else 1.75
                 return "missing_factor", words("the gradient from above, ", f, ", is not multiplied in"), cost
+        number = not any(isinstance(n, Access | Size) for n in walk(f))
         return (
-            "missing_factor",
+            "constant_factor" if number else "missing_factor",
             words("the factor ", f, " is left out of ", self.target),
             1.5 if not has_sum(f) else 2.6,
         )
