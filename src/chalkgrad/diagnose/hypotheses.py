@@ -130,7 +130,8 @@ def _linear_terms(e: Expr, depth: int = 0) -> Iterator[tuple[Expr, Expr, int]]:
         for place, term in enumerate(e.terms):
             rest = (*e.terms[:place], *e.terms[place + 1 :])
             yield term, rest[0] if len(rest) == 1 else Add(rest), depth
-        for one, two in combinations(e.terms, 2) if len(e.terms) > 2 else ():
+        local = [t for t in e.terms if not any(a.role == "adjoint" for a in tensors_in(t))]
+        for one, two in combinations(local, 2) if len(e.terms) > 2 else ():
             rest = tuple(t for t in e.terms if t is not one and t is not two)
             yield Add((one, two)), rest[0] if len(rest) == 1 else Add(rest), depth + TWO
     if isinstance(e, Add | Mul | Sum):

@@ -24,11 +24,8 @@ from chalkgrad.render.math_text import math_text
 from chalkgrad.verify.environment import Array
 
 GOOD = 2.45
-"""An explanation that costs no more ends the search before pairs are tried."""
+"""An explanation that costs no more ends the search before the text and pairs are tried."""
 
-
-PLAIN = 2.6
-"""An explanation that costs more gives way to a simpler change of the user's own text."""
 
 ROUNDED = 1.5e-3
 """The largest relative difference that rounding to half precision makes, with some room."""
@@ -84,13 +81,11 @@ class Judge:
             mended = self._mended(wanted)
             if mended is not None:
                 text = f"d{wanted.name} has entries that are no finite numbers; "
-                return [
-                    Fault(wanted.name, r.code, f"{text}{r.text}.", shown(line)) for r in mended.reasons
-                ]
+                return [Fault(wanted.name, r.code, f"{text}{r.text}.", shown(line)) for r in mended.reasons]
             return [Fault(wanted.name, "unknown", f"d{wanted.name} has entries that are no finite numbers.",
                           shown(line))]  # fmt: skip
         explanation = self._explained(wanted, observed)
-        if explanation is None or explanation.cost > PLAIN:
+        if explanation is None or explanation.cost > GOOD:
             mended = self._mended(wanted)
             if mended is not None and (explanation is None or mended.cost < explanation.cost):
                 explanation = mended

@@ -28,7 +28,7 @@ from chalkgrad.emit.names import identifier
 from chalkgrad.expr.nodes import Tensor
 from chalkgrad.verify.environment import Array
 
-BUDGET = 1.0
+BUDGET = 0.9
 """Seconds for the changes of one check, all gradients together."""
 SLOW = 5e-3
 """Seconds of one call from which on too few changes could be tried."""
@@ -58,22 +58,23 @@ class Mender:
         if self.watched is None or not self._prepared():
             return None
         target = f"={wanted.name}"
-        alone = self._single(target, {})
-        if alone is not None:
-            return self._told(wanted, [alone])
+        found = self._line_by_line(target)
+        if found is None:
+            alone = self._single(target, {})
+            found = [alone] if alone is not None else None
+        return self._told(wanted, found) if found else None
+
+    def _line_by_line(self, target: str) -> list[Repair] | None:
+        """One change for each wrong variable on the way to a gradient, those nearest to the output first."""
         fixed: dict[int, Repair] = {}
-        for name in self._variables():
-            if self._right(name, fixed):
-                continue
-            found = self._single(name, fixed)
-            if found is not None:
-                fixed[found.place] = found
-        if fixed and not self._right(target, fixed):
-            last = self._single(target, fixed)
-            if last is None:
-                return None
-            fixed[last.place] = last
-        return self._told(wanted, list(fixed.values())) if fixed else None
+        for name in [*self._variables(), target]:
+            if self._right(target, fixed):
+                break
+            if not self._right(name, fixed):
+                found = self._single(name, fixed, share=0.5)
+                if found is not None:
+                    fixed[found.place] = found
+        return list(fixed.values()) if fixed and self._right(target, fixed) else None
 
     def _told(self, wanted: Tensor, found: Sequence[Repair]) -> Explanation:
         line = next(d for d in self.derived.chosen.definitions if d.target is wanted.adjoint)
@@ -119,7 +120,8 @@ class Mender:
 
         for number, place in enumerate(watched.places):
             if place.operands:
-                self.all += repairs(number, place, at_hand, cause)
+                above = watched.places[place.above] if place.above >= 0 else None
+                self.all += repairs(number, place, above, at_hand, cause)
                 if place.kind != "number" and place.kind != "compare" and isinstance(
                     place.value, np.ndarray | float
                 ):  # fmt: skip
@@ -144,11 +146,16 @@ class Mender:
             watched.active = {}
         return dict(self.caller.result(value, self.form).gradients)
 
-    def _single(self, target: str, fixed: dict[int, Repair]) -> Repair | None:
-        """The simplest change that makes a target right, beside those that are made already."""
+    def _single(self, target: str, fixed: dict[int, Repair], share: float = 1.0) -> Repair | None:
+        """The simplest change that makes a target right, beside those that are made already.
+
+        `share` is the part of the time left that it may take.
+        """
+        now = time.perf_counter()
+        stop = now + share * (self.stop - now)
         matter = self._matter(target, fixed)
         for repair in self.all:
-            if time.perf_counter() > self.stop:
+            if time.perf_counter() > stop:
                 return None
             if repair.place in matter and repair.place not in fixed and self._right(
                 target, {**fixed, repair.place: repair}
@@ -160,9 +167,12 @@ class Mender:
         """The places on which a target depends."""
         before = self._value(target, 0, fixed)
         found = set()
+        assert self.watched is not None
+        sound = {n for n in self._variables() if n != target and self._right(n, fixed)}
         for number in {r.place for r in self.all} - fixed.keys():
-            place = self.watched.places[number] if self.watched is not None else None
-            assert place is not None
+            place = self.watched.places[number]
+            if place.target in sound:
+                continue
             if np.asarray(place.value).dtype.kind != "f":
                 found.add(number)
                 continue
@@ -210,10 +220,7 @@ class Mender:
         """The user's variables that are called like an adjoint of the derivation."""
         assert self.watched is not None
         self._run(0, {})
-        left = set(self.watched.left)
+        left = dict(self.watched.left)
         for name in self._adjoints():
-            if name in left and np.shape(self.watched.left.get(name)) == self._true(name, 0).shape:
+            if name in left and np.shape(left[name]) == self._true(name, 0).shape:
                 yield name
-
-
-

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterator, Mapping
+import operator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
 from typing import Any
 
@@ -25,6 +27,7 @@ class Repair:
         new: The text that belongs there.
         cost: How unlikely it is.
         change: The change itself.
+        factor: Whether it scales the whole.
     """
 
     place: int
@@ -32,6 +35,7 @@ class Repair:
     new: str
     cost: float
     change: Change
+    factor: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +67,31 @@ def parts(watched: Watched, sizes: Mapping[str, Any]) -> list[Part]:
         kind = _kind(place.value, False)
         if kind and text not in found and len(text) < 80 and place.kind != "number":
             found[text] = Part(text, _reader(text, watched), kind, 0.15)
+    sizes_here = [n for n in scalars if found[n].kind == "size"]
+    for count in (2, 3, 4):
+        for some in combinations(sizes_here, count):
+            text = " * ".join(some)
+            found.setdefault(text, Part(text, _reader(text, watched), "size", 0.1 * count))
     for one, two in combinations(scalars, 2):
         for text in (f"{one} * {two}", f"{one} / {two}", f"{two} / {one}"):
             found.setdefault(text, Part(text, _reader(text, watched), "scalar", 0.3))
-    return list(found.values())
+    return _distinct(found.values(), watched.left)
+
+
+def _distinct(found: Iterable[Part], scope: Scope) -> list[Part]:
+    """Those that hold other values than the ones before, as far as all variables are known."""
+    kept, seen = [], set()
+    for part in found:
+        try:
+            array = np.asarray(part.read(scope))
+            key = (array.shape, array.tobytes())
+        except Exception:  # noqa: BLE001 (what cannot be had at the end may be had before)
+            kept.append(part)
+            continue
+        if key not in seen or part.text.isidentifier():
+            kept.append(part)
+        seen.add(key)
+    return kept
 
 
 def _kind(value: Any, size: bool) -> str:
@@ -89,11 +114,20 @@ def _reader(text: str, watched: Watched) -> Callable[[Scope], Any]:
     return lambda scope: eval(code, watched.names, dict(scope))
 
 
-def repairs(number: int, place: Place, at_hand: list[Part], cause: Named) -> Iterator[Repair]:
-    """All small changes of one place."""
+def repairs(
+    number: int, place: Place, above: Place | None, at_hand: list[Part], cause: Named
+) -> Iterator[Repair]:
+    """All small changes of one place.
+
+    A factor of a product is scaled as well by scaling the product, a summand is extended by extending the
+    sum: what the place above does is not done again.
+    """
+    alike = above is not None and np.shape(above.value) == np.shape(place.value)
+    scaled = alike and above is not None and above.kind in ("Mult", "Div", "MatMult")
+    added = alike and above is not None and above.kind in ("Add", "Sub")
     text = ast.unparse(place.node)
     if place.kind in OPERATIONS:
-        yield from _operation(number, place, text)
+        yield from _operation(number, place)
     elif place.kind in ("sum", "mean"):
         yield from _reduction(number, place)
     elif place.kind == "number":
@@ -110,12 +144,19 @@ def repairs(number: int, place: Place, at_hand: list[Part], cause: Named) -> Ite
         if text.isidentifier() and value.ndim:
             yield from _others(number, place, text, at_hand, cause)
         return
-    yield Repair(number, "sign", f"-({text})", 1.0, _after(place, lambda v: -v))
-    for c in FACTORS:
-        yield Repair(number, "constant_factor", f"{c:.4g} * ({text})", 1.75, _after(place, lambda v, c=c: v * c))
+    if not scaled:
+        yield Repair(number, "sign", f"-({text})", 1.0, _after(place, lambda v: -v))
+    for c in FACTORS if not scaled else ():
+        yield Repair(
+            number, "constant_factor", f"{c:.4g} * ({text})", 1.75, _after(place, partial(operator.mul, c))
+        )
     if value.ndim == 2:
         yield Repair(number, "transpose", f"({text}).T", 1.5, _after(place, lambda v: v.T))
-    yield from _missing(number, place, text, at_hand)
+    wide = np.shape(above.value) if above is not None else ()
+    yield from (
+        r for r in _missing(number, place, text, at_hand, wide)
+        if not (scaled and r.factor) and not (added and r.code == "missing_term")
+    )  # fmt: skip
     if text.isidentifier():
         yield from _others(number, place, text, at_hand, cause)
 
@@ -138,11 +179,27 @@ def _given(kind: str, operands: list[Any]) -> Any:
     return operands[0]
 
 
+def _operate(kind: str) -> Change:
+    return lambda operands, scope: OPERATIONS[kind](*operands)
+
+
+def _power(exponent: float, operands: list[Any], _scope: Scope) -> Any:
+    return operands[0] ** exponent
+
+
+def _reduce(kind: str, more: dict[str, Any], operands: list[Any], _scope: Scope) -> Any:
+    return getattr(np, kind)(operands[0], **{**operands[1], **more})
+
+
+def _named(name: str, _operands: list[Any], scope: Scope) -> Any:
+    return scope[name]
+
+
 def _constant(value: float) -> Change:
     return lambda operands, scope: value
 
 
-def _operation(number: int, place: Place, text: str) -> Iterator[Repair]:
+def _operation(number: int, place: Place) -> Iterator[Repair]:
     """Another operation, or one operand alone."""
     assert isinstance(place.node, ast.BinOp)
     left, right = ast.unparse(place.node.left), ast.unparse(place.node.right)
@@ -150,11 +207,10 @@ def _operation(number: int, place: Place, text: str) -> Iterator[Repair]:
     turned = {"Add": ("Sub", "-"), "Sub": ("Add", "+")}
     if place.kind in turned:
         other, sign = turned[place.kind]
-        yield Repair(number, "sign", f"{left} {sign} {right}", 1.0, lambda v, s, o=other: OPERATIONS[o](*v))  # type: ignore[misc]
-        # what stands beside is a factor in truth: (1 + x) for 1 * x
+        yield Repair(number, "sign", f"{left} {sign} {right}", 1.0, _operate(other))
     if place.kind in ("Mult", "Div"):
         other, sign = ("Div", "/") if place.kind == "Mult" else ("Mult", "*")
-        yield Repair(number, "wrong_operand", f"{left} {sign} {right}", 2.4, lambda v, s, o=other: OPERATIONS[o](*v))  # type: ignore[misc]
+        yield Repair(number, "wrong_operand", f"{left} {sign} {right}", 2.4, _operate(other))
         yield Repair(number, _extra(place.node.right, kinds[1]), left, 1.6, lambda v, s: v[0])
         if place.kind == "Mult":
             yield Repair(number, _extra(place.node.left, kinds[0]), right, 1.6, lambda v, s: v[1])
@@ -162,7 +218,7 @@ def _operation(number: int, place: Place, text: str) -> Iterator[Repair]:
         for step in (-1, 1, 0.5, -0.5):
             new = place.operands[1] + step
             code = "extra_factor" if abs(new) < abs(place.operands[1]) else "missing_factor"
-            yield Repair(number, code, f"{left} ** {new}", 2.0, lambda v, s, n=new: v[0] ** n)  # type: ignore[misc]
+            yield Repair(number, code, f"{left} ** {new}", 2.0, partial(_power, new))
 
 
 def _extra(node: ast.expr, kind: str) -> str:
@@ -177,29 +233,33 @@ def _reduction(number: int, place: Place) -> Iterator[Repair]:
     operand = ast.unparse(place.node.func.value if isinstance(place.node.func, ast.Attribute) and not
                           place.node.args else place.node.args[0])  # fmt: skip
     other, code = ("mean", "sum_for_mean") if place.kind == "sum" else ("sum", "mean_for_sum")
-    yield Repair(number, code, f"a {other} of {operand}", 1.2, lambda v, s, o=other: getattr(np, o)(v[0], **v[1]))  # type: ignore[misc]
+    how = ", ".join(f"{k.arg}={ast.unparse(k.value)}" for k in place.node.keywords)
+    yield Repair(number, code, f"({operand}).{other}({how})", 1.2, partial(_reduce, other, {}))
     yield Repair(number, "extra_sum", operand, 1.5, lambda v, s: v[0])
     for axis in range(np.ndim(place.operands[0])):
-        change = lambda v, s, a=axis: getattr(np, place.kind)(v[0], **{**v[1], "axis": a})  # noqa: E731
+        change = partial(_reduce, place.kind, {"axis": axis})
         yield Repair(number, "extra_sum", f"{operand}.{place.kind}(axis={axis})", 1.8, change)
 
 
-def _missing(number: int, place: Place, text: str, at_hand: list[Part]) -> Iterator[Repair]:
+def _missing(
+    number: int, place: Place, text: str, at_hand: list[Part], wide: tuple[int, ...]
+) -> Iterator[Repair]:
     """A factor, a divisor, a summand or a sum too few."""
     shape = np.shape(place.value)
     for axis in range(len(shape)):
         new = f"({text}).sum(axis={axis})"
-        yield Repair(number, "missing_sum", new, 1.5, _after(place, lambda v, a=axis: np.sum(v, axis=a)))
+        yield Repair(number, "missing_sum", new, 1.5, _after(place, partial(np.sum, axis=axis)))
         kept = f"({text}).sum(axis={axis}, keepdims=True)"
-        yield Repair(number, "missing_sum", kept, 1.7, _after(place, lambda v, a=axis: np.sum(v, a, keepdims=True)))
+        yield Repair(
+            number, "missing_sum", kept, 1.7, _after(place, partial(np.sum, axis=axis, keepdims=True))
+        )
     for part in at_hand:
         try:
             value = part.read(place.scope)
-            fits = np.broadcast_shapes(np.shape(value), shape) == shape
+            fits = np.broadcast_shapes(np.shape(value), shape) in (shape, wide)
         except Exception:  # noqa: BLE001 (a variable that does not exist yet at this place)
             continue
-        wide = not fits and not shape and np.ndim(value) > 0
-        if not fits and not wide:
+        if not fits:
             continue
         yield from _with(number, place, text, part)
 
@@ -209,26 +269,35 @@ def _with(number: int, place: Place, text: str, part: Part) -> Iterator[Repair]:
     times = {"mask": "missing_mask", "size": "constant_factor"}.get(part.kind, "missing_factor")
     over = {"size": "sum_for_mean"}.get(part.kind, "missing_factor")
     base = 1.3 if part.kind == "mask" else 1.5
-    yield Repair(number, times, f"{own} * ({text})", base + part.cost, lambda v, s: _given(kind, v) * read(s))
+    yield Repair(
+        number, times, f"{own} * ({text})", base + part.cost, lambda v, s: _given(kind, v) * read(s), True
+    )
     if part.kind == "mask":
         yield Repair(number, "missing_mask", f"(1 - {own}) * ({text})", base + 0.3 + part.cost,
-                     lambda v, s: _given(kind, v) * (1.0 - read(s)))  # fmt: skip
+                     lambda v, s: _given(kind, v) * (1.0 - read(s)), True)  # fmt: skip
         return
-    divided = 1.4 if part.kind == "size" else 1.8
-    yield Repair(number, over, f"({text}) / {own}", divided + part.cost, lambda v, s: _given(kind, v) / read(s))
-    yield Repair(number, "missing_term", f"{text} + {own}", 1.6 + part.cost, lambda v, s: _given(kind, v) + read(s))
-    yield Repair(number, "missing_term", f"{text} - {own}", 1.6 + part.cost, lambda v, s: _given(kind, v) - read(s))
+    # Dividing is what a wrong factor asks for, too: where the derivation explains that, it has the word.
+    divided = 1.4 if part.kind == "size" else 2.55
+    yield Repair(
+        number, over, f"({text}) / {own}", divided + part.cost, lambda v, s: _given(kind, v) / read(s), True
+    )
+    yield Repair(
+        number, "missing_term", f"{text} + {own}", 1.6 + part.cost, lambda v, s: _given(kind, v) + read(s)
+    )
+    yield Repair(
+        number, "missing_term", f"{text} - {own}", 1.6 + part.cost, lambda v, s: _given(kind, v) - read(s)
+    )
 
 
 def _others(number: int, place: Place, text: str, at_hand: list[Part], cause: Named) -> Iterator[Repair]:
     """Another variable of the same shape."""
     for part in at_hand:
         value = place.scope.get(part.text)
-        if part.text != text and np.shape(value) == np.shape(place.value) and value is not None:
+        if part.text != text and value is not None and np.shape(value) == np.shape(place.value):
             if np.ndim(value) == 0:
                 continue
             code = cause(text, part.text)
-            yield Repair(number, code, part.text, 1.7, lambda v, s, n=part.text: s[n])  # type: ignore[misc]
+            yield Repair(number, code, part.text, 1.7, partial(_named, part.text))
 
 
 def ones(number: int, place: Place) -> Iterator[Repair]:

@@ -59,7 +59,7 @@ class Search:
     derived: Derived
     points: Sequence[Point]
     tolerance: float = 1e-8
-    budget: float = 1.2
+    budget: float = 0.8
     addends: list[Addend] = field(init=False)
     edits: list[Edit] = field(init=False)
     bases: list[Evaluation] = field(init=False)

@@ -44,6 +44,8 @@ class Place:
         kind: The operation ("Add", ...), "sum" or "mean" for such a call, "" for any other expression.
         statement: The number of the statement that holds it.
         line: The statement's line in the file.
+        above: The number of the place of which it is an operand; -1 if there is none.
+        target: The variable that the statement assigns; empty if it is none.
         operands: What the operands were in the first run; the value itself where there is no operation.
         value: What it was.
         scope: The variables at that time.
@@ -53,6 +55,8 @@ class Place:
     kind: str
     statement: int
     line: int
+    above: int = -1
+    target: str = ""
     operands: list[Any] = field(default_factory=list)
     value: Any = None
     scope: dict[str, Any] = field(default_factory=dict)
@@ -140,24 +144,31 @@ class _Hooks(ast.NodeTransformer):
         self.variables = variables
         self.places: list[Place] = []
         self.statement = 0
+        self.above = -1
+        self.target = ""
 
     def _place(self, node: ast.expr, kind: str) -> ast.expr:
-        self.places.append(Place(copy.deepcopy(node), kind, self.statement, node.lineno))
+        above, self.above = self.above, -1
+        self.places.append(Place(copy.deepcopy(node), kind, self.statement, node.lineno, above, self.target))
         return ast.Constant(len(self.places) - 1)
 
     def visit_Assign(self, node: ast.Assign) -> ast.AST:
         self.statement += 1
+        self.target = node.targets[0].id if isinstance(node.targets[0], ast.Name) else ""
+        self.above = -1
         if not (".shape" in ast.unparse(node.value) or isinstance(node.targets[0], ast.Tuple)):
             node.value = self.visit(node.value)
         return node
 
     def visit_AugAssign(self, node: ast.AugAssign) -> ast.AST:
         self.statement += 1
+        self.target, self.above = "", -1
         node.value = self.visit(node.value)
         return node
 
     def visit_Return(self, node: ast.Return) -> ast.AST:
         self.statement += 1
+        self.target, self.above = "", -1
         if node.value is not None:
             if isinstance(node.value, ast.Tuple | ast.List):
                 node.value.elts = [self.visit(e) for e in node.value.elts]
@@ -171,7 +182,13 @@ class _Hooks(ast.NodeTransformer):
         if kind not in OPERATIONS:
             return node
         place = self._place(node, kind)
-        return _call("op", place, ast.Constant(kind), self.visit(node.left), self.visit(node.right))
+        number = len(self.places) - 1
+        self.above = number
+        left = self.visit(node.left)
+        self.above = number
+        right = self.visit(node.right)
+        self.above = -1
+        return _call("op", place, ast.Constant(kind), left, right)
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
         method = node.func.attr if isinstance(node.func, ast.Attribute) else ""
@@ -234,7 +251,8 @@ class _Hooks(ast.NodeTransformer):
     def visit_GeneratorExp(self, node: ast.GeneratorExp) -> ast.AST:
         return node
 
-    visit_ListComp = visit_GeneratorExp  # type: ignore[assignment]
+    def visit_ListComp(self, node: ast.ListComp) -> ast.AST:
+        return node
 
 
 def _call(method: str, *arguments: ast.expr) -> ast.Call:
