@@ -280,8 +280,8 @@ def _names(node: ast.AST) -> set[str]:
 def _mask(node: ast.AST, masks: set[str]) -> bool:
     """Whether a factor is a condition, or the complement of one."""
     text = ast.unparse(node)
-    names = {n.value.id for n in ast.walk(node)
-             if isinstance(n, ast.Attribute) and n.attr == "astype" and isinstance(n.value, ast.Name)}  # fmt: skip
+    cast = [n.value for n in ast.walk(node) if isinstance(n, ast.Attribute) and n.attr == "astype"]
+    names = {n.id for n in cast if isinstance(n, ast.Name)}
     told = text in masks or bool(names & masks)
     return any(isinstance(n, ast.Compare) for n in ast.walk(node)) or told or text == "mask"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import time
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -11,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from chalkgrad.derivation import Derived
-from chalkgrad.diagnose.calling import Caller
+from chalkgrad.diagnose.calling import Caller, statics_of
 from chalkgrad.diagnose.capture import Call, call, same
 from chalkgrad.diagnose.example import smallest
 from chalkgrad.diagnose.extras import lost_in_single_precision, other_subgradients
@@ -22,7 +21,7 @@ from chalkgrad.diagnose.judge import Judge, shown
 from chalkgrad.diagnose.mended import Mender
 from chalkgrad.diagnose.names import required
 from chalkgrad.diagnose.own_words import held, in_own_names
-from chalkgrad.diagnose.points import Point, several, square_sizes
+from chalkgrad.diagnose.points import Point, nudged, several, square_sizes
 from chalkgrad.diagnose.report import Diagnosis, Fault, ended
 from chalkgrad.diagnose.trial import Bounds, Trial, best, run, wrong_arguments
 from chalkgrad.diff import derive
@@ -33,7 +32,8 @@ POINTS = 3
 SLOW = 1.0
 """Seconds after which one call is called slow."""
 
-SHAPE_WORDS = ("shape", "broadcast", "dimension", "matmul", "align", "size", "mismatch", "axis", "index")
+SHAPE_WORDS = ("shape", "broadcast", "dimension", "matmul", "align", "size", "mismatch", "axis", "index",
+               "float' object is not subscriptable", "int' object is not subscriptable")  # fmt: skip
 
 
 class HasProgram(Protocol):
@@ -136,9 +136,9 @@ class Check:
 
     def draw(self, unit: bool) -> list[Point]:
         taken = self.caller.accepted()
-        nudged = {t: _nudged(v) for t, v in self.derived.program.parameters if t.name in taken}
+        moved = {t: nudged(v) for t, v in self.derived.program.parameters if t.name in taken}
         try:
-            return several(self.derived, POINTS, self.seed, parameters=nudged, unit=unit)
+            return several(self.derived, POINTS, self.seed, parameters=moved, unit=unit)
         except VerificationError:
             return several(self.derived, POINTS, self.seed, unit=unit)
 
@@ -391,21 +391,3 @@ def _relative(t: Tensor, point: Point, returned: np.ndarray) -> float:
 
 def _repeats(a: np.ndarray, b: np.ndarray) -> bool:
     return a.shape == b.shape and bool(np.allclose(a, b, rtol=1e-12, atol=1e-14, equal_nan=True))
-
-
-def _nudged(default: float) -> float:
-    """A value that hides nothing: not 0, not 1, not a half of anything, not too small to matter."""
-    if default == 0.0:
-        return 0.3
-    return 0.05 if 0 < default < 0.01 else default * 0.7
-
-
-def statics_of(layer: Any) -> dict[str, Any]:
-    """Static arguments of a traced layer (stride, padding) with their defaults."""
-    function = getattr(getattr(layer, "forward", None), "function", None)
-    if function is None:
-        return {}
-    parameters = inspect.signature(function).parameters.values()
-    return {
-        p.name: p.default for p in parameters if p.default is not p.empty and not isinstance(p.default, float)
-    }

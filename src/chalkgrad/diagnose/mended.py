@@ -168,6 +168,8 @@ class Mender:
         before = self._value(target, 0, fixed)
         found = set()
         assert self.watched is not None
+        if before is not None and not np.isfinite(before).all():
+            return self._unbounded() - fixed.keys()
         sound = {n for n in self._variables() if n != target and self._right(n, fixed)}
         for number in {r.place for r in self.all} - fixed.keys():
             place = self.watched.places[number]
@@ -181,6 +183,13 @@ class Mender:
             if before is None or after is None or before.shape != after.shape or (before != after).any():
                 found.add(number)
         return found
+
+    def _unbounded(self) -> set[int]:
+        """The places of the first statement with a value that is no finite number."""
+        assert self.watched is not None
+        places = self.watched.places
+        wild = [p.statement for p in places if _wild(p.value)]
+        return {n for n, p in enumerate(places) if wild and p.statement == min(wild)}
 
     def _right(self, target: str, active: dict[int, Repair]) -> bool:
         """Whether a target is what it should be at every point."""
@@ -224,3 +233,9 @@ class Mender:
         for name in self._adjoints():
             if name in left and np.shape(left[name]) == self._true(name, 0).shape:
                 yield name
+
+
+def _wild(value: object) -> bool:
+    """Whether a value has entries that are no finite numbers."""
+    array = as_array(value) if isinstance(value, np.ndarray | float) else None
+    return array is not None and not bool(np.isfinite(array).all())
