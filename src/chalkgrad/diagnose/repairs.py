@@ -297,7 +297,7 @@ def _others(number: int, place: Place, text: str, at_hand: list[Part], cause: Na
             if np.ndim(value) == 0:
                 continue
             code = cause(text, part.text)
-            yield Repair(number, code, part.text, 1.7, partial(_named, part.text))
+            yield Repair(number, code, part.text, 1.48, partial(_named, part.text))
 
 
 def ones(number: int, place: Place) -> Iterator[Repair]:
