@@ -330,7 +330,8 @@ class Check:
         unsteady = any(f.cause == "nondeterministic" for f in faults)
         example = ""
         if wrong and not unsteady and not trial.error:
-            example = smallest(self.derived, self.caller, trial.form, wrong, self.timeout)
+            with np.errstate(all="ignore"):  # whole numbers may meet a pole
+                example = smallest(self.derived, self.caller, trial.form, wrong, self.timeout)
         return Diagnosis(
             not faults,
             tuple(faults),

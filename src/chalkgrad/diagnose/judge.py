@@ -58,6 +58,8 @@ class Judge:
         )
         tolerance = 1e-4 if single else 1e-8
         self.search = Search(derived, self.points, tolerance)
+        if mender is not None:
+            mender.tolerance = tolerance
         self.anchored = Anchored(derived, self.points, held, tolerance) if held else None
         self.inputs = {t.name: t for t in derived.wrt}
 

@@ -35,7 +35,14 @@ SLOW = 5e-3
 
 
 class Mender:
-    """Changes of one function, tried at the points of one trial."""
+    """Changes of one function, tried at the points of one trial.
+
+    Args:
+        derived: The derivation.
+        caller: How the function is called.
+        trial: What it returned.
+        tolerance: Relative difference that counts as equal.
+    """
 
     def __init__(self, derived: Derived, caller: Caller, trial: Trial, tolerance: float = 1e-8) -> None:
         self.derived = derived
@@ -136,11 +143,16 @@ class Mender:
         assert self.form is not None
         watched.active = {n: r.change for n, r in active.items()}
         try:
-            with np.errstate(all="ignore"), contextlib.redirect_stdout(io.StringIO()):
+            heard = io.StringIO()
+            with (
+                np.errstate(all="ignore"),
+                contextlib.redirect_stdout(heard),
+                contextlib.redirect_stderr(heard),
+            ):
                 value = self.form.invoke(
                     {n: duplicate(v) for n, v in self.trial.prepared[at].arguments.items()}
                 )
-        except Exception:  # noqa: BLE001 (a changed text may raise anything)
+        except (Exception, SystemExit):  # noqa: BLE001 (a changed text may raise anything)
             return None
         finally:
             watched.active = {}

@@ -10,6 +10,7 @@ import ast
 import copy
 import operator
 import sys
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import FunctionType
@@ -66,9 +67,14 @@ class Watched:
     """A function with hooks.
 
     Args:
-        function: The new function, of the same arguments.
         places: Its expressions.
         names: The globals that it sees.
+
+    Attributes:
+        function: The new function, of the same arguments.
+        active: The changes that are being tried, by place.
+        recording: Whether the values of all places are kept.
+        left: The variables when it last returned.
     """
 
     def __init__(self, places: list[Place], names: dict[str, Any]) -> None:
@@ -98,8 +104,10 @@ class Watched:
         watched = Watched(hooks.places, names)
         names[HOOK] = watched
         try:
-            exec(compile(module, "<watched>", "exec"), names)
-        except (SyntaxError, ValueError):
+            with warnings.catch_warnings():  # what the text is warned about was said when it was read
+                warnings.simplefilter("ignore")
+                exec(compile(module, "<watched>", "exec"), names)
+        except Exception:  # noqa: BLE001 (a default may need what is gone by now)
             return None
         watched.function = names[tree.name]
         return watched
