@@ -187,9 +187,15 @@ class Check:
         head = f"it raises {error} unless all sizes are equal"
         if not wrong:
             return self.done([Fault(None, "shape", f"{head}; with equal sizes it is right.", "")], trial)
-        faults = Judge(self.derived, trial, wrong).faults()
+        faults = Judge(self.derived, trial, wrong, mender=Mender(self.derived, self.caller, trial)).faults()
         told = [
-            Fault(f.argument, f.cause, f"{head}; with equal sizes: {f.evidence}", f.expected) for f in faults
+            Fault(
+                f.argument,
+                "shape" if f.cause == "unknown" else f.cause,
+                f"{head}; with equal sizes: {f.evidence}",
+                f.expected,
+            )
+            for f in faults
         ]
         return self.done(told, trial)
 

@@ -72,6 +72,9 @@ def parts(watched: Watched, sizes: Mapping[str, Any]) -> list[Part]:
         for some in combinations(sizes_here, count):
             text = " * ".join(some)
             found.setdefault(text, Part(text, _reader(text, watched), "size", 0.1 * count))
+            for one in (n for n in scalars if n not in sizes_here):  # dL / (N * K)
+                over = f"{one} / ({text})"
+                found.setdefault(over, Part(over, _reader(over, watched), "scalar", 0.3))
     for one, two in combinations(scalars, 2):
         for text in (f"{one} * {two}", f"{one} / {two}", f"{two} / {one}"):
             found.setdefault(text, Part(text, _reader(text, watched), "scalar", 0.3))
