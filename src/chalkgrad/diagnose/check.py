@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Protocol
 
@@ -188,15 +189,10 @@ class Check:
         if not wrong:
             return self.done([Fault(None, "shape", f"{head}; with equal sizes it is right.", "")], trial)
         faults = Judge(self.derived, trial, wrong, mender=Mender(self.derived, self.caller, trial)).faults()
-        told = [
-            Fault(
-                f.argument,
-                "shape" if f.cause == "unknown" else f.cause,
-                f"{head}; with equal sizes: {f.evidence}",
-                f.expected,
-            )
-            for f in faults
-        ]
+        told = []
+        for f in faults:
+            cause = "shape" if f.cause == "unknown" else f.cause
+            told.append(replace(f, cause=cause, evidence=f"{head}; with equal sizes: {f.evidence}"))
         return self.done(told, trial)
 
     # --- values ------------------------------------------------------------------------------------
