@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import ast
 import copy
+import hashlib
+import linecache
 import random
 import re
 import unicodedata
@@ -56,12 +58,17 @@ class Edit:
     labels: frozenset[str]
     statement: int
     apply: Callable[[ast.Module], None]
+    masked: Edit | None = None
+    """For an edit inside a condition, the edit that makes the condition true everywhere."""
 
 
 def functions(text: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """The forward and the backward that a text defines."""
     names: dict[str, Any] = {}
-    exec(compile(text, "<corpus>", "exec"), names)
+    place = f"<corpus {hashlib.sha1(text.encode()).hexdigest()}>"
+    # The source can be read, as that of any program in a file.
+    linecache.cache[place] = (len(text), None, text.splitlines(keepends=True), place)
+    exec(compile(text, place, "exec"), names)
     forward = next(v for k, v in names.items() if k.endswith("_forward"))
     return forward, next(v for k, v in names.items() if k.endswith("_backward"))
 
@@ -152,7 +159,7 @@ def size_names(tree: ast.Module) -> set[str]:
 
 def edits(tree: ast.Module, layer: str, shapes: dict[str, tuple[int, ...]]) -> list[Edit]:
     """All single edits of a backward."""
-    sizes = size_names(tree)
+    sizes, masks = size_names(tree), masks_of(tree)
     found: list[Edit] = []
     for place, number, node in sites(tree):
         statement = backward_of(tree).body[place]
@@ -160,52 +167,45 @@ def edits(tree: ast.Module, layer: str, shapes: dict[str, tuple[int, ...]]) -> l
             continue
         if isinstance(statement, ast.Assign) and ast.unparse(statement.value) == "cache":
             continue
-        if places_of(statement, tree):  # an index that is off by one is no slip of the chain rule
-            continue
-        if id(node) in spelled_out(statement):
-            continue
         below = {n for d in ast.walk(statement) if isinstance(d, ast.BinOp) and isinstance(d.op, ast.Div)
                  for n in ast.walk(d.right)}  # fmt: skip
-        for what, labels, new in _node_edits(node, sizes, layer, shapes, node in below):
-            found.append(Edit(f"{what}: {ast.unparse(node)[:60]}", frozenset(labels), place,
-                              swap(place, number, new)))  # fmt: skip
+        inside = next((c for c, n in enumerate(ast.walk(statement)) if isinstance(n, ast.Compare)
+                       and n is not node and any(k is node for k in ast.walk(n))), None)  # fmt: skip
+        true = _true(place, inside) if inside is not None else None
+        sliced = any(k is node for s in ast.walk(statement) if isinstance(s, ast.Slice) for k in ast.walk(s))
+        for what, labels, new in _node_edits(node, sizes, masks, layer, shapes, node in below):
+            told = frozenset(labels | {"shape"} if sliced else labels)  # another slice is another shape
+            found.append(Edit(f"{what}: {ast.unparse(node)[:60]}", told, place,
+                              swap(place, number, new), true))  # fmt: skip
     return found + _whole_edits(tree, layer, shapes)
 
 
-def spelled_out(statement: ast.stmt) -> set[int]:
-    """Nodes inside a sigmoid that is written out stably: its numerics are no part of the chain rule."""
+def masks_of(tree: ast.Module) -> set[str]:
+    """Names that hold conditions."""
     return {
-        id(n)
-        for d in ast.walk(statement)
-        if isinstance(d, ast.BinOp)
-        and re.fullmatch(r"np\.exp\(.*\) / \(1 \+ np\.exp\(-np\.abs\(.*\)\)\)", ast.unparse(d))
-        for n in ast.walk(d)
-    }
-
-
-def places_of(statement: ast.stmt, tree: ast.Module) -> bool:
-    """Whether a statement computes places in an array with np.arange, or uses such as a guard."""
-    counted = {"arange"} | {
         t.id
         for s in backward_of(tree).body
-        if isinstance(s, ast.Assign)
-        and "arange" in ast.unparse(s.value)
-        and "[np.arange" not in ast.unparse(s)
+        if isinstance(s, ast.Assign) and isinstance(s.value, ast.Compare)
         for t in s.targets
         if isinstance(t, ast.Name)
     }
-    used = {n.id for n in ast.walk(statement) if isinstance(n, ast.Name)} | {
-        n.attr for n in ast.walk(statement) if isinstance(n, ast.Attribute)
-    }
-    return bool(used & counted) and "[np.arange" not in ast.unparse(statement)
+
+
+def _true(place: int, number: int) -> Edit:
+    """The edit that makes a condition true everywhere."""
+    new = swap(place, number, lambda n: expression("np.ones_like(M, dtype=bool)", M=n))
+    return Edit("mask dropped", frozenset({"missing_mask"}), place, new)
 
 
 Node = Callable[[Any], ast.AST]
 
 
 def _node_edits(
-    node: ast.AST, sizes: set[str], layer: str, shapes: dict[str, tuple[int, ...]], divides: bool
-) -> Iterator[tuple[str, set[str], Node]]:
+    node: ast.AST, sizes: set[str], masks: set[str], layer: str, shapes: dict[str, tuple[int, ...]],
+    divides: bool,
+) -> Iterator[tuple[str, set[str], Node]]:  # fmt: skip
+    parameters = {t.name for t, _ in GALLERY[layer].program.parameters}
+    factor = partial(_factor, sizes=sizes, masks=masks, parameters=parameters, shapes=shapes, divides=divides)
     match node:
         case ast.Call(func=ast.Attribute(attr="sum"), keywords=[_, *_]):
             yield "sum dropped", {"missing_sum"}, lambda n: n.func.value
@@ -214,21 +214,25 @@ def _node_edits(
             yield "division by size dropped", {"sum_for_mean"}, lambda n: n.left
         case ast.BinOp(op=ast.Div(), right=right):
             names = {n.id for n in ast.walk(right) if isinstance(n, ast.Name)}
-            label = "sum_for_mean" if names and names <= sizes else "missing_factor"
-            label = label if names else "constant_factor"
-            yield "divisor dropped", {label}, lambda n: n.left
+            label = {"sum_for_mean"} if names and names <= sizes else {"missing_factor"}
+            if any(isinstance(n, ast.Pow) for n in ast.walk(right)) and names <= sizes:
+                label = {"missing_factor", "constant_factor"}  # 1 / sqrt(D) is no mean
+            label = label if names else {"constant_factor"}
+            yield "divisor dropped", label, lambda n: n.left
         case ast.BinOp(left=left, op=ast.Mult(), right=right):
             if not (isinstance(left, ast.BinOp) and isinstance(left.op, ast.Mult)):  # one factor at a time
-                yield "left factor dropped", _factor(left, sizes, divides), lambda n: n.right
-            yield "right factor dropped", _factor(right, sizes, divides), lambda n: n.left
-            if not _mask(right) and not _numeric(right, sizes) and "np.sign" not in ast.unparse(right):
-                yield "right factor twice", {"extra_factor"}, lambda n: expression("A * B", A=n, B=n.right)
+                yield "left factor dropped", factor(left), lambda n: n.right
+            yield "right factor dropped", factor(right), lambda n: n.left
+            if not _mask(right, masks) and not _numeric(right, sizes) and "np.sign" not in ast.unparse(right):
+                # A parameter once too often is a constant ratio, too.
+                label = {"extra_factor"} | ({"constant_factor"} if _names(right) <= parameters else set())
+                yield "right factor twice", label, lambda n: expression("A * B", A=n, B=n.right)
         case ast.BinOp(op=ast.Add()):
-            yield "left summand dropped", set(TERM), lambda n: n.right
+            yield "left summand dropped", _summand(node.left, node.right), lambda n: n.right
             one = ast.unparse(node.left) in ("1", "1.0")  # s * (1 + x) without x is s without (1 + x)
             yield (
                 "right summand dropped",
-                set(TERM) | ({"missing_factor"} if one else set()),
+                _summand(node.right, node.left) | ({"missing_factor"} if one else set()),
                 lambda n: n.left,
             )
             yield "plus to minus", {"sign"}, lambda n: ast.BinOp(n.left, ast.Sub(), n.right)
@@ -238,7 +242,7 @@ def _node_edits(
             one = ast.unparse(node.left) in ("1", "1.0")
             yield (
                 "right summand dropped",
-                set(TERM) | ({"missing_factor"} if one else set()),
+                _summand(node.right, node.left) | ({"missing_factor"} if one else set()),
                 lambda n: n.left,
             )
             yield "minus to plus", {"sign"}, lambda n: ast.BinOp(n.left, ast.Add(), n.right)
@@ -256,32 +260,56 @@ def _node_edits(
             yield "constant doubled", {"constant_factor"}, lambda n: ast.Constant(2 * n.value)
 
 
+def _summand(dropped: ast.AST, kept: ast.AST) -> set[str]:
+    """What dropping a summand is called: of A - A * M, it is dropping the factor 1 - M."""
+    parts = (dropped.left, dropped.right) if isinstance(dropped, ast.BinOp) else ()
+    factored = any(ast.unparse(p) == ast.unparse(kept) for p in parts)
+    return {*TERM, "missing_factor", "missing_mask"} if factored else set(TERM)
+
+
 def _mean(node: Any) -> ast.AST:
     node = copy.deepcopy(node)
     node.func.attr = "mean"
     return node
 
 
-def _mask(node: ast.AST) -> bool:
+def _names(node: ast.AST) -> set[str]:
+    return {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
+
+
+def _mask(node: ast.AST, masks: set[str]) -> bool:
+    """Whether a factor is a condition, or the complement of one."""
     text = ast.unparse(node)
-    return any(isinstance(n, ast.Compare) for n in ast.walk(node)) or text == "mask"
+    cast = [n.value for n in ast.walk(node) if isinstance(n, ast.Attribute) and n.attr == "astype"]
+    names = {n.id for n in cast if isinstance(n, ast.Name)}
+    told = text in masks or bool(names & masks)
+    return any(isinstance(n, ast.Compare) for n in ast.walk(node)) or told or text == "mask"
 
 
 def _numeric(node: ast.AST, sizes: set[str]) -> bool:
     return isinstance(node, ast.Constant) or (isinstance(node, ast.Name) and node.id in sizes)
 
 
-def _factor(node: ast.AST, sizes: set[str], divides: bool) -> set[str]:
+def _factor(
+    node: ast.AST, *, sizes: set[str], masks: set[str], parameters: set[str],
+    shapes: dict[str, tuple[int, ...]], divides: bool,
+) -> set[str]:  # fmt: skip
     """What dropping a factor is called."""
-    if _mask(node):
-        return {"missing_mask"}
+    one = isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub) and ast.unparse(node.left) == "1"
+    if _mask(node, masks):
+        # A mask of numbers is a factor like others; the complement of one is a difference, too.
+        plain = {"missing_factor"} if ast.unparse(node) in shapes else set()
+        return {"missing_mask"} | plain | ({"missing_factor", *TERM} if one else set())
     if isinstance(node, ast.Constant):
         return {"constant_factor"}
     if isinstance(node, ast.UnaryOp) and isinstance(node.operand, ast.Constant):
         return {"constant_factor", "sign"}
     if isinstance(node, ast.Name) and node.id in sizes:  # N * G without N is G, 1/N times what it should be
         return {"sum_for_mean"} if divides else {"missing_factor", "constant_factor"}
-    one = isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub) and ast.unparse(node.left) == "1"
+    if not _names(node):  # (2 * np.pi) ** 0.5
+        return {"constant_factor"}
+    if _names(node) <= parameters:  # a parameter is a constant ratio
+        return {"missing_factor", "constant_factor"}
     return {"missing_factor", *TERM} if one else {"missing_factor"}
 
 
@@ -294,27 +322,40 @@ def _other_names(
         if o.isidentifier() and o != name and shapes[o] == shapes[name] and len(shapes[o]) > 0
     ]
     for other in sorted(others)[:3]:
-        labels = {"preactivation"} if _activation(layer, name, other) else {"wrong_operand"}
+        labels = {"wrong_operand"}
+        if _activation(layer, name, other):
+            labels = {"preactivation"}
+        elif _activation(layer, name, other, far=True):  # by way of other values, either name is right
+            labels = {"wrong_operand", "preactivation"}
         yield f"{name} to {other}", labels, lambda n, o=other: ast.Name(o, ast.Load())
 
 
-def _activation(layer: str, one: str, other: str) -> bool:
-    """Whether one name is a nonlinear function of the other in the layer's own formula."""
+def _activation(layer: str, one: str, other: str, *, far: bool = False) -> bool:
+    """Whether one name is a nonlinear function of the other in the layer's own formula, or, with `far`,
+    by way of others."""
     program = normal_form(GALLERY[layer].program)
     for a, b in ((one, other), (other, one)):
-        d = program.definition(a)
-        if d is None:
-            continue
-        applied = [n for n in walk(d.body) if isinstance(n, Apply) and n.fn not in ("sqrt", "sign")]
-        reads = {t.tensor.name for n in applied for t in walk(n) if hasattr(t, "tensor")}
-        if b in reads:
-            return True
+        waiting, seen, applied = [a], set(), False
+        while waiting:
+            d = program.definition(waiting.pop())
+            if d is None or d.target.name in seen:
+                continue
+            seen.add(d.target.name)
+            nonlinear = [n for n in walk(d.body) if isinstance(n, Apply) and n.fn not in ("sqrt", "sign")]
+            applied = applied or bool(nonlinear)
+            inside = {t.tensor.name for n in nonlinear for t in walk(n) if hasattr(t, "tensor")}
+            reads = {t.tensor.name for t in walk(d.body) if hasattr(t, "tensor")} if far else inside
+            if applied and b in reads:
+                return True
+            waiting += sorted(reads) if far else []
     return False
 
 
 def is_data(layer: str, place: int) -> bool:
-    """Whether an input is a loss's target, whose gradient nobody needs to return."""
+    """Whether an input is a loss's target or a running statistic, whose gradient nobody needs to return."""
     program = GALLERY[layer].program
+    if {"μ", "v"} <= {t.name for t in program.inputs}:
+        return program.inputs[place].name in ("μ", "v")
     return not program.outputs[0].axes and program.inputs[place].name == "t"
 
 
@@ -472,28 +513,26 @@ def differs(a: Any, b: Any) -> bool:
     return False
 
 
-def tells(right: Any, found: Any, labels: frozenset[str]) -> bool:
-    """Whether the result says what the label says.
+def widened(right: Any, found: Any, labels: frozenset[str]) -> frozenset[str]:
+    """The labels, with what else describes the result as well.
 
-    A gradient that became 0, or one that lost its axes with a factor, is as well described by other
-    causes, so no label would be fair.
+    What raises, or has another shape for want of a factor, is a fault of shape; a gradient that became
+    another input's, or minus another's, or 0, is that by any other edit, too.
     """
-    if found is None:  # it raises: no label but one about shapes would be told from that
-        return bool(
-            labels & {"shape", "transpose", "missing_sum", "extra_sum", "wrong_argument", "mutates_input"}
-        )
-    if labels & {"shape"}:
-        return True
+    if found is None:
+        return labels | {"shape"}
     for x, y in zip(right, found, strict=False):
-        if x is None or y is None:
+        if x is None or y is None or not differs((x,), (y,)):
             continue
-        if differs((x,), (y,)) and any(z is not None and not differs((z,), (y,)) for z in right):
-            return bool(labels & {"wrong_argument"})  # it became another input's gradient
+        if any(z is not None and not differs((z,), (y,)) for z in right):
+            labels |= {"wrong_argument"}
+        if "wrong_argument" in labels and not differs((x,), (-np.asarray(y),)):
+            labels |= {"sign"}
         if "missing_factor" in labels and np.shape(x) != np.shape(y):
-            return False
-        if differs((x,), (y,)) and float(np.abs(y).max(initial=0.0)) <= 1e-12:
-            return False
-    return True
+            labels |= {"shape"}
+        if float(np.abs(y).max(initial=0.0)) <= 1e-12:
+            labels |= TERM
+    return labels
 
 
 def spoiled(text: str, *edits: Edit) -> str:
@@ -522,10 +561,15 @@ def faulty(pair_share: float = 0.25, seed: int = 0) -> Iterator[Program]:
                 continue
             found = bench.run(new)
             effect = edit.labels & {"mutates_input"} or differs(right, found)
-            if new not in seen and effect and tells(right, found, edit.labels):
+            if new not in seen and effect:
                 seen.add(new)
-                singles.append(edit)
-                yield Program(layer, new, (edit.labels,), edit.what)
+                labels = widened(right, found, edit.labels)
+                if edit.masked is not None and not differs(
+                    found or (), bench.run(spoiled(text, edit.masked))
+                ):
+                    labels |= {"missing_mask"}  # the condition is true everywhere: that is no condition
+                singles.append(replace(edit, labels=labels))
+                yield Program(layer, new, (labels,), edit.what)
         plain = [
             e for e in singles if not e.labels & {"mutates_input", "nondeterministic", "shape", "precision"}
         ]

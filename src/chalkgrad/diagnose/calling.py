@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -339,3 +340,14 @@ def _is_numbers(value: Sequence[Any]) -> bool:
 
 def _kind(value: Any) -> str:
     return "None" if value is None else f"an object of type {type(value).__name__}"
+
+
+def statics_of(layer: Any) -> dict[str, Any]:
+    """Static arguments of a traced layer (stride, padding) with their defaults."""
+    function = getattr(getattr(layer, "forward", None), "function", None)
+    if function is None:
+        return {}
+    parameters = inspect.signature(function).parameters.values()
+    return {
+        p.name: p.default for p in parameters if p.default is not p.empty and not isinstance(p.default, float)
+    }

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Protocol
 
 import numpy as np
 
 from chalkgrad.derivation import Derived
-from chalkgrad.diagnose.calling import Caller
+from chalkgrad.diagnose.calling import Caller, statics_of
 from chalkgrad.diagnose.capture import Call, call, same
 from chalkgrad.diagnose.example import smallest
 from chalkgrad.diagnose.extras import lost_in_single_precision, other_subgradients
@@ -19,9 +19,10 @@ from chalkgrad.diagnose.forms import Prepared
 from chalkgrad.diagnose.forward_value import forward_fault
 from chalkgrad.diagnose.frameworks import framework_of
 from chalkgrad.diagnose.judge import Judge, shown
+from chalkgrad.diagnose.mended import Mender
 from chalkgrad.diagnose.names import required
 from chalkgrad.diagnose.own_words import held, in_own_names
-from chalkgrad.diagnose.points import Point, several, square_sizes
+from chalkgrad.diagnose.points import Point, nudged, several, square_sizes
 from chalkgrad.diagnose.report import Diagnosis, Fault, ended
 from chalkgrad.diagnose.trial import Bounds, Trial, best, run, wrong_arguments
 from chalkgrad.diff import derive
@@ -32,7 +33,8 @@ POINTS = 3
 SLOW = 1.0
 """Seconds after which one call is called slow."""
 
-SHAPE_WORDS = ("shape", "broadcast", "dimension", "matmul", "align", "size", "mismatch", "axis", "index")
+SHAPE_WORDS = ("shape", "broadcast", "dimension", "matmul", "align", "size", "mismatch", "axis", "index",
+               "float' object", "int' object")  # fmt: skip
 
 
 class HasProgram(Protocol):
@@ -135,9 +137,9 @@ class Check:
 
     def draw(self, unit: bool) -> list[Point]:
         taken = self.caller.accepted()
-        nudged = {t: _nudged(v) for t, v in self.derived.program.parameters if t.name in taken}
+        moved = {t: nudged(v) for t, v in self.derived.program.parameters if t.name in taken}
         try:
-            return several(self.derived, POINTS, self.seed, parameters=nudged, unit=unit)
+            return several(self.derived, POINTS, self.seed, parameters=moved, unit=unit)
         except VerificationError:
             return several(self.derived, POINTS, self.seed, unit=unit)
 
@@ -186,10 +188,11 @@ class Check:
         head = f"it raises {error} unless all sizes are equal"
         if not wrong:
             return self.done([Fault(None, "shape", f"{head}; with equal sizes it is right.", "")], trial)
-        faults = Judge(self.derived, trial, wrong).faults()
-        told = [
-            Fault(f.argument, f.cause, f"{head}; with equal sizes: {f.evidence}", f.expected) for f in faults
-        ]
+        faults = Judge(self.derived, trial, wrong, mender=Mender(self.derived, self.caller, trial)).faults()
+        told = []
+        for f in faults:
+            cause = "shape" if f.cause == "unknown" else f.cause
+            told.append(replace(f, cause=cause, evidence=f"{head}; with equal sizes: {f.evidence}"))
         return self.done(told, trial)
 
     # --- values ------------------------------------------------------------------------------------
@@ -207,8 +210,9 @@ class Check:
             self.notes.append("the gradients were not judged: they differ too, and may follow the forward")
         if wrong and not unsteady and not spoilt:
             found = Judge(
-                self.derived, trial, wrong, held(self.caller, trial, self.timeout), self.own_name
-            ).faults()
+                self.derived, trial, wrong, held(self.caller, trial, self.timeout), self.own_name,
+                Mender(self.derived, self.caller, trial),
+            ).faults()  # fmt: skip
             if any(f.cause == "mutates_input" for f in found):
                 faults = [f for f in faults if f.cause != "mutates_input"]
             faults += found
@@ -328,7 +332,8 @@ class Check:
         unsteady = any(f.cause == "nondeterministic" for f in faults)
         example = ""
         if wrong and not unsteady and not trial.error:
-            example = smallest(self.derived, self.caller, trial.form, wrong, self.timeout)
+            with np.errstate(all="ignore"):  # whole numbers may meet a pole
+                example = smallest(self.derived, self.caller, trial.form, wrong, self.timeout)
         return Diagnosis(
             not faults,
             tuple(faults),
@@ -389,21 +394,3 @@ def _relative(t: Tensor, point: Point, returned: np.ndarray) -> float:
 
 def _repeats(a: np.ndarray, b: np.ndarray) -> bool:
     return a.shape == b.shape and bool(np.allclose(a, b, rtol=1e-12, atol=1e-14, equal_nan=True))
-
-
-def _nudged(default: float) -> float:
-    """A value that hides nothing: not 0, not 1, not a half of anything, not too small to matter."""
-    if default == 0.0:
-        return 0.3
-    return 0.05 if 0 < default < 0.01 else default * 0.7
-
-
-def statics_of(layer: Any) -> dict[str, Any]:
-    """Static arguments of a traced layer (stride, padding) with their defaults."""
-    function = getattr(getattr(layer, "forward", None), "function", None)
-    if function is None:
-        return {}
-    parameters = inspect.signature(function).parameters.values()
-    return {
-        p.name: p.default for p in parameters if p.default is not p.empty and not isinstance(p.default, float)
-    }

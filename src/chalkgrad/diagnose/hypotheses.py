@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import combinations
 
 from chalkgrad.derivation import Backward, Derived
 from chalkgrad.diagnose.graph import Graph
@@ -18,6 +19,9 @@ from chalkgrad.diagnose.spoiler import Spoiler, has_sum
 from chalkgrad.diagnose.words import Words, words
 from chalkgrad.expr.nodes import ONE, ZERO, Add, Definition, Expr, Mul, Sum, Tensor
 from chalkgrad.expr.ops import canonical, children, rebuild, tensors_in, walk
+
+TWO = 60
+"""How much deeper two terms left out together count, which is less likely than one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +130,10 @@ def _linear_terms(e: Expr, depth: int = 0) -> Iterator[tuple[Expr, Expr, int]]:
         for place, term in enumerate(e.terms):
             rest = (*e.terms[:place], *e.terms[place + 1 :])
             yield term, rest[0] if len(rest) == 1 else Add(rest), depth
+        local = [t for t in e.terms if not any(a.role == "adjoint" for a in tensors_in(t))]
+        for one, two in combinations(local, 2) if len(e.terms) > 2 else ():
+            rest = tuple(t for t in e.terms if t is not one and t is not two)
+            yield Add((one, two)), rest[0] if len(rest) == 1 else Add(rest), depth + TWO
     if isinstance(e, Add | Mul | Sum):
         kids = children(e)
         for place, kid in enumerate(kids):

@@ -9,6 +9,7 @@ import numpy as np
 from chalkgrad.derivation import Derived
 from chalkgrad.diagnose.anchored import Anchored, Held
 from chalkgrad.diagnose.capture import as_array
+from chalkgrad.diagnose.mended import Mender
 from chalkgrad.diagnose.pairs import diagonals, pairs
 from chalkgrad.diagnose.points import Point, with_inputs
 from chalkgrad.diagnose.report import Fault
@@ -23,7 +24,7 @@ from chalkgrad.render.math_text import math_text
 from chalkgrad.verify.environment import Array
 
 GOOD = 2.45
-"""An explanation that costs no more ends the search before pairs are tried."""
+"""An explanation that costs no more ends the search before the text and pairs are tried."""
 
 
 ROUNDED = 1.5e-3
@@ -39,21 +40,26 @@ class Judge:
         wrong: Names of the inputs whose gradients are wrong.
         held: What the variables of the user's function held at each point, where that is known.
         spelled: The user's own name for an argument.
+        mender: Seeks the fault in the user's text where the derivation's lines do not have it.
     """
 
     def __init__(self, derived: Derived, trial: Trial, wrong: Sequence[str], held: Held = (),
-        spelled: Callable[[str], str] = str,
+        spelled: Callable[[str], str] = str, mender: Mender | None = None,
     ) -> None:  # fmt: skip
         self.derived = derived
         self.trial = trial
         self.wrong = tuple(wrong)
         self.spelled = spelled
+        self.mender = mender
+        self._known: dict[Tensor, Explanation | None] = {}
         self.points = trial.points
         single = any(
             g.dtype.kind == "f" and g.dtype.itemsize < 8 for r in trial.results for g in r.gradients.values()
         )
         tolerance = 1e-4 if single else 1e-8
         self.search = Search(derived, self.points, tolerance)
+        if mender is not None:
+            mender.tolerance = tolerance
         self.anchored = Anchored(derived, self.points, held, tolerance) if held else None
         self.inputs = {t.name: t for t in derived.wrt}
 
@@ -74,9 +80,17 @@ class Judge:
         assert observed is not None
         observed = [np.asarray(o, float) for o in observed]
         if not all(np.isfinite(o).all() for o in observed):
+            mended = self._mended(wanted)
+            if mended is not None:
+                text = f"d{wanted.name} has entries that are no finite numbers; "
+                return [Fault(wanted.name, r.code, f"{text}{r.text}.", shown(line)) for r in mended.reasons]
             return [Fault(wanted.name, "unknown", f"d{wanted.name} has entries that are no finite numbers.",
                           shown(line))]  # fmt: skip
         explanation = self._explained(wanted, observed)
+        if explanation is None or explanation.cost > GOOD:
+            mended = self._mended(wanted)
+            if mended is not None and (explanation is None or mended.cost < explanation.cost):
+                explanation = mended
         lost = self._lost_digits(wanted, observed)
         if lost and (explanation is None or explanation.cost > 1.5):
             return [
@@ -101,6 +115,14 @@ class Judge:
             found = list(self._by_value(wanted, observed))
         return min(found, key=lambda e: e.cost, default=None)
 
+    def _mended(self, wanted: Tensor) -> Explanation | None:
+        """The change of the user's own text that makes a gradient right."""
+        if self.mender is None:
+            return None
+        if wanted not in self._known:
+            self._known[wanted] = self.mender.explained(wanted)
+        return self._known[wanted]
+
     def _by_value(self, wanted: Tensor, observed: Sequence[Array]) -> Iterator[Explanation]:
         found = [
             *self._stale(wanted, observed),
@@ -110,6 +132,9 @@ class Judge:
         found = [self._weighed(e, wanted) for e in found]
         if min((e.cost for e in found), default=9.0) > 1.0:
             found += diagonals(self.search, wanted, observed)
+        if min((e.cost for e in found), default=9.0) > GOOD:
+            mended = self._mended(wanted)
+            found += [mended] if mended is not None else []
         if min((e.cost for e in found), default=9.0) > GOOD:
             found += pairs(self.search, wanted, observed)
         yield from found

@@ -35,7 +35,7 @@ class OwnSource:
 
     def __init__(self, function: Callable[..., Any], program: Program) -> None:
         self.program = program
-        self.tree = _tree(function)
+        self.tree = tree_of(function)
 
     def line(self, argument: str) -> str:
         """The last line that computes an input's gradient; empty if it cannot be told."""
@@ -114,7 +114,7 @@ def _assigned(node: ast.AST) -> set[str]:
     return {n.id for t in targets for n in ast.walk(t) if isinstance(n, ast.Name)}
 
 
-def _tree(function: Callable[..., Any]) -> ast.FunctionDef | ast.Lambda | None:
+def tree_of(function: Callable[..., Any]) -> ast.FunctionDef | ast.Lambda | None:
     """The syntax of a function, found in its file by its first line; a lambda by where its body stands."""
     code = code_of(function)
     if code is None:

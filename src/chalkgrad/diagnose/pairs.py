@@ -38,6 +38,8 @@ def _scaled_edits(search: Search, wanted: Tensor, observed: Sequence[Array]) -> 
         if not (a.whole and a.target is wanted.adjoint):
             places.append((_left_out(search, a, wanted), Reason(a.code, a.text, a.expected), a.cost))
     for predictor, reason, cost in places:
+        if search.out_of_time():
+            return
         ratio = search.ratio(predictor, observed)
         if ratio is not None and ratio.plain and not ratio.zero:
             more = search.reasons(ratio, line.body, line, f"d{wanted.name}")
@@ -62,6 +64,8 @@ def _two_addends(search: Search, wanted: Tensor, observed: Sequence[Array]) -> I
     """Two parts, each left out, of the wrong sign or scaled."""
     some = [a for a in search.addends if not a.whole and search.delta(a, wanted, 0) is not None]
     for one, two in combinations(some, 2):
+        if search.out_of_time():
+            return
         scales: list[Array] = []
         for at, returned in enumerate(observed):
             found = _fit(search, (one, two), wanted, at, returned)

@@ -182,3 +182,10 @@ def _drawn_sizes(program: Program, seed: int) -> tuple[int, ...]:
     rng = np.random.default_rng(seed)
     sizes = draw_sizes(program, rng, _roomy(program, seed))
     return tuple(sizes[r] for r in program.ranges() if r in sizes and r.size is None)
+
+
+def nudged(default: float) -> float:
+    """A value that hides nothing: not 0, not 1, not a half of anything, not too small to matter."""
+    if default == 0.0:
+        return 0.3
+    return 0.05 if 0 < default < 0.01 else default * 0.7

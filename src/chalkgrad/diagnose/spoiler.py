@@ -32,6 +32,9 @@ from chalkgrad.expr.ops import children, free_indices, rebuild, replace_access, 
 
 OPPOSITE = {"==": "!=", "!=": "==", "<": ">", ">": "<", "<=": ">=", ">=": "<="}
 
+COMPLEMENT = 1.9
+"""What it costs to leave a condition out of 1 - 1(x > 0): nobody writes 1 - 1."""
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
@@ -60,24 +63,24 @@ class Spoiler:
         self.upstreams = len(reads)
         self.adjoints = [d.target for d in derived.staged.definitions] + list(derived.upstream)
 
-    def everywhere(self, e: Expr, scope: tuple[Index, ...]) -> Iterator[Change]:
+    def everywhere(self, e: Expr, scope: tuple[Index, ...], in_sum: bool = False) -> Iterator[Change]:
         """Changes of `e` itself and of each part of it."""
         if e is self.definition.body and not isinstance(e, Access):
             yield from self.extra_factors(e, scope)
-        yield from self.here(e, scope)
+        yield from self.here(e, scope, in_sum)
         inner = (*scope, *e.indices) if isinstance(e, Sum | Reduce) else scope
         kids = children(e)
         if isinstance(e, Access):
             return
         for place, kid in enumerate(kids):
-            for change in self.everywhere(kid, inner):
+            for change in self.everywhere(kid, inner, isinstance(e, Add) or (in_sum and isinstance(e, Mul))):
                 node = rebuild(e, (*kids[:place], change.node, *kids[place + 1 :]))
                 yield Change(change.code, change.text, change.cost, node)
 
-    def here(self, e: Expr, scope: tuple[Index, ...]) -> Iterator[Change]:
+    def here(self, e: Expr, scope: tuple[Index, ...], in_sum: bool) -> Iterator[Change]:
         match e:
             case Mul(factors):
-                yield from self.dropped(factors)
+                yield from self.dropped(factors, in_sum)
                 yield from self.doubled(factors)
             case Pow(base, Const(Fraction() as exponent)):
                 yield from self.powers(base, exponent)
@@ -97,17 +100,20 @@ class Spoiler:
                 yield Change("wrong_operand", words("the condition ", e, " is turned around"), 2.2, other)
                 complement = Add((ONE, Mul((MINUS_ONE, e))))
                 yield Change("wrong_operand", words(e, " passes what it should stop"), 2.2, complement)
-                yield Change("missing_mask", words(e, " is left out"), 1.1, ONE)
+                cost = COMPLEMENT if in_sum else 1.1
+                yield Change("missing_mask", words(e, " is left out"), cost, ONE)
         if e is self.definition.body and not isinstance(e, Access):
             yield from self.extra_sums(e)
             yield from self.throughout(e)
 
-    def dropped(self, factors: tuple[Expr, ...]) -> Iterator[Change]:
+    def dropped(self, factors: tuple[Expr, ...], in_sum: bool) -> Iterator[Change]:
         for place, f in enumerate(factors):
             if isinstance(f, Const):
                 continue
             rest = (*factors[:place], *factors[place + 1 :])
             code, text, cost = self.loss_of(f)
+            if in_sum and code == "missing_mask" and all(isinstance(r, Const) for r in rest):
+                cost = COMPLEMENT
             yield Change(code, text, cost, multiply(rest) if rest else ONE)
         plain = [f for f in factors if not isinstance(f, Const | Indicator)]
         for one, two in combinations(plain, 2) if len(factors) > 2 else ():
@@ -132,7 +138,7 @@ class Spoiler:
                 cost = 2.4 if self.upstreams > 1 else 1.4 if tensor in self.given else 1.75
                 return "missing_factor", words("the gradient from above, ", f, ", is not multiplied in"), cost
         return (
-            "missing_factor",
+            "constant_factor" if _is_number(f) else "missing_factor",
             words("the factor ", f, " is left out of ", self.target),
             1.5 if not has_sum(f) else 2.6,
         )
@@ -146,7 +152,8 @@ class Spoiler:
             adjoint = isinstance(f, Access) and f.tensor.role == "adjoint"
             cost = 2.8 if adjoint else 2.6 if has_sum(f) else 2.1
             text = words("the factor ", f, " stands twice in ", self.target)
-            yield Change("extra_factor", text, cost, Mul((*factors, f)))
+            code = "constant_factor" if _is_number(f) else "extra_factor"
+            yield Change(code, text, cost, Mul((*factors, f)))
             if isinstance(f, Access) and f.tensor.role != "adjoint":
                 inverted = tuple(Pow(g, MINUS_ONE) if g is f else g for g in factors)
                 text = words(self.target, " is divided by ", f, " instead of multiplied")
@@ -159,6 +166,7 @@ class Spoiler:
             new = exponent + step
             less = abs(new) < abs(exponent)
             code = "missing_factor" if less else "extra_factor"
+            code = "constant_factor" if _is_number(base) else code
             text = words(
                 "the power of ", base, " in ", self.target, " is ", str(new), " instead of ", str(exponent)
             )
@@ -315,6 +323,11 @@ class Spoiler:
             if not masks:
                 text = words(self.target, " is divided by ", found, ", which does not belong there")
                 yield Change("extra_factor", text, 2.8, Mul((e, Pow(found, MINUS_ONE))))
+
+
+def _is_number(e: Expr) -> bool:
+    """Whether a factor is the same number everywhere, such as 1/√2."""
+    return not any(isinstance(n, Access | Size | Index) for n in walk(e))
 
 
 def _broadcast(body: Expr, loose: tuple[Index, ...], scope: tuple[Index, ...]) -> Expr:

@@ -1,0 +1,268 @@
+"""The user's own function made so that each of its expressions can be watched and changed.
+
+Compiled once: every arithmetic expression of the body passes a hook, which hands its value on unless a
+change of that place is being tried. So thousands of small changes cost a call each, and no compilation.
+"""
+
+from __future__ import annotations
+
+import ast
+import copy
+import operator
+import sys
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import FunctionType
+from typing import Any
+
+import numpy as np
+
+from chalkgrad.diagnose.own_source import tree_of
+from chalkgrad.diagnose.own_variables import plain
+
+OPERATIONS: dict[str, Callable[[Any, Any], Any]] = {
+    "Add": operator.add,
+    "Sub": operator.sub,
+    "Mult": operator.mul,
+    "Div": operator.truediv,
+    "Pow": operator.pow,
+    "MatMult": operator.matmul,
+}
+HOOK = "__watched__"
+
+Scope = Mapping[str, Any]
+Change = Callable[[list[Any], Scope], Any]
+"""From the values of a place's operands and the variables in scope to the changed value."""
+
+
+@dataclass(slots=True)
+class Place:
+    """One expression of the user's text.
+
+    Attributes:
+        node: Its syntax.
+        kind: The operation ("Add", ...), "sum" or "mean" for such a call, "" for any other expression.
+        statement: The number of the statement that holds it.
+        line: The statement's line in the file.
+        above: The number of the place of which it is an operand; -1 if there is none.
+        target: The variable that the statement assigns; empty if it is none.
+        operands: What the operands were in the first run; the value itself where there is no operation.
+        value: What it was.
+        scope: The variables at that time.
+    """
+
+    node: ast.expr
+    kind: str
+    statement: int
+    line: int
+    above: int = -1
+    target: str = ""
+    operands: list[Any] = field(default_factory=list)
+    value: Any = None
+    scope: dict[str, Any] = field(default_factory=dict)
+
+
+class Watched:
+    """A function with hooks.
+
+    Args:
+        places: Its expressions.
+        names: The globals that it sees.
+
+    Attributes:
+        function: The new function, of the same arguments.
+        active: The changes that are being tried, by place.
+        recording: Whether the values of all places are kept.
+        left: The variables when it last returned.
+    """
+
+    def __init__(self, places: list[Place], names: dict[str, Any]) -> None:
+        self.function: Callable[..., Any] = print
+        self.places = places
+        self.names = names
+        self.active: dict[int, Change] = {}
+        self.recording = False
+        self.left: dict[str, Any] = {}
+
+    @staticmethod
+    def of(function: Any) -> Watched | None:
+        """The watched twin of a plain function; None where its source cannot be read or does not fit."""
+        own = plain(function)
+        tree = tree_of(own)
+        if own is not function or not isinstance(own, FunctionType) or not isinstance(tree, ast.FunctionDef):
+            return None
+        refused = ast.While | ast.Yield | ast.YieldFrom | ast.Await | ast.Global | ast.Nonlocal | ast.Import
+        if own.__code__.co_freevars or any(isinstance(n, refused) for n in ast.walk(tree)):
+            return None  # what may not end, or reaches outside, is not run in another form
+        made = copy.deepcopy(tree)
+        made.decorator_list = []
+        hooks = _Hooks(frozenset(own.__code__.co_varnames))
+        made.body = [hooks.visit(s) for s in made.body]
+        module = ast.fix_missing_locations(ast.Module([made], []))
+        names = dict(own.__globals__)
+        watched = Watched(hooks.places, names)
+        names[HOOK] = watched
+        try:
+            with warnings.catch_warnings():  # what the text is warned about was said when it was read
+                warnings.simplefilter("ignore")
+                exec(compile(module, "<watched>", "exec"), names)
+        except Exception:  # noqa: BLE001 (a default may need what is gone by now)
+            return None
+        watched.function = names[tree.name]
+        return watched
+
+    def at(self, place: int, value: Any) -> Any:
+        """The value of an expression, or what it is changed to."""
+        return self._passed(place, [value], value) if self.recording or place in self.active else value
+
+    def op(self, place: int, kind: str, left: Any, right: Any) -> Any:
+        """The result of an operation, or what it is changed to."""
+        if place in self.active:
+            return self._passed(place, [left, right], None)
+        value = OPERATIONS[kind](left, right)
+        return self._passed(place, [left, right], value) if self.recording else value
+
+    def reduced(self, place: int, kind: str, operand: Any, **how: Any) -> Any:
+        """A sum or mean, or what it is changed to."""
+        if place in self.active:
+            return self._passed(place, [operand, how], None)
+        value = getattr(np, kind)(operand, **how)
+        return self._passed(place, [operand, how], value) if self.recording else value
+
+    def end(self, value: Any) -> Any:
+        """What is returned; the variables are remembered."""
+        self.left = dict(sys._getframe(1).f_locals)
+        return value
+
+    def _passed(self, place: int, operands: list[Any], value: Any) -> Any:
+        scope = sys._getframe(2).f_locals
+        change = self.active.get(place)
+        if change is not None:
+            return change(operands, scope)
+        one = self.places[place]
+        one.operands, one.value, one.scope = operands, value, dict(scope)
+        return value
+
+
+class _Hooks(ast.NodeTransformer):
+    """Puts the hooks in."""
+
+    def __init__(self, variables: frozenset[str]) -> None:
+        self.variables = variables
+        self.places: list[Place] = []
+        self.statement = 0
+        self.above = -1
+        self.target = ""
+
+    def _place(self, node: ast.expr, kind: str) -> ast.expr:
+        above, self.above = self.above, -1
+        self.places.append(Place(copy.deepcopy(node), kind, self.statement, node.lineno, above, self.target))
+        return ast.Constant(len(self.places) - 1)
+
+    def visit_Assign(self, node: ast.Assign) -> ast.AST:
+        self.statement += 1
+        self.target = node.targets[0].id if isinstance(node.targets[0], ast.Name) else ""
+        self.above = -1
+        if not (".shape" in ast.unparse(node.value) or isinstance(node.targets[0], ast.Tuple)):
+            node.value = self.visit(node.value)
+        return node
+
+    def visit_AugAssign(self, node: ast.AugAssign) -> ast.AST:
+        self.statement += 1
+        self.target, self.above = "", -1
+        node.value = self.visit(node.value)
+        return node
+
+    def visit_Return(self, node: ast.Return) -> ast.AST:
+        self.statement += 1
+        self.target, self.above = "", -1
+        if node.value is not None:
+            if isinstance(node.value, ast.Tuple | ast.List):
+                node.value.elts = [self.visit(e) for e in node.value.elts]
+            else:
+                node.value = self.visit(node.value)
+            node.value = _call("end", node.value)
+        return node
+
+    def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
+        kind = type(node.op).__name__
+        if kind not in OPERATIONS:
+            return node
+        place = self._place(node, kind)
+        number = len(self.places) - 1
+        self.above = number
+        left = self.visit(node.left)
+        self.above = number
+        right = self.visit(node.right)
+        self.above = -1
+        return _call("op", place, ast.Constant(kind), left, right)
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        method = node.func.attr if isinstance(node.func, ast.Attribute) else ""
+        if method in ("sum", "mean") and isinstance(node.func, ast.Attribute):
+            arguments = list(node.args)
+            whole = ast.unparse(node.func.value) == "np" and len(arguments) == 1
+            if whole or not arguments:
+                operand = arguments[0] if whole else node.func.value
+                place = self._place(node, method)
+                call = _call("reduced", place, ast.Constant(method), self.visit(operand))
+                call.keywords = node.keywords
+                return call
+        place = self._place(node, "")
+        whose = node.func.value if isinstance(node.func, ast.Attribute) else None
+        if whose is not None and not (isinstance(whose, ast.Name) and whose.id not in self.variables):
+            assert isinstance(node.func, ast.Attribute)
+            node.func.value = self.visit(node.func.value)
+        node.args = [self.visit(a) if not isinstance(a, ast.Tuple | ast.Starred) else a for a in node.args]
+        return _call("at", place, node)
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
+        if node.attr != "T":
+            return node
+        place = self._place(node, "T")
+        node.value = self.visit(node.value)
+        return _call("at", place, node)
+
+    def visit_Subscript(self, node: ast.Subscript) -> ast.AST:
+        if not isinstance(node.ctx, ast.Load):
+            return node
+        place = self._place(node, "")
+        node.value = self.visit(node.value)
+        return _call("at", place, node)
+
+    def visit_Name(self, node: ast.Name) -> ast.AST:
+        return _call("at", self._place(node, ""), node) if isinstance(node.ctx, ast.Load) else node
+
+    def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.AST:
+        place = self._place(node, "")
+        node.operand = self.visit(node.operand)
+        return _call("at", place, node)
+
+    def visit_Compare(self, node: ast.Compare) -> ast.AST:
+        place = self._place(node, "compare")
+        node.left = self.visit(node.left)
+        node.comparators = [self.visit(c) for c in node.comparators]
+        return _call("at", place, node)
+
+    def visit_Constant(self, node: ast.Constant) -> ast.AST:
+        if isinstance(node.value, bool) or not isinstance(node.value, int | float):
+            return node
+        return _call("at", self._place(node, "number"), node)
+
+    def visit_Lambda(self, node: ast.Lambda) -> ast.AST:
+        return node
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        return node
+
+    def visit_GeneratorExp(self, node: ast.GeneratorExp) -> ast.AST:
+        return node
+
+    def visit_ListComp(self, node: ast.ListComp) -> ast.AST:
+        return node
+
+
+def _call(method: str, *arguments: ast.expr) -> ast.Call:
+    target = ast.Attribute(ast.Name(HOOK, ast.Load()), method, ast.Load())
+    return ast.Call(target, list(arguments), [])
