@@ -93,7 +93,8 @@ class NumpyEngine:
 
     def _sizes(self, objective: Objective, data: Data, batch: int) -> list[int]:
         """The sizes that the step's memory depends on."""
-        sizes = objective.batch_sizes({name: array[:batch] for name, array in data.items()})
+        sizes = objective.batch_sizes(data)
+        sizes |= {t.axes[0].name: batch for t in objective.program.inputs if t.name in data}
         return [sizes[name] for name in self.step.text.sizes.values()]
 
     def run(self, order: NDArray[np.int64], losses: NDArray[np.float64], learning_rate: float) -> None:
