@@ -26,6 +26,7 @@ from chalkgrad.emit.arrays import (
     ReduceAxes,
     SizeOf,
     Spread,
+    Stack,
     Terms,
     Window,
     kind,
@@ -108,6 +109,10 @@ class Printer:
                 return f"{first} @ {self.exact(right, right_axes, NEG)}", MATMUL
             case Einsum():
                 return self._einsum(a), ATOM
+            case Stack(operands, index, axes):
+                rest = tuple(i for i in axes if i is not index)
+                written = ", ".join(self.exact(o, rest) for o in operands)
+                return self.dialect.stack.format(written, axes.index(index)), ATOM
             case Spread(arg, axes):
                 return self._spread(arg, axes), ATOM
             case Window(tensor, slots, _):

@@ -210,6 +210,12 @@ def _power(base: list[Monomial], power: Fraction, distribute: bool) -> list[Mono
     return [made] if made else []
 
 
+def raised(e: Expr, power: Fraction) -> Monomial | None:
+    """e^power as one monomial, tidied but not multiplied out; None where it is zero."""
+    made = _product([_power(expand(e, distribute=False), power, distribute=False)], distribute=False)
+    return made[0] if made else None
+
+
 def _splits(m: Monomial, power: Fraction) -> bool:
     """Whether (c Π aᵖ)^power = c^power Π a^(p·power) holds for real numbers.
 
