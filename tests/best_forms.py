@@ -381,9 +381,9 @@ b[i,g,c] = sum(y x, dout[i,g,c,y,x])
 a[i,g,c] = sum(y x, h[i,g,c,y,x] * dout[i,g,c,y,x])
 db[g,c] = sum(i, b[i,g,c])
 dg[g,c] = sum(i, a[i,g,c])
-m[i,g] = sum(c, gamma[g,c] * b[i,g,c]) / (size(c) * size(y) * size(x))
-v[i,g] = sum(c, gamma[g,c] * a[i,g,c]) / (size(c) * size(y) * size(x))
-dx[i,g,c,y,x] = s[i,g] * (gamma[g,c] * dout[i,g,c,y,x] - m[i,g] - h[i,g,c,y,x] * v[i,g])""",
+m[i,g] = s[i,g] * sum(c, gamma[g,c] * b[i,g,c]) / (size(c) * size(y) * size(x))
+v[i,g] = s[i,g] * sum(c, gamma[g,c] * a[i,g,c]) / (size(c) * size(y) * size(x))
+dx[i,g,c,y,x] = (s[i,g] * gamma[g,c]) * dout[i,g,c,y,x] - m[i,g] - h[i,g,c,y,x] * v[i,g]""",
     "weight_norm": """
 V: D K
 g: K

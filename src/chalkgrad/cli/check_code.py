@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _BACKWARD = re.compile(r"(?P<name>.+?)_(backward|bwd|grad|gradient)(?P<variant>_\w+)?")
 
+
 @dataclass(frozen=True, slots=True)
 class Pair:
     """A backward found in a file.

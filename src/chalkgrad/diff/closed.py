@@ -12,11 +12,24 @@ from dataclasses import dataclass, replace
 from chalkgrad.derivation import Stage, Step
 from chalkgrad.diff.simplify import Knowledge, Lemma, simplify
 from chalkgrad.expr.cost import elements, flops, traffic
-from chalkgrad.expr.nodes import Access, Add, Const, Definition, Expr, Indicator, Opaque, Program, Reduce, Sum, Tensor
+from chalkgrad.expr.nodes import (
+    Access,
+    Add,
+    Const,
+    Definition,
+    Expr,
+    Indicator,
+    Opaque,
+    Program,
+    Reduce,
+    Sum,
+    Tensor,
+)
 from chalkgrad.expr.ops import canonical, free_indices, inline, map_children, rename_bound, tensors_in, walk
 from chalkgrad.expr.text import tensor_name
 from chalkgrad.rules.calculus import clean
 from chalkgrad.rules.factoring import common_denominator
+from chalkgrad.rules.partial_sums import read_off_partial_sums
 from chalkgrad.rules.polynomial import factors_of
 
 SLACK = 1 / 8
@@ -124,7 +137,7 @@ def clean_all(e: Expr) -> Expr:
 
 
 def _objective(entries: dict[Tensor, _Entry]) -> float:
-    return flops([e.definition for e in entries.values()])
+    return flops(read_off_partial_sums([e.definition for e in entries.values()]))
 
 
 def _pays(before: dict[Tensor, _Entry], after: dict[Tensor, _Entry], gone: Definition) -> bool:

@@ -311,9 +311,9 @@ def _nest(factors: list[Expr], bound: list[Index]) -> list[Expr]:
     return factors
 
 
-def _width(factors: list[Expr], index: Index) -> float:
+def _width(factors: list[Expr], index: Index) -> tuple[float, int]:
     group = [f for f in factors if index in free_indices(f)]
-    return elements(frozenset().union(*(free_indices(f) for f in group)))
+    return elements(frozenset().union(*(free_indices(f) for f in group))), len(group)
 
 
 def _letter(e: Expr, taken: frozenset[str]) -> Expr:
