@@ -18,15 +18,16 @@ ALIASES: dict[str, str] = {
     "soft_target_cross_entropy": "soft_target_loss", "multilabel_loss": "sigmoid_loss",
     "binary_cross_entropy": "sigmoid_loss", "bce_with_logits": "sigmoid_loss",
     "hinge": "svm_loss", "svm": "svm_loss", "mean_squared_error": "mse", "mse_loss": "mse",
-    "mean_absolute_error": "mae", "huber_loss": "huber", "poisson": "poisson_loss", "quantile": "quantile_loss",
-    "pinball_loss": "quantile_loss", "triplet": "triplet_loss", "focal": "focal_loss",
-    "kl": "kl_divergence", "kl_div": "kl_divergence", "l2_loss": "l2", "l1_loss": "l1", "elasticnet": "elastic_net",
+    "mean_absolute_error": "mae", "huber_loss": "huber", "poisson": "poisson_loss",
+    "quantile": "quantile_loss", "pinball_loss": "quantile_loss", "triplet": "triplet_loss", "focal": "focal_loss",
+    "kl": "kl_divergence", "kl_div": "kl_divergence", "l2_loss": "l2", "l1_loss": "l1",
+    "elasticnet": "elastic_net",
     # Models and matrix functions.
     "ridge_regression": "ridge", "factorization_machine": "factorisation_machine",
     "matrix_factorization": "matrix_factorisation", "twolayernet": "two_layer_net",
     "fullyconnectednet": "fully_connected_net", "threelayerconvnet": "three_layer_convnet",
-    "inv": "inverse", "det": "determinant", "logdet": "log_determinant", "pairwise_distance": "pairwise_distances",
-    "outer_product": "outer",
+    "inv": "inverse", "det": "determinant", "logdet": "log_determinant",
+    "pairwise_distance": "pairwise_distances", "outer_product": "outer",
 }  # fmt: skip
 """A built-in layer's name by another name for it."""
 

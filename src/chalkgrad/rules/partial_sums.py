@@ -67,9 +67,9 @@ def _flat(e: Sum) -> tuple[tuple[Index, ...], Expr]:
 
 
 def _one_space(body: Expr, bound: tuple[Index, ...]) -> bool:
-    """Whether one factor has every index, the bound ones among them: a product of arrays of one shape, no contraction.
+    """Whether one factor has every index, the bound ones among them: no contraction.
 
-    Of a contraction such as Σ_id x_id g_ij the whole may be less work than the parts.
+    Of one such as Σ_id x_id g_ij the whole may be less work than the parts.
     """
     free = free_indices(body)
     return free.issuperset(bound) and any(free_indices(f) == free for f in factors_of(body))
