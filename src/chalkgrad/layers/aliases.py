@@ -18,8 +18,10 @@ ALIASES: dict[str, str] = {
     "soft_target_cross_entropy": "soft_target_loss", "multilabel_loss": "sigmoid_loss",
     "binary_cross_entropy": "sigmoid_loss", "bce_with_logits": "sigmoid_loss",
     "hinge": "svm_loss", "svm": "svm_loss", "mean_squared_error": "mse", "mse_loss": "mse",
-    "mean_absolute_error": "mae", "huber_loss": "huber", "poisson": "poisson_loss",
-    "quantile": "quantile_loss", "pinball_loss": "quantile_loss", "triplet": "triplet_loss", "focal": "focal_loss",
+    "mean_absolute_error": "mae", "huber_loss": "huber",
+    "poisson": "poisson_loss",
+    "quantile": "quantile_loss", "pinball_loss": "quantile_loss", "triplet": "triplet_loss",
+    "focal": "focal_loss",
     "kl": "kl_divergence", "kl_div": "kl_divergence", "l2_loss": "l2", "l1_loss": "l1",
     "elasticnet": "elastic_net",
     # Models and matrix functions.
