@@ -220,6 +220,9 @@ class Printer:
             loose, tight = self.aligned(arg, a.axes), self.aligned(arg, a.axes, ATOM)
             if self.dialect.name == "torch" and kind(arg) == "host" and not _index_function(a.fn):
                 loose = tight = self._tensor(loose, condition=a.fn == "where" and place == 0)
+            if template.startswith("jax.") and kind(arg) == "host":  # these take no Python integer
+                dtype = f"{self.reference}.dtype" if self.reference else "float"
+                loose = tight = f"jnp.asarray({loose}, {dtype})"
             mark = "{" + str(place) + "}"
             # "(x)" that is not a call's own pair of parentheses is needed only around operators.
             template = re.sub(r"(?<![\w)])\(" + re.escape(mark) + r"\)", tight.replace("\\", r"\\"), template)
