@@ -361,6 +361,29 @@ dg[c] = sum(i y x, h[i,c,y,x] * dout[i,c,y,x])
 dx[i,c,y,x] = s[c] * gamma[c]
     * (dout[i,c,y,x] - db[c] / (size(i) * size(y) * size(x))
         - h[i,c,y,x] * (dg[c] / (size(i) * size(y) * size(x))))""",
+    "instance_norm": """
+h: N C Y X
+s: N C
+gamma: C
+dout: N C Y X
+b[i,c] = sum(y x, dout[i,c,y,x])
+g[i,c] = sum(y x, h[i,c,y,x] * dout[i,c,y,x])
+db[c] = sum(i, b[i,c])
+dg[c] = sum(i, g[i,c])
+dx[i,c,y,x] = s[i,c] * gamma[c]
+    * (dout[i,c,y,x] - b[i,c] / (size(y) * size(x)) - h[i,c,y,x] * (g[i,c] / (size(y) * size(x))))""",
+    "group_norm": """
+h: N G C Y X
+s: N G
+gamma: G C
+dout: N G C Y X
+b[i,g,c] = sum(y x, dout[i,g,c,y,x])
+a[i,g,c] = sum(y x, h[i,g,c,y,x] * dout[i,g,c,y,x])
+db[g,c] = sum(i, b[i,g,c])
+dg[g,c] = sum(i, a[i,g,c])
+m[i,g] = s[i,g] * sum(c, gamma[g,c] * b[i,g,c]) / (size(c) * size(y) * size(x))
+v[i,g] = s[i,g] * sum(c, gamma[g,c] * a[i,g,c]) / (size(c) * size(y) * size(x))
+dx[i,g,c,y,x] = (s[i,g] * gamma[g,c]) * dout[i,g,c,y,x] - m[i,g] - h[i,g,c,y,x] * v[i,g]""",
     "weight_norm": """
 V: D K
 g: K
@@ -381,6 +404,64 @@ dh[i,k] = sum(j, da[i,j] * W[k,j])
 dU[d,j] = sum(i, x[i,d] * da[i,j])
 dW[k,j] = sum(i, h[i,k] * da[i,j])
 db[j] = sum(i, da[i,j])""",
+    "gru_cell": """
+x: N D
+h: N H
+U: G D H
+W: G H H
+r: N H
+z: N H
+n: N H
+ds: N H
+range G: 3
+range a: 3
+range e: 3
+range l: 3
+dn[i,j] = ds[i,j] * (1 - z[i,j]) * (1 - n[i,j]^2)
+dz[i,j] = ds[i,j] * (h[i,j] - n[i,j]) * z[i,j] * (1 - z[i,j])
+q[i,k] = sum(j, dn[i,j] * W[2,k,j])
+dr[i,j] = q[i,j] * h[i,j] * r[i,j] * (1 - r[i,j])
+rh[i,k] = r[i,k] * h[i,k]
+dx[i,d] = sum(j, dr[i,j] * U[0,d,j]) + sum(j, dz[i,j] * U[1,d,j]) + sum(j, dn[i,j] * U[2,d,j])
+dh[i,k] = ds[i,k] * z[i,k] + q[i,k] * r[i,k] + sum(j, dr[i,j] * W[0,k,j]) + sum(j, dz[i,j] * W[1,k,j])
+dU[a,d,j] = 1(a == 0) * sum(i, x[i,d] * dr[i,j]) + 1(a == 1) * sum(i, x[i,d] * dz[i,j])
+    + 1(a == 2) * sum(i, x[i,d] * dn[i,j])
+dW[e,k,j] = 1(e == 0) * sum(i, h[i,k] * dr[i,j]) + 1(e == 1) * sum(i, h[i,k] * dz[i,j])
+    + 1(e == 2) * sum(i, rh[i,k] * dn[i,j])
+db[l,j] = 1(l == 0) * sum(i, dr[i,j]) + 1(l == 1) * sum(i, dz[i,j]) + 1(l == 2) * sum(i, dn[i,j])""",
+    "lstm_cell": """
+x: N D
+h: N H
+c: N H
+U: G D H
+W: G H H
+p: N H
+f: N H
+g: N H
+q: N H
+t: N H
+ds: N H
+dcell_out: N H
+range G: 4
+range a: 4
+range e: 4
+range l: 4
+dcell[i,j] = dcell_out[i,j] + ds[i,j] * q[i,j] * (1 - t[i,j]^2)
+dp[i,j] = dcell[i,j] * g[i,j] * p[i,j] * (1 - p[i,j])
+df[i,j] = dcell[i,j] * c[i,j] * f[i,j] * (1 - f[i,j])
+dg[i,j] = dcell[i,j] * p[i,j] * (1 - g[i,j]^2)
+dq[i,j] = ds[i,j] * t[i,j] * q[i,j] * (1 - q[i,j])
+dc[i,j] = dcell[i,j] * f[i,j]
+dx[i,d] = sum(j, dp[i,j] * U[0,d,j]) + sum(j, df[i,j] * U[1,d,j])
+    + sum(j, dg[i,j] * U[2,d,j]) + sum(j, dq[i,j] * U[3,d,j])
+dh[i,k] = sum(j, dp[i,j] * W[0,k,j]) + sum(j, df[i,j] * W[1,k,j])
+    + sum(j, dg[i,j] * W[2,k,j]) + sum(j, dq[i,j] * W[3,k,j])
+dU[a,d,j] = 1(a == 0) * sum(i, x[i,d] * dp[i,j]) + 1(a == 1) * sum(i, x[i,d] * df[i,j])
+    + 1(a == 2) * sum(i, x[i,d] * dg[i,j]) + 1(a == 3) * sum(i, x[i,d] * dq[i,j])
+dW[e,k,j] = 1(e == 0) * sum(i, h[i,k] * dp[i,j]) + 1(e == 1) * sum(i, h[i,k] * df[i,j])
+    + 1(e == 2) * sum(i, h[i,k] * dg[i,j]) + 1(e == 3) * sum(i, h[i,k] * dq[i,j])
+db[l,j] = 1(l == 0) * sum(i, dp[i,j]) + 1(l == 1) * sum(i, df[i,j])
+    + 1(l == 2) * sum(i, dg[i,j]) + 1(l == 3) * sum(i, dq[i,j])""",
     "swiglu": """
 x: N D
 W: D H
@@ -424,6 +505,27 @@ q[m,k] = sum(n, B[m,n] * g[n,k])
 dB[m,n] = sum(k, z[k,m] * g[n,k])
 dA[k,n] = sum(m, q[m,k] * X[m,n])
 dX[m,n] = sum(k, z2[k,m] * (dL * C[n,k])) + sum(k, q[m,k] * A[k,n])""",
+    "max_pool": """
+x: N C Y X
+m: N C H W
+dm: N C H W
+range p: 2
+range q: 2
+range r: 2
+range t: 2
+g[n,c,h,w] = dm[n,c,h,w] / sum(r t, 1(x[n,c,2*h+r,2*w+t] == m[n,c,h,w]))
+dx[n,c,y,x1] = sum(h w p q, 1(y == 2*h+p) * 1(x1 == 2*w+q) * 1(x[n,c,2*h+p,2*w+q] == m[n,c,h,w]) * g[n,c,h,w])
+    + 0 * x[n,c,y,x1]""",
+    "rope": """
+x: T P E
+do: T P E
+range e: 2
+a[t,p] = t * 10000^(-p / size(p))
+c[t,p] = cos(a[t,p])
+s[t,p] = sin(a[t,p])
+dx[t,p,e] = do[t,p,e] * c[t,p] - (2*e - 1) * do[t,p,1-e] * s[t,p]""",
+    "determinant": "X: D D\nd: \nparameter dd: 1.0\ndX[a,b] = dd * d * inv(u v, X[u,v])[b,a]",
+    "trace": "X: D D\nparameter dt: 1.0\ndX[a,b] = 1(a == b) * dt + 0 * X[a,b]",
     "global_max_pool": """
 x: N C H W
 out: N C

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from chalkgrad import layers
 from chalkgrad.cli.targets import resolve
 from chalkgrad.errors import ChalkgradError
+from chalkgrad.layers import ALIASES, GALLERY
 
 AFFINE = 'def affine(x: "N D", W: "D K", b: "K"):\n    return x @ W + b\n'
 
@@ -27,6 +29,29 @@ def refused(target: str) -> str:
 
 def test_a_word_is_a_built_in_layer() -> None:
     assert [t.name for t in resolve("affine").program.inputs] == ["x", "W", "b"]
+
+
+@pytest.mark.parametrize(
+    ("word", "name"),
+    [
+        ("poisson", "poisson_loss"), ("quantile", "quantile_loss"), ("triplet", "triplet_loss"),
+        ("focal", "focal_loss"), ("rnn", "rnn_cell"), ("gru", "gru_cell"), ("LSTM", "lstm_cell"),
+        ("elastic net", "elastic_net"), ("logistic regression", "logistic_regression"),
+        ("log-determinant", "log_determinant"), ("TwoLayerNet", "two_layer_net"),
+    ],
+)  # fmt: skip
+def test_a_layer_has_its_usual_names_too(word: str, name: str) -> None:
+    assert resolve(word) is GALLERY[name]
+
+
+def test_every_alias_names_a_layer_and_hides_none() -> None:
+    assert set(ALIASES.values()) <= set(GALLERY)
+    assert not set(ALIASES) & set(GALLERY)
+    assert all(getattr(layers, alias) is GALLERY[name] for alias, name in ALIASES.items())
+
+
+def test_a_word_that_is_no_layer_is_answered_with_the_nearest_of_all_names() -> None:
+    assert "There is no built-in layer 'lstn'. Did you mean 'lstm'?" in refused("lstn")
 
 
 def test_a_misspelt_layer_is_answered_with_the_nearest() -> None:

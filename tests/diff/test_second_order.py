@@ -40,6 +40,19 @@ def test_hessian_vector_product_of_softmax_loss() -> None:
     assert str(product.rhs) == "p[i,k] * (dL/ddf[i,k] - sum(j, p[i,j] * dL/ddf[i,j])) / size(N)"
 
 
+def test_second_derivative_of_a_log_determinant_reads_the_transposed_inverse() -> None:
+    """The gradient is named dX = X⁻ᵀ: its derivative must read X⁻¹ out of it the right way round."""
+    gradient = GALLERY["log_determinant"].gradient("X")
+    gradient.derive("X").verify()
+    x = np.random.default_rng(2).normal(size=(3, 3)) + 3 * np.eye(3)
+    ops = gradient.compile("numpy")
+    v = np.random.default_rng(3).normal(size=(3, 3))
+    _, cache = ops.forward(x)
+    inverse = np.linalg.inv(x)
+    (found,) = ops.backward(v, cache)
+    np.testing.assert_allclose(found, -(inverse @ v @ inverse).T, rtol=1e-10)
+
+
 def test_jacobian_of_affine() -> None:
     jacobian = cg.formula("f[i,k] = sum(d, x[i,d] * W[d,k]) + b[k]").jacobian("W")
     assert last(jacobian) == "x[i,d] * 1(j == k)"

@@ -5,17 +5,17 @@ from __future__ import annotations
 import random
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from chalkgrad.expr.nodes import Add, Expr, Index, Mul, Sum
+from chalkgrad.expr.nodes import Access, Add, Apply, Expr, Index, Indicator, Mul, Size, Sum
 from chalkgrad.expr.ops import canonical, children, rebuild
 from chalkgrad.rules.contraction import contract_all
 from chalkgrad.rules.factoring import undistribute
 from chalkgrad.rules.polynomial import collect, expand, tidy, to_expr
 from chalkgrad.verify.environment import Environment
 from chalkgrad.verify.reference import evaluate
-from tests.emit.expressions import D, K, N, arrays, eps, expressions
+from tests.emit.expressions import D, K, N, arrays, eps, expressions, y
 
 i, k = Index("i", N), Index("k", K)
 SCOPE = (i, k)
@@ -59,8 +59,14 @@ def test_normal_forms_keep_the_value(e: Expr, form) -> None:
     assert agree(e, form(e)), f"{e}\n{form(e)}"
 
 
+SAME = Indicator("==", k, Access(y, (i,)))
+DECIDED_INSIDE = Mul((Size(D), Apply("tanh", (SAME,)), SAME))
+"""Under 1(k = y_i) the function's argument is 1: one pass has to see it."""
+
+
 @settings(max_examples=150, deadline=None)
 @given(expressions(SCOPE, 3), st.sampled_from([tidy, multiplied_out]))
+@example(DECIDED_INSIDE, multiplied_out)
 def test_normal_forms_are_idempotent(e: Expr, form) -> None:
     once = form(e)
     assert canonical(form(once)) is canonical(once), f"{once}\n{form(once)}"

@@ -20,15 +20,6 @@ if TYPE_CHECKING:
 
 _BACKWARD = re.compile(r"(?P<name>.+?)_(backward|bwd|grad|gradient)(?P<variant>_\w+)?")
 
-ALIASES = {
-    "batchnorm": "batch_norm", "layernorm": "layer_norm", "spatial_batchnorm": "spatial_batch_norm",
-    "groupnorm": "group_norm", "spatial_groupnorm": "group_norm", "conv": "conv2d", "maxpool": "max_pool",
-    "avgpool": "avg_pool", "linear": "affine", "fc": "affine", "dense": "affine", "fully_connected": "affine",
-    "cross_entropy": "softmax_loss", "softmax_cross_entropy": "softmax_loss", "hinge": "svm_loss",
-    "svm": "svm_loss", "mean_squared_error": "mse", "mse_loss": "mse", "l2_loss": "l2",
-}  # fmt: skip
-"""Usual names of gallery layers, CS231n's first."""
-
 
 @dataclass(frozen=True, slots=True)
 class Pair:
@@ -110,11 +101,11 @@ def _sibling(name: str, module: ModuleType) -> Callable[..., Any] | None:
 def _layer(name: str, module: ModuleType) -> Layer:
     """The gallery's layer of that name, or else the user's own forward as a layer."""
     import chalkgrad
-    from chalkgrad.layers import GALLERY
+    from chalkgrad.layers import GALLERY, canonical_name
 
     match = _BACKWARD.fullmatch(name)
     stem = match["name"] if match else name
-    for known in (stem, stem.lower(), ALIASES.get(stem.lower(), ""), f"{stem}_loss"):
+    for known in (stem, stem.lower(), canonical_name(stem), f"{stem}_loss"):
         if known in GALLERY:
             return GALLERY[known]
     forward = _sibling(name, module)

@@ -11,17 +11,23 @@ from chalkgrad.cli.terminal import width
 def command() -> None:
     """List the built-in layers with their forward formulas.
 
+    A layer answers to its other usual names too, listed after "also"; capitals do not matter, and
+    "logistic regression" is logistic_regression.
+
     \b
     chalkgrad layers
     chalkgrad derive NAME      the backward of one of them
     chalkgrad emit NAME        its code
     """
     # Late, so that `--help` does not load the engine.
-    from chalkgrad.layers import GALLERY
+    from chalkgrad.layers import ALIASES, GALLERY
 
     column = max((len(name) for name in GALLERY), default=0)
     for name, layer in GALLERY.items():
         lines = [str(definition) for definition in layer.program.definitions]
+        aliases = [alias for alias, of in ALIASES.items() if of == name]
+        if aliases:
+            lines.append(f"also: {', '.join(aliases)}")
         click.echo(_row(name, lines, column))
 
 

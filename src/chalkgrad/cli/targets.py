@@ -40,15 +40,16 @@ def resolve(target: str) -> Layer:
         ChalkgradError: No such layer, file or function, or a formula that cannot be read.
     """
     # Late, so that `--help` does not load the engine.
-    from chalkgrad.layers import GALLERY
+    from chalkgrad.layers import ALIASES, GALLERY, canonical_name
 
     in_file = _IN_FILE.fullmatch(target)
     if in_file and not re.search(r"[=\[(]", target):
         return _from_file(Path(in_file["path"]), in_file["name"] or "")
-    if target in GALLERY:
-        return GALLERY[target]
+    name = target if target in GALLERY else canonical_name(target)
+    if name in GALLERY:
+        return GALLERY[name]
     if _WORD.fullmatch(target):
-        raise _unknown_layer(target, tuple(GALLERY))
+        raise _unknown_layer(target, (*GALLERY, *ALIASES))
     return chalkgrad.formula(target)
 
 

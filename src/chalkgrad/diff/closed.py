@@ -12,11 +12,25 @@ from dataclasses import dataclass, replace
 from chalkgrad.derivation import Stage, Step
 from chalkgrad.diff.simplify import Knowledge, Lemma, simplify
 from chalkgrad.expr.cost import elements, flops, traffic
-from chalkgrad.expr.nodes import Const, Definition, Expr, Program, Sum, Tensor
+from chalkgrad.expr.nodes import (
+    Access,
+    Add,
+    Const,
+    Definition,
+    Expr,
+    Indicator,
+    Opaque,
+    Program,
+    Reduce,
+    Sum,
+    Tensor,
+)
 from chalkgrad.expr.ops import canonical, free_indices, inline, map_children, rename_bound, tensors_in, walk
 from chalkgrad.expr.text import tensor_name
 from chalkgrad.rules.calculus import clean
 from chalkgrad.rules.factoring import common_denominator
+from chalkgrad.rules.partial_sums import read_off_partial_sums
+from chalkgrad.rules.polynomial import factors_of
 
 SLACK = 1 / 8
 """A substitution may cost this part of a pass over the adjoint more and still be made: lower-order
@@ -70,6 +84,8 @@ def close(
     while True:
         tried = len(entries)
         for tensor in _order([t for t in entries if t not in wanted], entries):
+            if _must_cost_more(entries, tensor, program):
+                continue
             trial = _eliminate(entries, tensor, knowledge)
             if _pays(entries, trial, entries[tensor].definition):
                 melted.append(entries[tensor])
@@ -121,7 +137,7 @@ def clean_all(e: Expr) -> Expr:
 
 
 def _objective(entries: dict[Tensor, _Entry]) -> float:
-    return flops([e.definition for e in entries.values()])
+    return flops(read_off_partial_sums([e.definition for e in entries.values()]))
 
 
 def _pays(before: dict[Tensor, _Entry], after: dict[Tensor, _Entry], gone: Definition) -> bool:
@@ -132,6 +148,63 @@ def _pays(before: dict[Tensor, _Entry], after: dict[Tensor, _Entry], gone: Defin
         return False
     short = sum(1 for _ in walk(gone.body)) <= SHORT and not any(isinstance(n, Sum) for n in walk(gone.body))
     return change < -slack or short or _length(after) <= _length(before)
+
+
+def _must_cost_more(entries: dict[Tensor, _Entry], tensor: Tensor, program: Program) -> bool:
+    """Whether a bound already says that eliminating `tensor` does not pay, so that it need not be tried.
+
+    A product put in for its name is multiplied out anew inside each contraction, as in Σ_i x_id da_ij,
+    where none of its factors can meet another of the same array or definition. All that may be saved
+    is its own work and that of the lines that use it otherwise.
+    """
+    gone = entries[tensor].definition
+    factors = [f for f in factors_of(gone.body) if free_indices(f) == frozenset(gone.indices)]
+    if len(factors) < 2 or any(isinstance(n, Sum | Indicator | Reduce | Opaque) for n in walk(gone.body)):
+        return False
+    users = [e.definition for t, e in entries.items() if t is not tensor]
+    users = [d for d in users if tensor in tensors_in(d.body)]
+    times = [_separate_contractions(d.body, gone, program) for d in users]
+    near = _family(gone, program)
+    at_stake = [_only_with(d, near) for d, n in zip(users, times, strict=True) if not n]
+    more = sum(times) * (len(factors) - 1) * elements(gone.indices)
+    return more - flops([gone, *at_stake]) > SLACK * elements(gone.indices)
+
+
+def _family(gone: Definition, program: Program) -> frozenset[Tensor]:
+    """What gone's formula may meet: its own arrays, and those that a definition ties to them."""
+    inner = tensors_in(gone.body)
+    families = ({d.target, *tensors_in(d.body)} for d in program.definitions)
+    return frozenset({gone.target, *inner}.union(*(family for family in families if family & inner)))
+
+
+def _only_with(d: Definition, near: frozenset[Tensor]) -> Definition:
+    """The definition with those of its terms alone that read one of these arrays."""
+    terms = d.body.terms if isinstance(d.body, Add) else (d.body,)
+    return replace(d, body=Add(tuple(t for t in terms if near & tensors_in(t))))
+
+
+def _separate_contractions(body: Expr, gone: Definition, program: Program) -> int:
+    """How many sums contract gone's name with arrays that have nothing to do with its formula.
+
+    0 where it is also read in any other way.
+    """
+    if _family(gone, program) & (tensors_in(body) - {gone.target}):
+        return 0
+    sums = [n for n in walk(body) if isinstance(n, Sum) and gone.target in tensors_in(n.body)]
+    reads = sum(isinstance(n, Access) and n.tensor is gone.target for n in walk(body))
+    if len(sums) != reads or any(not _contracts(n, gone.target) for n in sums):
+        return 0
+    return len(sums)
+
+
+def _contracts(e: Sum, tensor: Tensor) -> bool:
+    """Whether the sum is Σ_i (… name[i …] …) with another factor that has i and indices of its own."""
+    factors = factors_of(e.body)
+    own = next((f for f in factors if isinstance(f, Access) and f.tensor is tensor), None)
+    if own is None or not free_indices(own).issuperset(e.indices):
+        return False
+    rest = (free_indices(f) for f in factors if f is not own)
+    return any(free.issuperset(e.indices) and free - free_indices(own) for free in rest)
 
 
 def _length(entries: dict[Tensor, _Entry]) -> int:

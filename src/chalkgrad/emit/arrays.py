@@ -2,7 +2,7 @@
 
     a  ::=  number | |R| | t | arange(i) | t[a, ...] | window(t) | a + ... | a * ... / ... | a ^ a
          |  fn(a, ...) | a op a | float(a) | sum/max/min/prod over i of a | a @ a | einsum(a, ...)
-         |  spread(a) | inv(a) | det(a) | logdet(a)
+         |  spread(a) | stack(a, ...) | inv(a) | det(a) | logdet(a)
 
 Every node knows its axes: a tuple of distinct indices, outermost first. Where arguments of one node
 have other axes than the node, the printer transposes and inserts axes of length one.
@@ -202,9 +202,22 @@ class Spread:
     axes: Axes
 
 
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """The operands side by side along a new axis `index`: operand n is its place n.
+
+    Each operand has all of `axes` but that one.
+    """
+
+    operands: tuple[Array, ...]
+    index: Index
+    axes: Axes
+
+
 Array = (
     Number | SizeOf | Load | Positions | Gather | Terms | Product | Power | Call | Compare | Cast
     | ReduceAxes | MatMul | Einsum | Spread | Window | Clamp | MatrixFunction
+    | Stack
 )  # fmt: skip
 
 
@@ -307,7 +320,7 @@ def parts(a: Array) -> tuple[Array, ...]:
             return (arg,)
         case MatrixFunction(_, arg, _, _):
             return (arg,)
-        case Einsum(operands, _):
+        case Einsum(operands, _) | Stack(operands, _, _):
             return operands
     return ()
 
@@ -353,7 +366,7 @@ def kind(a: Array) -> str:
             return "int" if inner == "bool" and op in ("sum", "prod") else inner
         case Spread(arg, _):
             return kind(arg)
-        case MatMul() | Einsum() | MatrixFunction():
+        case MatMul() | Einsum() | MatrixFunction() | Stack():
             return "float"
         case Call("where", (_, one, other), _) if not one.axes and not other.axes:
             return "int"  # two Python numbers make an array of doubles: cast it like integers

@@ -25,6 +25,7 @@ from chalkgrad.emit.arrays import (
     ReduceAxes,
     Scale,
     SizeOf,
+    Stack,
     Statement,
     Terms,
     Window,
@@ -147,7 +148,7 @@ def _array(a: Array, flops: Counter[Monomial], traffic: Counter[Monomial]) -> No
             _count(flops, _union((left, right)), 2)
         case Einsum(operands, _):
             _count(flops, _union(operands), len(operands))
-        case Gather() | Positions():
+        case Gather() | Positions() | Stack():
             pass
     if isinstance(a, Terms | Product):
         _count(traffic, a.axes, 2 * passes)  # each operation also reads one argument

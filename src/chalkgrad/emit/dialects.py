@@ -24,6 +24,7 @@ class Dialect:
             be a Python number.
         zeros, zeros_like, full, full_like, copy, spread: Templates; a shape is written as a tuple.
         sqrt, einsum, transpose, swap: Templates.
+        stack: Template; {0} arrays, {1} the place of the new axis.
         as_array: Template; a Python number {0} as an array of the precision of {1}.
         clamp: Template; {0} integers, {1} the size of the axis that they must stay on.
         matrix_functions: Template per matrix function.
@@ -53,6 +54,7 @@ class Dialect:
     spread: str
     sqrt: str
     einsum: str
+    stack: str
     transpose: str
     swap: str
     as_array: str
@@ -84,6 +86,7 @@ NUMPY = Dialect(
     spread="np.broadcast_to({0}, {1}).copy()",
     sqrt="np.sqrt({0})",
     einsum='np.einsum("{0}", {1}, optimize=True)',
+    stack="np.stack([{0}], axis={1})",
     transpose="{0}.transpose({1})",
     swap="{0}.swapaxes(-1, -2)",
     as_array="np.asarray({0}, {1}.dtype)",
@@ -119,6 +122,7 @@ TORCH = Dialect(
     spread="torch.broadcast_to({0}, {1}).clone()",
     sqrt="torch.sqrt({0})",
     einsum='torch.einsum("{0}", {1})',
+    stack="torch.stack([{0}], dim={1})",
     transpose="{0}.permute({1})",
     swap="{0}.mT",
     as_array="torch.as_tensor({0}, dtype={1}.dtype, device={1}.device)",
@@ -154,6 +158,7 @@ JAX = Dialect(
     spread="jnp.broadcast_to({0}, {1})",
     sqrt="jnp.sqrt({0})",
     einsum='jnp.einsum("{0}", {1})',
+    stack="jnp.stack([{0}], axis={1})",
     transpose="{0}.transpose({1})",
     swap="{0}.mT",
     as_array="jnp.asarray({0}, {1}.dtype)",

@@ -26,6 +26,7 @@ from chalkgrad.emit.arrays import (
     ReduceAxes,
     SizeOf,
     Spread,
+    Stack,
     Terms,
     Window,
     kind,
@@ -108,6 +109,10 @@ class Printer:
                 return f"{first} @ {self.exact(right, right_axes, NEG)}", MATMUL
             case Einsum():
                 return self._einsum(a), ATOM
+            case Stack(operands, index, axes):
+                rest = tuple(i for i in axes if i is not index)
+                written = ", ".join(self.exact(o, rest) for o in operands)
+                return self.dialect.stack.format(written, axes.index(index)), ATOM
             case Spread(arg, axes):
                 return self._spread(arg, axes), ATOM
             case Window(tensor, slots, _):
@@ -215,6 +220,9 @@ class Printer:
             loose, tight = self.aligned(arg, a.axes), self.aligned(arg, a.axes, ATOM)
             if self.dialect.name == "torch" and kind(arg) == "host" and not _index_function(a.fn):
                 loose = tight = self._tensor(loose, condition=a.fn == "where" and place == 0)
+            if template.startswith("jax.") and kind(arg) == "host":  # these take no Python integer
+                dtype = f"{self.reference}.dtype" if self.reference else "float"
+                loose = tight = f"jnp.asarray({loose}, {dtype})"
             mark = "{" + str(place) + "}"
             # "(x)" that is not a call's own pair of parentheses is needed only around operators.
             template = re.sub(r"(?<![\w)])\(" + re.escape(mark) + r"\)", tight.replace("\\", r"\\"), template)

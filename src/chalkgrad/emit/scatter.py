@@ -3,17 +3,18 @@
 1(k = y_i) g_i                 name[np.arange(N), y] += g
 Σ_t 1(v = t_i) g_id            scatter-add of rows
 Σ_hp 1(u = s h + p) g_hp       for p in range(R): name[p : p + s * H : s] += g[:, p]
+1(o = 0) a_i + 1(o = 1) b_i    np.stack([a, b], axis=0)
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from chalkgrad.emit.arrays import AddAt, Assign, Axes, Loop, Positions, Slot, Statement
-from chalkgrad.emit.lower import as_float, factors_of, flat_sum, lower, solve_indicators
+from chalkgrad.emit.arrays import AddAt, Assign, Axes, Loop, Positions, Slot, Stack, Statement
+from chalkgrad.emit.lower import as_float, factors_of, flat_sum, lower, lower_to, solve_indicators
 from chalkgrad.emit.windows import index_array, of_indices, read_slot
 from chalkgrad.expr.linear import as_index, counter, inside, linear, plus, times
-from chalkgrad.expr.nodes import Access, Const, Definition, Expr, Index, Indicator, Mul, Sum, Tensor
+from chalkgrad.expr.nodes import Access, Add, Const, Definition, Expr, Index, Indicator, Mul, Sum, Tensor
 from chalkgrad.expr.ops import free_indices, index_names, substitute, walk
 
 
@@ -119,6 +120,37 @@ def _addressable(index: Index, other: Expr) -> bool:
         return False
     form = linear(other)
     return form is None or inside(form, index.range) or read_slot(index.range, form) is not None
+
+
+def stacked(scale: list[Expr], terms: list[Expr], target: Axes) -> Stack | None:
+    """Terms that each fill one place of the same target index, and together every place of it."""
+    for index in target if len(target) > 1 and len(terms) > 1 else ():
+        blocks: dict[int, list[Expr]] = {}
+        for term in terms:
+            factors = factors_of(term)
+            place = next((n for n, f in enumerate(factors) if _fixed(f, index) is not None), None)
+            if place is None:
+                break
+            at = _fixed(factors[place], index)
+            value = Mul((*scale, *factors[:place], *factors[place + 1 :]))
+            if at is None or index in free_indices(value):
+                break
+            blocks.setdefault(at, []).append(value)
+        else:
+            if sorted(blocks) == list(range(index.range.size or 0)):
+                rest = tuple(i for i in target if i is not index)
+                written = (Add(tuple(blocks[n])) for n in sorted(blocks))
+                return Stack(tuple(as_float(lower_to(e, rest)) for e in written), index, target)
+    return None
+
+
+def _fixed(f: Expr, index: Index) -> int | None:
+    """The number that an indicator 1(index = number) names."""
+    if isinstance(f, Indicator) and f.op == "==":
+        for side, other in ((f.left, f.right), (f.right, f.left)):
+            if side is index and isinstance(other, Const) and other.value == int(other.value):
+                return int(other.value)
+    return None
 
 
 def common_frame(axes: Axes, scatters: list[Scatter]) -> tuple[Slot, ...]:

@@ -35,6 +35,7 @@ from chalkgrad.expr.ops import (
     tensors_in,
     walk,
 )
+from chalkgrad.rules.partial_sums import read_off_partial_sums
 
 MOST_AXES = 4
 """Subexpressions with more free indices than this are not compared (the orders are n!)."""
@@ -50,7 +51,7 @@ def share(definitions: Sequence[Definition], keep: Sequence[Tensor]) -> tuple[De
     known: dict[Expr, Definition] = {}
     multiples: dict[Expr, tuple[Definition, Fraction]] = {}
     result: list[Definition] = []
-    for d in _name_repeated(_earliest(definitions)):
+    for d in _name_repeated(_earliest(read_off_partial_sums(definitions))):
         body = _multiple(_read_back(d.body, known), d.indices, multiples)
         key = _key(body, d.indices)
         if not isinstance(body, Access | Const | Size) and free_indices(body) == set(d.indices):

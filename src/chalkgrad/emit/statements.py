@@ -7,13 +7,16 @@ from dataclasses import replace
 
 from chalkgrad.emit.arrays import Accumulate, Assign, Crop, Load, Scale, Statement, Window, Zeros, kind
 from chalkgrad.emit.lower import as_float, factors_of, lower, lower_to, terms_of
-from chalkgrad.emit.scatter import Scatter, common_frame, scatter, updates
+from chalkgrad.emit.scatter import Scatter, common_frame, scatter, stacked, updates
 from chalkgrad.expr.nodes import Add, Definition, Expr, Mul
 
 
 def statements(d: Definition, own: bool = False) -> tuple[Statement, ...]:
     """The statements that compute a definition; `own` asks for memory of its own."""
     scale, rest = _split_scale(d.body)
+    blocks = stacked(scale, terms_of(rest), d.indices)
+    if blocks is not None:
+        return (Assign(d.target, d.indices, blocks),)
     scatters: list[Scatter] = []
     dense: list[Expr] = []
     for term in terms_of(rest):

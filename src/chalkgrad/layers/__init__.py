@@ -9,12 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from chalkgrad.layer_type import Layer
+from chalkgrad.layers.aliases import ALIASES, canonical_name
 from chalkgrad.layers.forwards import FORWARDS
 
 GALLERY: dict[str, Layer] = {name: Layer(forward) for name, forward in FORWARDS.items()}
 """Every built-in layer by name."""
 
 if not TYPE_CHECKING:
+    globals().update({alias: GALLERY[name] for alias, name in ALIASES.items()})
     globals().update(GALLERY)
 
-__all__ = ["GALLERY", *GALLERY]
+__all__ = ["ALIASES", "GALLERY", "canonical_name", *GALLERY]

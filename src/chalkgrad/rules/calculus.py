@@ -224,8 +224,11 @@ def _matrix_function(node: Partial, context: Context) -> Expr | None:
     assert isinstance(fresh, Opaque)
 
     def inverse(row: Expr, column: Expr) -> Expr:
-        if context.value is not None and context.body is node.body and body.fn == "inv":
-            return Access(context.value.tensor, (row, column))
+        value, named = context.value, context.body is node.body and body.fn == "inv"
+        at = tuple(i for i in body.at if isinstance(i, Index))
+        if value is not None and named and len(set(at)) == 2 and set(at) <= set(value.indices):
+            # The named value may be the transpose: B_de = (A⁻¹)_ed.
+            return substitute(value, dict(zip(at, (row, column), strict=True)))
         return Opaque("inv", fresh.indices, fresh.body, (row, column))
 
     if body.fn == "inv":

@@ -16,7 +16,7 @@ from fractions import Fraction
 from chalkgrad.expr.cost import expression_flops
 from chalkgrad.expr.nodes import Access, Expr, Index, Indicator, Sum
 from chalkgrad.expr.ops import flat_key, free_indices, substitute, walk
-from chalkgrad.rules.polynomial import Monomial, Powers, collect, expand, monomial, to_expr
+from chalkgrad.rules.polynomial import Monomial, Powers, collect, expand, monomial, raised, to_expr
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,15 +116,21 @@ def _substituted(
     bound: tuple[Index, ...],
     keep: bool,
 ) -> Monomial | None:
-    powers: Powers = {}
+    coeff, powers = m.coeff, Powers()
     for atom, power in m.powers:
         if atom is indicator:
             if keep:
                 powers[atom] = Fraction(1)
             continue
         new = substitute(atom, mapping)
-        powers[new] = powers.get(new, Fraction(0)) + power
-    return monomial(m.coeff, bound, powers)
+        # What stood inside a function may now be decided: tanh(1(k = y)) is tanh(1) where k = y.
+        factor = Monomial(Fraction(1), (), ((atom, power),)) if new is atom else raised(new, power)
+        if factor is None:
+            return None
+        coeff, bound = coeff * factor.coeff, bound + factor.bound
+        for part, exponent in factor.powers:
+            powers[part] = powers.get(part, Fraction(0)) + exponent
+    return monomial(coeff, bound, powers)
 
 
 def contract_all(poly: Sequence[Monomial]) -> tuple[list[Monomial], list[Collapse]]:

@@ -210,6 +210,12 @@ def _power(base: list[Monomial], power: Fraction, distribute: bool) -> list[Mono
     return [made] if made else []
 
 
+def raised(e: Expr, power: Fraction) -> Monomial | None:
+    """e^power as one monomial, tidied but not multiplied out; None where it is zero."""
+    made = _product([_power(expand(e, distribute=False), power, distribute=False)], distribute=False)
+    return made[0] if made else None
+
+
 def _splits(m: Monomial, power: Fraction) -> bool:
     """Whether (c Π aᵖ)^power = c^power Π a^(p·power) holds for real numbers.
 
@@ -305,9 +311,9 @@ def _nest(factors: list[Expr], bound: list[Index]) -> list[Expr]:
     return factors
 
 
-def _width(factors: list[Expr], index: Index) -> float:
+def _width(factors: list[Expr], index: Index) -> tuple[float, int]:
     group = [f for f in factors if index in free_indices(f)]
-    return elements(frozenset().union(*(free_indices(f) for f in group)))
+    return elements(frozenset().union(*(free_indices(f) for f in group))), len(group)
 
 
 def _letter(e: Expr, taken: frozenset[str]) -> Expr:
