@@ -85,7 +85,7 @@ def train(folder: Path) -> None:
     digits = load_digits()
     split = split_rows(digits.y, validation=0.1, test=0.2, seed=SEED)
     network = Network(SIZES, l2=1e-3, seed=SEED)
-    write(folder / "network.py", network.loss_code.ops.source)
+    write(folder / "network.py", network.loss_code.source)
     history = fit(
         network,
         digits.rows(split.train),
