@@ -250,9 +250,9 @@ x: N D
 z: M D
 d: N M
 dd: N M
-ds[i,m] = dd[i,m] / (2 * d[i,m])
-dx[i,c] = 2 * sum(m, ds[i,m]) * x[i,c] - 2 * sum(m, ds[i,m] * z[m,c])
-dz[m,c] = 2 * sum(i, ds[i,m]) * z[m,c] - 2 * sum(i, ds[i,m] * x[i,c])""",
+g[i,m] = dd[i,m] / d[i,m]
+dx[i,c] = sum(m, g[i,m]) * x[i,c] - sum(m, g[i,m] * z[m,c])
+dz[m,c] = sum(i, g[i,m]) * z[m,c] - sum(i, g[i,m] * x[i,c])""",
     "gaussian_nll": """
 r: N K
 v: N K
@@ -515,7 +515,8 @@ range q: 2
 range r: 2
 range t: 2
 g[n,c,h,w] = dm[n,c,h,w] / sum(r t, 1(x[n,c,2*h+r,2*w+t] == m[n,c,h,w]))
-dx[n,c,y,x1] = sum(h w p q, 1(y == 2*h+p) * 1(x1 == 2*w+q) * 1(x[n,c,2*h+p,2*w+q] == m[n,c,h,w]) * g[n,c,h,w])""",
+dx[n,c,y,x1] = sum(h w p q, 1(y == 2*h+p) * 1(x1 == 2*w+q)
+    * 1(x[n,c,2*h+p,2*w+q] == m[n,c,h,w]) * g[n,c,h,w])""",
     "rope": """
 x: T P E
 do: T P E
