@@ -598,6 +598,7 @@ p: N K
 y: N int
 dv: N F H W
 du: N C P Q
+dx: N C Y X
 range e: 2
 range g: 2
 range j: 2
@@ -611,7 +612,7 @@ dt[n,f,a,b] = dm[n,f,a,b] / sum(j l, 1(v[n,f,2*a+j,2*b+l] == m[n,f,a,b]))
 dv[n,f,h,w] = 1(v[n,f,h,w] > 0)
     * sum(a b e g, 1(h == 2*a+e) * 1(w == 2*b+g) * 1(v[n,f,2*a+e,2*b+g] == m[n,f,a,b]) * dt[n,f,a,b])
 du[n,c,p1,q1] = sum(h w r s, 1(p1 == h + r) * 1(q1 == w + s) * sum(f, W1[f,c,r,s] * dv[n,f,h,w]))
-dx[n,c,i,o] = du[n,c,i+1,o+1]
+dx[n,c,y1,x1] = du[n,c,y1+1,x1+1]
 dW1[f,c,r,s] = sum(n h w, u[n,c,h+r,w+s] * dv[n,f,h,w]) + dL * reg * W1[f,c,r,s]
 db1[f] = sum(n h w, dv[n,f,h,w])
 dW2[f,a,b,m1] = sum(n, m[n,f,a,b] * da[n,m1]) + dL * reg * W2[f,a,b,m1]
