@@ -67,8 +67,8 @@ dt[i,k] = -df[i,k]""",
 m: N K
 y: N int
 parameter dL: 1.0
-c[i,k] = 1(m[i,k] > 0) * 1(k != y[i]) * dL / size(i)
-df[i,k] = c[i,k] - 1(k == y[i]) * sum(j, c[i,j])""",
+c[i,k] = 1(m[i,k] > 0) * 1(k != y[i])
+df[i,k] = dL / size(i) * (c[i,k] - 1(k == y[i]) * sum(j, c[i,j]))""",
     "poisson_loss": """
 f: N K
 t: N K
@@ -142,9 +142,10 @@ db2[k] = sum(i, df[i,k])
 dx[i,d] = sum(h1, dh[i,h1] * W1[d,h1])""",
     "quadratic_form": """
 x: D
+z: D
 A: D D
 parameter dL: 1.0
-dx[d] = dL * (sum(e, A[d,e] * x[e]) + sum(e, A[e,d] * x[e]))
+dx[d] = dL * (sum(e, A[d,e] * x[e]) + z[d])
 dA[d,e] = dL * x[d] * x[e]""",
     "least_squares": """
 A: N D
@@ -179,10 +180,13 @@ x: N D
 t: N D
 da: N D
 dx[i,d] = da[i,d] * (t[i,d] + x[i,d] * sigmoid(x[i,d]) * (1 - t[i,d]^2))""",
+    # From the two clipped values that the forward names. PyTorch chooses among 0, x/3 + 1/2 and 1: 5·D·N.
     "hardswish": """
 x: N D
+c: N D
+h: N D
 da: N D
-dx[i,d] = da[i,d] / 6 * (minimum(maximum(x[i,d] + 3, 0), 6) + x[i,d] * 1(x[i,d] > -3) * 1(x[i,d] < 3))""",
+dx[i,d] = da[i,d] / 6 * (6 - c[i,d] + x[i,d] * 1(h[i,d] > 0) * 1(c[i,d] > 0))""",
     "log_cosh": """
 r: N K
 parameter dL: 1.0
@@ -201,7 +205,7 @@ y: N int
 parameter dL: 1.0
 parameter gamma: 2.0
 c[i] = dL / size(i) * (gamma * (1 - q[i])^(gamma - 1) * log(q[i]) - (1 - q[i])^gamma / q[i])
-df[i,k] = c[i] * p[i,k] * (1(k == y[i]) - q[i])""",
+df[i,k] = p[i,k] * (1(k == y[i]) * c[i] - q[i] * c[i])""",
     "info_nce": """
 q: N D
 k: N D
@@ -250,9 +254,9 @@ x: N D
 z: M D
 d: N M
 dd: N M
-ds[i,m] = dd[i,m] / (2 * d[i,m])
-dx[i,c] = 2 * sum(m, ds[i,m]) * x[i,c] - 2 * sum(m, ds[i,m] * z[m,c])
-dz[m,c] = 2 * sum(i, ds[i,m]) * z[m,c] - 2 * sum(i, ds[i,m] * x[i,c])""",
+g[i,m] = dd[i,m] / d[i,m]
+dx[i,c] = sum(m, g[i,m]) * x[i,c] - sum(m, g[i,m] * z[m,c])
+dz[m,c] = sum(i, g[i,m]) * z[m,c] - sum(i, g[i,m] * x[i,c])""",
     "gaussian_nll": """
 r: N K
 v: N K
@@ -389,8 +393,10 @@ V: D K
 g: K
 n: K
 dW: D K
-dg[k] = sum(d, V[d,k] * dW[d,k]) / n[k]
-dV[d,k] = g[k] / n[k] * dW[d,k] - g[k] * dg[k] / n[k]^2 * V[d,k]""",
+s[k] = sum(d, V[d,k] * dW[d,k])
+dg[k] = s[k] / n[k]
+c[k] = g[k] / n[k]
+dV[d,k] = c[k] * dW[d,k] - c[k] * dg[k] / n[k] * V[d,k]""",
     "rnn_cell": """
 x: N D
 h: N H
@@ -495,18 +501,20 @@ A: K N
 X: M N
 B: M M
 C: N K
+z: K M
+z2: K M
+z3: K N
 parameter dL: 1.0
-z[k,m] = sum(n, A[k,n] * X[m,n])
-z2[k,m] = sum(n, z[k,n] * B[n,m])
-z3[k,n] = sum(m, z2[k,m] * X[m,n])
 dC[n,k] = dL * z3[k,n]
-g[m,k] = dL * sum(n, X[m,n] * C[n,k])
-q[m,k] = sum(n, B[m,n] * g[n,k])
-dB[m,n] = sum(k, z[k,m] * g[n,k])
-dA[k,n] = sum(m, q[m,k] * X[m,n])
-dX[m,n] = sum(k, z2[k,m] * (dL * C[n,k])) + sum(k, q[m,k] * A[k,n])""",
+dz3[k,n] = dL * C[n,k]
+dz2[k,m] = sum(n, X[m,n] * dz3[k,n])
+q[k,m] = sum(n, B[m,n] * dz2[k,n])
+dB[m,n] = sum(k, z[k,m] * dz2[k,n])
+dA[k,n] = sum(m, q[k,m] * X[m,n])
+dX[m,n] = sum(k, z2[k,m] * dz3[k,n]) + sum(k, q[k,m] * A[k,n])""",
     "max_pool": """
 x: N C Y X
+dx: N C Y X
 m: N C H W
 dm: N C H W
 range p: 2
@@ -514,23 +522,102 @@ range q: 2
 range r: 2
 range t: 2
 g[n,c,h,w] = dm[n,c,h,w] / sum(r t, 1(x[n,c,2*h+r,2*w+t] == m[n,c,h,w]))
-dx[n,c,y,x1] = sum(h w p q, 1(y == 2*h+p) * 1(x1 == 2*w+q) * 1(x[n,c,2*h+p,2*w+q] == m[n,c,h,w]) * g[n,c,h,w])
-    + 0 * x[n,c,y,x1]""",
+dx[n,c,y,x1] = sum(h w p q, 1(y == 2*h+p) * 1(x1 == 2*w+q)
+    * 1(x[n,c,2*h+p,2*w+q] == m[n,c,h,w]) * g[n,c,h,w])""",
+    # From the angle, which the forward names; with its cosine and sine kept too it is 8·P·T operations.
     "rope": """
-x: T P E
+a: T P
 do: T P E
 range e: 2
-a[t,p] = t * 10000^(-p / size(p))
-c[t,p] = cos(a[t,p])
-s[t,p] = sin(a[t,p])
-dx[t,p,e] = do[t,p,e] * c[t,p] - (2*e - 1) * do[t,p,1-e] * s[t,p]""",
+dx[t,p,e] = do[t,p,e] * cos(a[t,p]) - (2*e - 1) * do[t,p,1-e] * sin(a[t,p])""",
     "determinant": "X: D D\nd: \nparameter dd: 1.0\ndX[a,b] = dd * d * inv(u v, X[u,v])[b,a]",
-    "trace": "X: D D\nparameter dt: 1.0\ndX[a,b] = 1(a == b) * dt + 0 * X[a,b]",
+    "trace": "dX: D D\nparameter dt: 1.0\ndX[a,b] = 1(a == b) * dt",
     "global_max_pool": """
 x: N C H W
 out: N C
 do: N C
-dx[n,c,h,w] = 1(x[n,c,h,w] == out[n,c]) * (do[n,c] / sum(p q, 1(x[n,c,p,q] == out[n,c])))""",
-    "global_avg_pool": "do: N C\nx: N C H W\ndx[n,c,h,w] = do[n,c] / (size(h) * size(w)) + 0 * x[n,c,h,w]",
+b: N C H W bool
+b[n,c,h,w] = 1(x[n,c,h,w] == out[n,c])
+dx[n,c,h,w] = b[n,c,h,w] * (do[n,c] / sum(p q, b[n,c,p,q]))""",
+    "global_avg_pool": "do: N C\ndx: N C H W\ndx[n,c,h,w] = do[n,c] / (size(h) * size(w))",
+    "fully_connected_net": """
+x: N D
+W1: D H
+W2: H G
+W3: G K
+h: N H
+a: N G
+p: N K
+y: N int
+parameter dL: 1.0
+parameter reg: 0.1
+df[i,k] = (p[i,k] - 1(k == y[i])) * dL / size(i)
+da[i,g] = 1(a[i,g] > 0) * sum(k, df[i,k] * W3[g,k])
+dh[i,h1] = 1(h[i,h1] > 0) * sum(g, da[i,g] * W2[h1,g])
+dx[i,d] = sum(h1, dh[i,h1] * W1[d,h1])
+dW1[d,h1] = sum(i, x[i,d] * dh[i,h1]) + dL * reg * W1[d,h1]
+db1[h1] = sum(i, dh[i,h1])
+dW2[h1,g] = sum(i, h[i,h1] * da[i,g]) + dL * reg * W2[h1,g]
+db2[g] = sum(i, da[i,g])
+dW3[g,k] = sum(i, a[i,g] * df[i,k]) + dL * reg * W3[g,k]
+db3[k] = sum(i, df[i,k])""",
+    "conv1d": """
+x: N C T
+W: F C R
+do: N F H
+dx: N C T
+dW: F C R
+dx[n,c,t] = sum(h r, 1(t == h + r) * sum(f, W[f,c,r] * do[n,f,h]))
+dW[f,c,r] = sum(n h, x[n,c,h+r] * do[n,f,h])
+db[f] = sum(n h, do[n,f,h])""",
+    "conv2d": """
+x: N C Y X
+W: F C R S
+do: N F H V
+dx: N C Y X
+dW: F C R S
+dx[n,c,y,x1] = sum(h v r s, 1(y == h + r) * 1(x1 == v + s) * sum(f, W[f,c,r,s] * do[n,f,h,v]))
+dW[f,c,r,s] = sum(n h v, x[n,c,h+r,v+s] * do[n,f,h,v])
+db[f] = sum(n h v, do[n,f,h,v])""",
+    "avg_pool": """
+do: N C H W
+dx: N C Y X
+range p: 2
+range q: 2
+g[n,c,h,w] = do[n,c,h,w] / 4
+dx[n,c,y,x1] = sum(h w p q, 1(y == 2*h+p) * 1(x1 == 2*w+q) * g[n,c,h,w])""",
+    "three_layer_convnet": """
+u: N C P Q
+W1: F C R S
+v: N F H W
+m: N F A B
+W2: F A B M
+W3: M K
+r2: N M
+p: N K
+y: N int
+dv: N F H W
+du: N C P Q
+dx: N C Y X
+range e: 2
+range g: 2
+range j: 2
+range l: 2
+parameter dL: 1.0
+parameter reg: 0.1
+df[n,k] = (p[n,k] - 1(k == y[n])) * dL / size(n)
+da[n,m1] = 1(r2[n,m1] > 0) * sum(k, df[n,k] * W3[m1,k])
+dm[n,f,a,b] = sum(m1, da[n,m1] * W2[f,a,b,m1])
+dt[n,f,a,b] = dm[n,f,a,b] / sum(j l, 1(v[n,f,2*a+j,2*b+l] == m[n,f,a,b]))
+dv[n,f,h,w] = 1(v[n,f,h,w] > 0)
+    * sum(a b e g, 1(h == 2*a+e) * 1(w == 2*b+g) * 1(v[n,f,2*a+e,2*b+g] == m[n,f,a,b]) * dt[n,f,a,b])
+du[n,c,p1,q1] = sum(h w r s, 1(p1 == h + r) * 1(q1 == w + s) * sum(f, W1[f,c,r,s] * dv[n,f,h,w]))
+dx[n,c,y1,x1] = du[n,c,y1+1,x1+1]
+dW1[f,c,r,s] = sum(n h w, u[n,c,h+r,w+s] * dv[n,f,h,w]) + dL * reg * W1[f,c,r,s]
+db1[f] = sum(n h w, dv[n,f,h,w])
+dW2[f,a,b,m1] = sum(n, m[n,f,a,b] * da[n,m1]) + dL * reg * W2[f,a,b,m1]
+db2[m1] = sum(n, da[n,m1])
+dW3[m1,k] = sum(n, r2[n,m1] * df[n,k]) + dL * reg * W3[m1,k]
+db3[k] = sum(n, df[n,k])""",
 }
 """The best known form of each layer's backward, by the layer's name."""

@@ -53,6 +53,12 @@ def test_record():
     assert json.loads(text) == json.loads(RECORD.read_text(encoding="utf-8"))
 
 
+def test_every_layer_has_a_best_known_form():
+    """A new layer brings the form that its backward has to match."""
+    assert list(FORWARDS.keys() - BEST.keys()) == []
+    assert list(BEST.keys() - FORWARDS.keys()) == []
+
+
 SLACK = 1.02
 """Operations on single numbers, such as a product of two sizes, may differ."""
 

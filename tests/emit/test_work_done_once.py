@@ -46,6 +46,44 @@ def test_blocks_that_nothing_reads_have_zero_gradient():
     np.testing.assert_allclose(found, np.stack([0 * u[0], x.T @ g, 0 * u[2]]), rtol=1e-12)
 
 
+@cg.layer
+def root_of_squares(x: "N D", g: "M D"):
+    return np.sqrt(((x[:, None, :] - g[None, :, :]) ** 2).sum(axis=2))
+
+
+@cg.layer
+def root_of_products(x: "N D", z: "M D"):
+    return np.sqrt(x @ z.T)
+
+
+def backward_of(layer):
+    return layer.source("numpy").split(f"def {layer.name}_backward")[1]
+
+
+def test_numbers_of_a_value_and_of_its_readers_cancel():
+    code = backward_of(root_of_squares)
+    assert "g2 = dout / out" in code  # g is an input's name
+    assert "0.5" not in code
+    assert "2 *" not in code
+    assert "∂L/∂s" not in code  # the equations beside the code name what the code names
+
+
+def test_a_reader_without_a_number_gets_none():
+    code = backward_of(root_of_products)
+    assert code.count("0.5") == 1
+
+
+def test_values_without_their_numbers_give_the_right_gradients():
+    x, z, up = rng.normal(size=(3, 2)), rng.normal(size=(4, 2)), rng.normal(size=(3, 4))
+    ops = root_of_squares.compile("numpy")
+    d, cache = ops.forward(x, z)
+    difference = x[:, None] - z
+    slope = (up / d)[:, :, None] * difference
+    np.testing.assert_allclose(d, np.linalg.norm(difference, axis=2), rtol=1e-12)
+    for found, expected in zip(ops.backward(up, cache), (slope.sum(axis=1), -slope.sum(axis=0)), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-10)
+
+
 def test_the_sum_over_all_observations_is_read_off_that_of_each():
     code = GALLERY["instance_norm"].source("numpy")
     assert "dγ = t1.sum(axis=0)" in code

@@ -22,6 +22,7 @@ from chalkgrad.emit.arrays import (
     arrays_of,
     parts,
 )
+from chalkgrad.emit.rescale import rescale
 from chalkgrad.emit.share import share
 from chalkgrad.emit.statements import statements
 from chalkgrad.emit.untaken import without_overflow
@@ -73,10 +74,11 @@ def plan(program: Program, backward: Backward) -> Plan:
 
 def _plan(program: Program, backward: Backward) -> Plan:
     wanted = tuple(backward.wanted)
-    adjoints = _live(_adjoint_definitions(program, backward), wanted)
+    derivation = rescale(backward.definitions, wanted, program.tensors())
+    adjoints = _live(_adjoint_definitions(program, derivation, wanted), wanted)
     upstream = tuple(t.adjoint for t in program.outputs)
     _check(adjoints, wanted, program, upstream)
-    derived = {d.target: _shown(d, upstream) for d in backward.definitions}
+    derived = {d.target: _shown(d, upstream) for d in derivation}
     lines = tuple(Line(d, statements(d, own=d.target in wanted), derived.get(d.target, d)) for d in adjoints)
     kept = _saved(program, lines, upstream)
     held = without_overflow(program).definitions
@@ -91,13 +93,15 @@ def saved(program: Program, backward: Backward) -> tuple[Tensor, ...]:
     return plan(program, backward).saved
 
 
-def _adjoint_definitions(program: Program, backward: Backward) -> tuple[Definition, ...]:
-    """The backward's definitions, linear in the upstream gradient, common parts shared."""
+def _adjoint_definitions(
+    program: Program, derivation: Sequence[Definition], wanted: Sequence[Tensor]
+) -> tuple[Definition, ...]:
+    """The derivation's definitions, linear in the upstream gradient, common parts shared."""
     upstream = {t.adjoint for t in program.outputs}
-    definitions = tuple(d for d in backward.definitions if not _given(d, upstream))
+    definitions = tuple(d for d in derivation if not _given(d, upstream))
     if len(program.outputs) == 1 and not program.outputs[0].axes:
         definitions = _scaled(definitions, program.outputs[0].adjoint)
-    return share(definitions, backward.wanted)
+    return share(definitions, wanted)
 
 
 def _given(d: Definition, upstream: set[Tensor]) -> bool:

@@ -56,7 +56,7 @@ def share(definitions: Sequence[Definition], keep: Sequence[Tensor]) -> tuple[De
         key = _key(body, d.indices)
         if not isinstance(body, Access | Const | Size) and free_indices(body) == set(d.indices):
             known.setdefault(key, d)
-            coefficient, rest = _coefficient(body)
+            coefficient, rest = number_and_rest(body)
             if rest is not body or not isinstance(rest, Access):
                 multiples.setdefault(_key(rest, d.indices), (d, coefficient))
         result.append(Definition(d.target, d.indices, body))
@@ -82,7 +82,7 @@ def _earliest(definitions: Sequence[Definition]) -> list[Definition]:
 
 def _multiple(body: Expr, indices: tuple[Index, ...], known: dict[Expr, tuple[Definition, Fraction]]) -> Expr:
     """−2 r / N as minus an earlier 2 r / N."""
-    coefficient, rest = _coefficient(body)
+    coefficient, rest = number_and_rest(body)
     found = known.get(_key(rest, indices)) if isinstance(rest, Mul | Pow) else None
     if found is None:
         return body
@@ -94,7 +94,7 @@ def _multiple(body: Expr, indices: tuple[Index, ...], known: dict[Expr, tuple[De
     return read if ratio == 1 else Mul((Const(ratio), read))
 
 
-def _coefficient(body: Expr) -> tuple[Fraction, Expr]:
+def number_and_rest(body: Expr) -> tuple[Fraction, Expr]:
     """A product's rational factor, and the rest."""
     if not isinstance(body, Mul):
         return Fraction(1), body
@@ -181,7 +181,7 @@ def _name_repeated(definitions: Sequence[Definition]) -> list[Definition]:
     """Sums, reductions and functions that occur more than once, each under a name of its own."""
     whole = {_least_key(d.body) for d in definitions if _costly(d.body)}
     # What is a multiple of an earlier value (see `_multiple`) works nothing out again.
-    own = list({_key(_coefficient(d.body)[1], d.indices): d for d in reversed(definitions)}.values())
+    own = list({_key(number_and_rest(d.body)[1], d.indices): d for d in reversed(definitions)}.values())
     repeated = _repeated(own, frozenset()) - whole
     repeated = _repeated(own, frozenset(repeated)) - whole
     if not repeated:
