@@ -56,7 +56,7 @@ def sklearn() -> int:
     x, y, xt, yt = digits()
     model = MLPClassifier(SIZES[1:-1], batch_size=BATCH, learning_rate_init=RATE, random_state=0)
     for epoch in range(1, MOST + 1):
-        model.partial_fit(x, y, list(range(10)))
+        model.partial_fit(x, y, classes=list(range(10)))
         if model.score(xt, yt) >= 0.97:
             return epoch
     return 0
