@@ -15,7 +15,7 @@ from chalkgrad.emit.kernels.expressions import Slots, Vectors
 from chalkgrad.emit.kernels.layout import Layout
 from chalkgrad.emit.kernels.parts import Gradient
 from chalkgrad.emit.kernels.passes import number_pointer
-from chalkgrad.emit.kernels.products import DEPTH, SECOND_LEVEL, best_rows
+from chalkgrad.emit.kernels.products import DEPTH, best_rows
 from chalkgrad.emit.kernels.targets import Target
 from chalkgrad.emit.kernels.tile import FIRST, LAST, Shape, write_tile
 from chalkgrad.emit.kernels.writer import I64, Writer
@@ -185,7 +185,7 @@ def _weight_gradient(
             _update_epilogue(layout, slots, gradient, update, vectors),
             _update_ahead(layout, gradient, update, height * vectors),
         )
-        block = max(1, SECOND_LEVEL // (layout.capacity * target.item * unit)) * unit
+        block = max(1, target.second_level // (layout.capacity * target.item * unit)) * unit
         with w.loop(top, end, block) as chunk, w.loop(start, start + number) as q:
             if beside:
                 with w.b.if_then(w.b.icmp_signed("==", chunk.index, ir.Constant(I64, 0))):
@@ -231,7 +231,7 @@ def _weight_tiles(
 
 def _fits(rows: int, count: int, depth: int, target: Target) -> bool:
     """Whether narrow tiles of so many rows fit the registers and the padding."""
-    return rows <= 2 * target.rows and -(-count // rows) * rows <= depth
+    return rows <= 2 * target.most and -(-count // rows) * rows <= depth
 
 
 def _update_epilogue(layout: Layout, slots: Slots, gradient: Gradient, update: Update, vectors: int) -> Any:

@@ -84,9 +84,13 @@ class Layout:
         return Panels(self.sizes[r], self.target)
 
     def padded(self, r: Range) -> int:
-        """The size in whole vectors, and never a stride of whole pages: such rows share cache sets."""
-        padded = self.panels(r).padded
-        lanes = self.target.lanes
+        """The size in whole vectors, with room for whole tiles of the tallest kind.
+
+        It is never a stride of whole pages: such rows share cache sets.
+        """
+        lanes, most = self.target.lanes, self.target.most
+        tiles = -(-self.sizes[r] // most) * most
+        padded = max(self.panels(r).padded, -(-tiles // lanes) * lanes)
         return padded + lanes * (padded * self.target.panel * self.target.item % PAGE == 0)
 
     def features(self, t: Tensor) -> int:

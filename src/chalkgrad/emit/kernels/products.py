@@ -30,26 +30,29 @@ def block_depth(inner: int, panel: int) -> int:
     return -(-each // panel) * panel
 
 
-SECOND_LEVEL = 512 << 10
-"""Bytes of the second-level cache that a block of weights may take."""
+def row_runs(columns: int, target: Target) -> list[tuple[int, int, int]]:
+    """(first row, rows, tiles) of runs of equal tiles that cover a weight panel's columns, none twice.
 
-
-def even_rows(columns: int, room: int, target: Target) -> int:
-    """Rows of equal tiles that cover `columns` and stay within `room`, fewest tiles first."""
+    Tiles of `target.rows` where they come out even, else as tall as registers allow: 16 as 6 + 5 + 5.
+    """
     tiles = -(-columns // target.most)
     if columns % target.rows == 0:
         tiles = columns // target.rows
-    while -(-columns // tiles) * tiles > room:
-        tiles += 1
-    return -(-columns // tiles)
+    rows, taller = divmod(columns, tiles)
+    runs = [(0, rows + 1, taller), (taller * (rows + 1), rows, tiles - taller)]
+    return [run for run in runs if run[2]]
+
+
+NEGLIGIBLE = 128
+"""One row in so many may be worked out in vain, if the tiles are taller then."""
 
 
 def best_rows(count: int, room: int, vectors: int, target: Target) -> int:
-    """Rows of a tile that covers `count` with the least waste and stays within `room`."""
+    """Rows of equal tiles that cover `count` with next to no waste and stay within `room`."""
     most = target.most if vectors == target.vectors else 2 * target.rows
 
     def waste(rows: int) -> tuple[int, int]:
-        return (-(-count // rows) * rows, -rows)
+        return ((-(-count // rows) * rows - count) // max(1, count // NEGLIGIBLE), -rows)
 
     fitting = [r for r in range(1, most + 1) if -(-count // r) * r <= room]
     useful = [r for r in fitting if r >= min(target.rows, count)] or fitting
@@ -104,28 +107,31 @@ def _forward(w: Writer, layout: Layout, slots: Slots, lines: Any, sums: int, nam
     weights, source = layout.parameter(product.weight), layout.features(product.left)
     block_k = block_depth(inner, panel)
     blocked = inner > block_k
-    block = max(1, SECOND_LEVEL // (block_k * panel * target.item))
+    block = max(1, target.second_level // (block_k * panel * target.item))
     for part, (start, count, vectors, columns) in enumerate(outer.parts()):
         width = vectors * target.lanes
-        rows = even_rows(columns, width, target)
-        shape = Shape(rows, target.vectors, "across", width, blocked=blocked)
-        tile = write_tile(w.module, target, f"{name}_tile{part}", shape, _epilogue(layout, slots, lines))
+        runs = []
+        for run, (row, rows, number) in enumerate(row_runs(columns, target)):
+            shape = Shape(rows, target.vectors, "across", width, blocked=blocked)
+            label = f"{name}_tile{part}_{run}"
+            tile = write_tile(w.module, target, label, shape, _epilogue(layout, slots, lines))
+            runs.append((tile, row, row + rows * number, rows))
         with w.loop(start, start + count, block) as chunk:
             end = w.least(w.add(chunk.index, block), start + count)
             with w.loop(0, inner, block_k) as k, w.loop(w["first"], w["last"]) as p:
                 n = w.least(block_k, w.add(inner, w.mul(k.index, -1)))
                 vector = w.at(w["arena"], source, w.mul(w.add(w.mul(p.index, depth), k.index), panel))
-                with w.loop(chunk.index, end) as q, w.loop(0, columns, rows) as r:
-                    h = w.add(w.mul(q.index, panel), r.index)
-                    offset = w.mul(w.add(w.mul(p.index, padded), h), panel)
-                    scalar = w.at(
-                        w["arena"], weights, w.mul(q.index, panel * depth), w.mul(k.index, width), r.index
-                    )
-                    flags = _flags(w, k.index, block_k, inner)
-                    w.call(
-                        tile, w["arena"], w["slots"], vector, scalar, n, 0, w.at(w["arena"], sums, offset),
-                        flags, offset, h, p.index,
-                    )  # fmt: skip
+                flags = _flags(w, k.index, block_k, inner)
+                with w.loop(chunk.index, end) as q:
+                    top = w.at(w["arena"], weights, w.mul(q.index, panel * depth), w.mul(k.index, width))
+                    for tile, row, below, rows in runs:
+                        with w.loop(row, below, rows) as r:
+                            h = w.add(w.mul(q.index, panel), r.index)
+                            offset = w.mul(w.add(w.mul(p.index, padded), h), panel)
+                            w.call(
+                                tile, w["arena"], w["slots"], vector, w.at(top, r.index), n, 0,
+                                w.at(w["arena"], sums, offset), flags, offset, h, p.index,
+                            )  # fmt: skip
 
 
 def _flags(w: Writer, k: Any, block_k: int, inner: int) -> Any:
@@ -154,7 +160,7 @@ def _backward(w: Writer, layout: Layout, slots: Slots, lines: Any, sums: int, na
         rows, target.vectors, "along", panel, panel * depth, tail, groups=columns.full > 0, blocked=blocked
     )
     tile = write_tile(w.module, target, f"{name}_tile", shape, _epilogue(layout, slots, lines))
-    block = max(1, SECOND_LEVEL // (block_k * target.item * rows)) * rows
+    block = max(1, target.second_level // (block_k * target.item * rows)) * rows
     narrow = columns.last * target.lanes
     with w.loop(0, count, block) as chunk:
         end = w.least(w.add(chunk.index, block), count)

@@ -22,6 +22,8 @@ class Target:
         double: Whether numbers are float64.
         bytes: The width of a vector register.
         vectors, rows, most: The tile.
+        second_level: Bytes that a block of weights may take of the second-level cache: a third of what such
+            processors have, since a hyperthread beside this one may use as much.
     """
 
     triple: str
@@ -32,6 +34,7 @@ class Target:
     vectors: int
     rows: int
     most: int
+    second_level: int
 
     @property
     def item(self) -> int:
@@ -61,17 +64,17 @@ class Target:
 
 def avx512(triple: str, cpu: str, features: str, double: bool = False) -> Target:
     """32 registers of 64 bytes: 8 × 2 accumulators, up to 12 × 2."""
-    return Target(triple, cpu, features, double, 64, 2, 8, 12)
+    return Target(triple, cpu, features, double, 64, 2, 8, 12, 512 << 10)
 
 
 def avx2(triple: str, cpu: str, features: str, double: bool = False) -> Target:
-    """16 registers of 32 bytes: 4 × 2 accumulators, up to 6 × 2."""
-    return Target(triple, cpu, features, double, 32, 2, 4, 6)
+    """16 registers of 32 bytes: 5 × 2 accumulators, up to 6 × 2; 4 × 2 only just hide the latency of a sum."""
+    return Target(triple, cpu, features, double, 32, 2, 5, 6, 160 << 10)
 
 
 def neon(triple: str, cpu: str, features: str, double: bool = False) -> Target:
     """32 registers of 16 bytes: 4 × 4 accumulators, up to 6 × 4."""
-    return Target(triple, cpu, features, double, 16, 4, 4, 6)
+    return Target(triple, cpu, features, double, 16, 4, 4, 6, 160 << 10)
 
 
 def binding() -> Any:
