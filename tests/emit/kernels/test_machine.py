@@ -16,10 +16,11 @@ from chalkgrad.diff.derive import for_code
 from chalkgrad.emit.kernels import machine, targets
 from chalkgrad.emit.kernels.gradients import Update
 from chalkgrad.emit.kernels.layout import Layout, Panels
-from chalkgrad.emit.kernels.products import best_rows, even_rows
+from chalkgrad.emit.kernels.products import best_rows, block_depth, row_runs
 from chalkgrad.emit.kernels.recognise import operations
 from chalkgrad.emit.kernels.schedule import schedule
 from chalkgrad.emit.kernels.step import write_step
+from chalkgrad.expr.nodes import Range
 from chalkgrad.train.optimisers import RULES
 from tests.emit.kernels.networks import Case, assert_same, two_layers
 
@@ -100,15 +101,32 @@ def test_code_loads_where_its_parts_would_lie_far_apart():
 @pytest.mark.parametrize("double", [False, True])
 def test_tiles_cover_and_stay_in_their_padding(make, double):
     target = make("x86_64", "", "", double)
+    batch = Range("N")
     for size in range(1, 400):
         columns = Panels(size, target)
-        for _, _, vectors, width in columns.parts():
-            rows = even_rows(width, vectors * target.lanes, target)
-            assert 0 < rows <= target.most
-            assert width <= -(-width // rows) * rows <= vectors * target.lanes
-        rows = best_rows(size, columns.padded, target.vectors, target)
-        assert 0 < rows <= target.most
-        assert -(-size // rows) * rows <= columns.padded
+        for _, _, _, width in columns.parts():
+            covered = []
+            for first, rows, tiles in row_runs(width, target):
+                assert 0 < rows <= target.most
+                covered += range(first, first + rows * tiles)
+            assert covered == list(range(width))
+        features = Range("D")
+        room = Layout(target, {batch: 1, features: size}, batch).padded(features)
+        assert room >= columns.padded
+        rows = best_rows(size, room, target.vectors, target)
+        assert min(target.rows, size) <= rows <= target.most
+        assert size <= -(-size // rows) * rows <= room
+
+
+@pytest.mark.parametrize("make", [targets.avx512, targets.avx2, targets.neon])
+def test_blocks_of_a_sum_are_even_and_whole_panels(make):
+    target = make("x86_64", "", "")
+    for inner in range(1, 4000, 7):
+        each = block_depth(inner, target)
+        assert each % target.panel == 0
+        assert each <= 1.5 * target.depth + target.panel
+        blocks = -(-inner // each)
+        assert blocks * each - inner < blocks * target.panel
 
 
 @pytest.fixture

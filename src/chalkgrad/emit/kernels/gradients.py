@@ -15,7 +15,7 @@ from chalkgrad.emit.kernels.expressions import Slots, Vectors
 from chalkgrad.emit.kernels.layout import Layout
 from chalkgrad.emit.kernels.parts import Gradient
 from chalkgrad.emit.kernels.passes import number_pointer
-from chalkgrad.emit.kernels.products import DEPTH, best_rows
+from chalkgrad.emit.kernels.products import best_rows, block_depth
 from chalkgrad.emit.kernels.targets import Target
 from chalkgrad.emit.kernels.tile import FIRST, LAST, Shape, write_tile
 from chalkgrad.emit.kernels.writer import I64, Writer
@@ -169,12 +169,13 @@ def _weight_gradient(
     # A narrow tile may have twice the rows; a share holds whole tiles of both kinds.
     unit = 2 * rows if columns.last and _fits(2 * rows, count, depth, target) else rows
     shares = -(-count // unit)
+    span = block_depth(layout.capacity, target)
     top = w.mul(w["first"], unit)
     end = w.least(w.mul(w["last"], unit), count)
     for part, (start, number, vectors, _) in enumerate(columns.parts()):
         height = rows if vectors == target.vectors else unit
         shape = Shape(
-            height, vectors, "along", panel, panel * depth, blocked=layout.capacity > DEPTH,
+            height, vectors, "along", panel, panel * depth, blocked=layout.capacity > span,
             used=min(panel, layout.sizes[layout.batch]),
         )  # fmt: skip
         tile = write_tile(
@@ -193,14 +194,15 @@ def _weight_gradient(
                         _vector_panel(w, layout, slots, vector_gradient, update, vectors, q.index)
             stop = w.least(w.add(chunk.index, block), end)
             place = (w.at(w["arena"], source, w.mul(q.index, panel * layout.capacity)), left, q.index)
-            _weight_tiles(w, tile, shape, (chunk.index, stop), place, depth)
+            _weight_tiles(w, tile, shape, (chunk.index, stop), place, depth, span)
     return w.end(), shares
 
 
 def _weight_tiles(
-    w: Writer, tile: Any, shape: Shape, rows: tuple[Any, Any], place: tuple[Any, int, Any], depth: int
-) -> None:
-    """The tiles of rows first … last of one panel, in blocks of observations that stay near.
+    w: Writer, tile: Any, shape: Shape, rows: tuple[Any, Any], place: tuple[Any, int, Any], depth: int,
+    block: int,
+) -> None:  # fmt: skip
+    """The tiles of rows first … last of one panel, in blocks of so many observations, which stay near.
 
     Partial sums of several blocks lie behind the slots of this thread, for a few tiles at a time.
     """
@@ -218,7 +220,7 @@ def _weight_tiles(
     if not shape.blocked:
         tiles(*rows, 0, w["groups"], FIRST | LAST)
         return
-    b, span = w.b, DEPTH // panel
+    b, span = w.b, block // panel
     with w.loop(*rows, NEAR_TILES * shape.rows) as low:
         high = w.least(w.add(low.index, NEAR_TILES * shape.rows), rows[1])
         with w.loop(0, w["groups"], span) as g:
@@ -249,14 +251,15 @@ def _update_ahead(layout: Layout, gradient: Gradient, update: Update, vectors: i
 
     All at once they would take every place for outstanding requests, and the sum would wait for its own.
     """
-    groups = min(layout.blocks, DEPTH // layout.target.panel)
-    share = -(-vectors // groups)
+    target = layout.target
+    groups = block_depth(layout.capacity, target) // target.panel
+    share = -(-vectors * target.lanes // (groups * target.line))
 
     def write(w: Writer, group: Any) -> None:
         for memory in ("", *update.memories):
             place = layout.parameter(gradient.parameter, memory)
             for n in range(share):
-                lines = w.mul(w.add(w.mul(group, share), n), w.target.lanes)
+                lines = w.mul(w.add(w.mul(group, share), n), target.line)
                 w.prefetch(w["arena"], place, w["offset"], lines)
 
     return write

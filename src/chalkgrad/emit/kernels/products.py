@@ -19,15 +19,12 @@ from chalkgrad.emit.kernels.tile import LAST, Shape, write_tile
 from chalkgrad.emit.kernels.writer import I64, Writer
 from chalkgrad.expr.nodes import Tensor
 
-DEPTH = 256
-"""How many k a block has, about."""
 
-
-def block_depth(inner: int, panel: int) -> int:
-    """k per block when `inner` of them are cut evenly into blocks of whole panels near `DEPTH`."""
-    blocks = max(1, round(inner / DEPTH))
+def block_depth(inner: int, target: Target) -> int:
+    """k per block when `inner` of them are cut evenly into blocks of whole panels near the target's depth."""
+    blocks = max(1, round(inner / target.depth))
     each = -(-inner // blocks)
-    return -(-each // panel) * panel
+    return -(-each // target.panel) * target.panel
 
 
 def row_runs(columns: int, target: Target) -> list[tuple[int, int, int]]:
@@ -105,7 +102,7 @@ def _forward(w: Writer, layout: Layout, slots: Slots, lines: Any, sums: int, nam
     inner, outer = layout.sizes[product.weight.axes[0]], layout.panels(product.weight.axes[1])
     depth, padded = layout.padded(product.weight.axes[0]), layout.padded(product.weight.axes[1])
     weights, source = layout.parameter(product.weight), layout.features(product.left)
-    block_k = block_depth(inner, panel)
+    block_k = block_depth(inner, target)
     blocked = inner > block_k
     block = max(1, target.second_level // (block_k * panel * target.item))
     for part, (start, count, vectors, columns) in enumerate(outer.parts()):
@@ -153,7 +150,7 @@ def _backward(w: Writer, layout: Layout, slots: Slots, lines: Any, sums: int, na
         layout.padded(inner),
     )
     rows = best_rows(count, depth, target.vectors, target)
-    block_k = block_depth(columns.size, panel)
+    block_k = block_depth(columns.size, target)
     blocked = columns.size > block_k
     tail = (columns.last * target.lanes, columns.rest) if columns.last else None
     shape = Shape(

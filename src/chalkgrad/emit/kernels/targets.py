@@ -22,6 +22,8 @@ class Target:
         double: Whether numbers are float64.
         bytes: The width of a vector register.
         vectors, rows, most: The tile.
+        depth: How many k a block of a product has, about: a block of one panel of observations, and what
+            passes by, stay in the first-level cache.
         second_level: Bytes that a block of weights may take of the second-level cache: a third of what such
             processors have, since a hyperthread beside this one may use as much.
     """
@@ -34,6 +36,7 @@ class Target:
     vectors: int
     rows: int
     most: int
+    depth: int
     second_level: int
 
     @property
@@ -58,23 +61,28 @@ class Target:
         return replace(self, vectors=1, rows=self.rows * self.vectors, most=self.most * self.vectors)
 
     @property
+    def line(self) -> int:
+        """Numbers in a line of the caches, which hold whole vectors."""
+        return max(self.lanes, 64 // self.item)
+
+    @property
     def x86(self) -> bool:
         return self.triple.startswith(("x86_64", "i686", "amd64"))
 
 
 def avx512(triple: str, cpu: str, features: str, double: bool = False) -> Target:
     """32 registers of 64 bytes: 8 × 2 accumulators, up to 12 × 2."""
-    return Target(triple, cpu, features, double, 64, 2, 8, 12, 512 << 10)
+    return Target(triple, cpu, features, double, 64, 2, 8, 12, 256, 512 << 10)
 
 
 def avx2(triple: str, cpu: str, features: str, double: bool = False) -> Target:
-    """16 registers of 32 bytes: 5 × 2 accumulators, up to 6 × 2; 4 × 2 only just hide the latency of a sum."""
-    return Target(triple, cpu, features, double, 32, 2, 5, 6, 160 << 10)
+    """16 registers of 32 bytes: 5 × 2 accumulators, up to 6 × 2; 4 × 2 just hide a sum's latency."""
+    return Target(triple, cpu, features, double, 32, 2, 5, 6, 192, 128 << 10)
 
 
 def neon(triple: str, cpu: str, features: str, double: bool = False) -> Target:
     """32 registers of 16 bytes: 4 × 4 accumulators, up to 6 × 4."""
-    return Target(triple, cpu, features, double, 16, 4, 4, 6, 160 << 10)
+    return Target(triple, cpu, features, double, 16, 4, 4, 6, 256, 160 << 10)
 
 
 def binding() -> Any:
