@@ -91,6 +91,7 @@ PRECEDENCE = [
     (1 / fn("log", f_ik), "1/log(f_ik)", r"\frac{1}{\log(f_{ik})}"),
     (x_id ** b_k, "x_id^(b_k)", "x_{id}^{b_{k}}"),
     (x_id ** (b_k + 1), "x_id^(b_k + 1)", "x_{id}^{b_{k} + 1}"),
+    (Access(Tensor("mask", (N, D)), (i, d)) * x_id, "mask_id x_id", r"\mathit{mask}_{id} \thinspace x_{id}"),
     (x_id**-1, "1/x_id", r"\frac{1}{x_{id}}"),
     ((x_id + b_k) ** Fraction(-1, 2), "1/√(x_id + b_k)", r"\frac{1}{\sqrt{x_{id} + b_{k}}}"),
     (HALF * x_id**2, "x_id² / 2", r"\frac{x_{id}^{2}}{2}"),

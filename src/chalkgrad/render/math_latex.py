@@ -145,6 +145,9 @@ class LatexWriter(Writer):
     def apart(self) -> Piece:
         return piece(r"\thinspace ", 1)
 
+    def beside_word(self) -> Piece:
+        return self.apart()
+
     def entry(self, written: str, indices: Sequence[Piece], plain: bool) -> Piece:
         base, width = latex_name(written)
         tag = parse_name(written).tag

@@ -94,6 +94,9 @@ class MathMLWriter(Writer):
     def apart(self) -> Piece:
         return piece('<mspace width="0.17em"></mspace>', 1)
 
+    def beside_word(self) -> Piece:
+        return self.apart()
+
     def entry(self, written: str, indices: Sequence[Piece], plain: bool) -> Piece:
         base, tag, width = _name(written)
         comma = "" if plain else "<mo>,</mo>"

@@ -28,6 +28,7 @@ from chalkgrad.expr.nodes import (
     Tensor,
 )
 from chalkgrad.expr.text import number, split_sign
+from chalkgrad.render.names import parse_name
 from chalkgrad.render.pieces import (
     ADD,
     ATOM,
@@ -130,6 +131,10 @@ class Writer(ABC):
     @abstractmethod
     def apart(self) -> Piece:
         """What keeps a derivative or an indicator apart from the factor before or after it."""
+
+    def beside_word(self) -> Piece:
+        """What keeps a word apart from the factor before or after it, where `space` does not show."""
+        return piece("", 0)
 
     def tensor(self, of: Tensor, written: Piece) -> Piece:
         """An array's entry or name, for formats that can say more about it."""
@@ -338,6 +343,8 @@ def _row(factors: Sequence[Expr], w: Writer) -> Piece:
                 parts.append(w.spaced("·"))
             elif not isinstance(factor, Sum | Reduce) and (_stands_apart(before) or _stands_apart(factor)):
                 parts.append(w.apart())
+            elif _is_word(before) or _is_word(factor):
+                parts.append(w.beside_word())
         parts.append(written)
         before = factor
     return join(parts, BIG if isinstance(factors[-1], Sum | Reduce) else MUL)
@@ -346,6 +353,10 @@ def _row(factors: Sequence[Expr], w: Writer) -> Piece:
 def _stands_apart(e: Expr) -> bool:
     """Whether a factor would run together with its neighbours."""
     return isinstance(e, Partial | Indicator) or (isinstance(e, Access) and e.tensor.role == "adjoint")
+
+
+def _is_word(e: Expr) -> bool:
+    return isinstance(e, Access) and len(parse_name(e.tensor.name).base) > 1
 
 
 def _sum(terms: tuple[Expr, ...], w: Writer) -> Piece:
