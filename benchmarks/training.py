@@ -37,6 +37,10 @@ NEEDS = {
     "torch": ("torch",), "compile": ("torch",), "jit": ("jax",), "scan": ("jax",),
 }  # fmt: skip
 
+PAUSE = 0.3
+"""Seconds before a contender is timed on several threads: those of the one before look for work for a while
+after they are done, and would take a core from it."""
+
 
 class Worker:
     """One contender's process."""
@@ -103,6 +107,7 @@ def measure(size: str, threads: int, rounds: int, seconds: float) -> dict[str, d
         _warm_up(workers, seconds)
         for _ in range(rounds):
             for name, worker in workers.items():
+                time.sleep(PAUSE if threads > 1 else 0)
                 answer = worker.run(seconds)
                 found[name]["steps"].append(answer["step"])
                 found[name]["peak"] = answer["peak"] / 1024

@@ -14,6 +14,11 @@ SEED = "seed"
 """The role of the number that random masks follow from."""
 
 
+COUNTER = 8
+"""Whole numbers from one counter that the threads share to the next, so that no two lie in one cache line:
+the first counts arrivals at the barrier, the second phase one's pieces, then one for every gradient."""
+
+
 @dataclass(frozen=True, slots=True)
 class StepCode:
     """Machine code and what its caller must know, all of which a file can hold.

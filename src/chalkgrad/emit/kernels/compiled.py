@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from chalkgrad.derivation import Backward
 from chalkgrad.emit.disk_cache import structure
 from chalkgrad.emit.kernels import machine
-from chalkgrad.emit.kernels.code import ENTRY, PREFIX, SEED, StepCode
+from chalkgrad.emit.kernels.code import COUNTER, ENTRY, PREFIX, SEED, StepCode
 from chalkgrad.emit.kernels.layout import Layout, allocate
 from chalkgrad.emit.kernels.recognise import operations, split_inputs
 from chalkgrad.emit.kernels.targets import Target, host
@@ -149,7 +149,7 @@ class CompiledStep:
         self.dtype, self.threads, self._scalars = dtype, threads, code.scalars
         self.arena = allocate(layout.total, dtype.type)
         self._totals = np.zeros(max(code.totals, 1))
-        self._sync = np.zeros(16, np.int64)
+        self._sync = np.zeros(COUNTER * (2 + len(parameters)), np.int64)
         self._code, address = machine.load(code.code, PREFIX + ENTRY)
         kinds = [ctypes.c_void_p] * (3 + len(self.data) + 1) + [ctypes.c_int64] * 4 + [ctypes.c_void_p] * 2
         self._run = ctypes.CFUNCTYPE(None, *kinds)(address)

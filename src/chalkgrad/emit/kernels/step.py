@@ -16,7 +16,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from chalkgrad.emit.kernels.code import ENTRY, SEED, StepCode
+from chalkgrad.emit.kernels.code import COUNTER, ENTRY, SEED, StepCode
 from chalkgrad.emit.kernels.expressions import Scalars, Slots
 from chalkgrad.emit.kernels.functions import mixed
 from chalkgrad.emit.kernels.gradients import MOST_SLOTS, Update, scratch, write_gradient
@@ -41,6 +41,8 @@ from chalkgrad.expr.nodes import Access, Expr, Size, Tensor
 
 PATIENCE = 1024
 """Looks at the barrier between two offers of the core, a power of two."""
+OWN = (3, 4)
+"""The part of its work that every thread does itself; the rest goes to whoever is ready first."""
 
 
 class _Kernels:
@@ -140,7 +142,7 @@ class _Body:
             n = w.least(w["batch"], b.sub(w["length"], start))
             self._slots(s.index, n)
             blocks = b.sdiv(w.add(n, w.target.panel - 1), ir.Constant(I64, w.target.panel))
-            self._observations(s.index, n, start, *self._share(blocks))
+            self._observations(s.index, n, start, blocks)
             self._barrier(s.index)
             self._loss(s.index, n, blocks)
             self._parameters(blocks)
@@ -155,6 +157,43 @@ class _Body:
             w.divide(w.mul(of, w["thread"]), self.threads),
             w.divide(w.mul(of, w.add(w["thread"], 1)), self.threads),
         )
+
+    def _shared(self, of: Any, counter: int, work: Callable[[Any, Any], None]) -> None:
+        """Calls of `work(first, last)` that cover 0 … of − 1 among the threads.
+
+        Every thread has a part of its own, as large in every step, whose memory it knows. Where that leaves
+        something, those who are done take a piece of it at a time: one core is often slower than another.
+        """
+        w, b = self.w, self.w.b
+        if self.threads == 1:
+            work(0, of)
+            return
+        of, (numerator, denominator) = w.whole_value(of), OWN
+        each = w.divide(w.mul(of, numerator), denominator * self.threads)
+        few = b.icmp_signed("<", of, ir.Constant(I64, 4 * self.threads))
+        first, last = self._share(of)
+        own = w.mul(w["thread"], each)
+        first, last = b.select(few, first, own), b.select(few, last, w.add(own, each))
+        work(first, last)
+        begin = b.select(few, of, w.mul(each, self.threads))
+        piece = w.divide(w.add(of, 8 * self.threads - 1), 8 * self.threads)
+        take, given, done = (b.append_basic_block(name) for name in ("take", "given", "all_taken"))
+        b.branch(take)
+        b.position_at_end(take)
+        place = w.at(w["sync"], counter * COUNTER)
+        low = w.add(begin, b.atomic_rmw("add", place, piece, "seq_cst"))
+        b.cbranch(b.icmp_signed("<", low, of), given, done)
+        b.position_at_end(given)
+        work(low, w.least(w.add(low, piece), of))
+        b.branch(take)
+        b.position_at_end(done)
+
+    def _reset(self, *places: int) -> None:
+        """Set counters back, while no thread can be reading them."""
+        for counter in places if self.threads > 1 else ():
+            self.w.b.store_atomic(
+                ir.Constant(I64, 0), self.w.at(self.w["sync"], counter * COUNTER), "seq_cst", 8
+            )
 
     def _slots(self, step: Any, n: Any) -> None:
         w, lower = self.w, Scalars(self.w, self._scalar_reader(step, n))
@@ -201,7 +240,17 @@ class _Body:
         half = b.and_(b.lshr(state, ir.Constant(I32, shift)), ir.Constant(I32, 0xFFFF))
         return b.sitofp(half, DOUBLE)
 
-    def _observations(self, step: Any, n: Any, start: Any, first: Any, last: Any) -> None:
+    def _observations(self, step: Any, n: Any, start: Any, blocks: Any) -> None:
+        """Phase one; in pieces only where no statistic of the batch makes the threads meet within it."""
+        self._reset(*(2 + n for n in range(len(self.kernels.gradients))))
+        if any(isinstance(kernel, ColumnKernel) for kernel in self.order.kernels):
+            self._panels(step, n, start, *self._share(blocks))
+        else:
+            self._shared(blocks, 1, lambda first, last: self._panels(step, n, start, first, last))
+        for function, shares in self.kernels.sums:
+            self.w.call(function, self.w["arena"], self.slots, self.w["totals"], *self._share(shares), n)
+
+    def _panels(self, step: Any, n: Any, start: Any, first: Any, last: Any) -> None:
         w, kernels = self.w, self.kernels
         order = w.at(w["order"], start)
         for number, gather in enumerate(kernels.gathers):
@@ -220,12 +269,15 @@ class _Body:
             for maker, turn in kernels.observing:
                 if maker == number:
                     w.call(turn, *common)
-        for function, shares in kernels.sums:
-            w.call(function, w["arena"], self.slots, w["totals"], *self._share(shares), n)
 
     def _parameters(self, blocks: Any) -> None:
-        for function, shares in self.kernels.gradients:
-            self.w.call(function, self.w["arena"], self.slots, *self._share(shares), blocks)
+        """Phase two: a thread that is done with one parameter goes on to the next."""
+        for number, (function, shares) in enumerate(self.kernels.gradients):
+
+            def work(first: Any, last: Any, function: Any = function) -> None:
+                self.w.call(function, self.w["arena"], self.slots, first, last, blocks)
+
+            self._shared(shares, 2 + number, work)
 
     def _loss(self, step: Any, n: Any, blocks: Any) -> None:
         """The numbers of the step, by the first thread: sums over panels in order, then what follows."""
@@ -246,6 +298,7 @@ class _Body:
         for number_line in self.order.numbers:
             known[number_line.target] = lower(number_line.body)
         b.store(known[self.found.loss], w.at(w["losses"], step))
+        self._reset(1)
         b.branch(done)
         b.position_at_end(done)
 
