@@ -83,7 +83,7 @@ class Network(Objective):
         gain = 2.0 if self.activation in ("relu", "silu") else 1.0
         for name, view in self.params.items():
             if name.startswith("W"):
-                view[...] = generator.standard_normal(view.shape) * math.sqrt(gain / view.shape[0])
+                _fill_normal(generator, view, math.sqrt(gain / view.shape[0]))
 
     @property
     def layers(self) -> int:
@@ -227,6 +227,19 @@ class Network(Objective):
             "seed": self.seed,
             "dtype": self.dtype.name,
         }
+
+
+NORMALS = 1 << 15
+"""Random numbers drawn at a time: in double precision they shall stay in the cache."""
+
+
+def _fill_normal(generator: np.random.Generator, view: Array, scale: float) -> None:
+    """Normal numbers of this standard deviation, drawn in double precision, one after the other."""
+    flat, drawn = view.reshape(-1), np.empty(min(NORMALS, view.size))
+    for start in range(0, flat.size, NORMALS):
+        part = flat[start : start + NORMALS]
+        generator.standard_normal(out=drawn[: len(part)])
+        np.multiply(drawn[: len(part)], scale, out=part, casting="same_kind")
 
 
 def _shapes(sizes: Sequence[int]) -> dict[str, tuple[int, ...]]:

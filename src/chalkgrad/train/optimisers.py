@@ -197,7 +197,8 @@ class Optimiser:
     def prepare(self, w: Vector) -> None:
         """Make the memories, before the first step."""
         if not self.memories:
-            self.memories = {name: np.zeros_like(w) for name in self.rule.memories}
+            # Not zeros_like, which writes the zeros: an engine with memories of its own leaves these alone.
+            self.memories = {name: np.zeros(w.shape, w.dtype) for name in self.rule.memories}
 
     def fresh(self) -> Optimiser:
         """The same rule and constants, before the first step."""
