@@ -23,6 +23,19 @@ from chalkgrad.expr.nodes import Program
 Array = NDArray[Any]
 
 
+FEW = 4
+"""Up to so many rows are copied to where the code finds them: asking NumPy for an address takes longer."""
+
+
+class _Own(threading.local):
+    """What each thread has for itself: memory to work in, places for few rows and their outputs, addresses."""
+
+    kept: Array
+    rows: list[Array]
+    outs: list[Array]
+    source = goal = memory = 0
+
+
 class CompiledForward:
     """A forward pass whose parameters are read anew in every call; each thread has memory of its own.
 
@@ -47,7 +60,6 @@ class CompiledForward:
     """
 
     def __init__(self, program: Program, rows: str, values: Mapping[str, Array], columns: int) -> None:
-        self._made_from = (program, rows, values, columns)
         parameters = [values[t.name] for t in program.inputs if t.name != rows]
         shapes = [(t.name, values[t.name].shape) for t in program.inputs if t.name != rows]
         self.dtype = parameters[0].dtype
@@ -61,22 +73,27 @@ class CompiledForward:
         self._values = parameters  # what the addresses point to stays as long as they do
         self._table = np.array([p.ctypes.data for p in parameters], np.int64)
         self._at = self._table.ctypes.data
-        self._own = threading.local()
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return CompiledForward, self._made_from
+        self._own = _Own()
 
     def __call__(self, rows: Array, out: Array) -> None:
         """The outputs for these contiguous rows, written to `out`. Nothing is checked, for speed."""
-        try:
-            memory = self._own.address
-        except AttributeError:
-            # Zeros: what pads a row to whole vectors is never written.
-            self._own.memory = allocate(self._numbers, self.dtype.type)
-            memory = self._own.address = self._own.memory.ctypes.data
-        self._run(
-            rows.__array_interface__["data"][0], len(rows), out.__array_interface__["data"][0], memory, self._at
-        )
+        own, count = self._own, len(rows)
+        if not own.memory:
+            self._prepare(own, rows.shape[1], out.shape[1])
+        if count <= FEW:
+            own.rows[count][...] = rows
+            self._run(own.source, count, own.goal, own.memory, self._at)
+            out[...] = own.outs[count]
+        else:
+            source, goal = (a.__array_interface__["data"][0] for a in (rows, out))
+            self._run(source, count, goal, own.memory, self._at)
+
+    def _prepare(self, own: _Own, columns: int, across: int) -> None:
+        # Zeros: what pads a row to whole vectors is never written.
+        own.kept = allocate(self._numbers, self.dtype.type)
+        source, goal = np.empty((FEW, columns), self.dtype), np.empty((FEW, across), self.dtype)
+        own.rows, own.outs = ([a[:n] for n in range(FEW + 1)] for a in (source, goal))
+        own.source, own.goal, own.memory = (a.ctypes.data for a in (source, goal, own.kept))
 
 
 @lru_cache(256)
