@@ -25,7 +25,6 @@ from chalkgrad.train.emitted import BufferedForward, ForwardCode, compiled_forwa
 from chalkgrad.train.objective import Array, Objective
 from chalkgrad.train.optimisers import RULES
 
-
 ONE_CALL, WORTH_COMPILING = 1_000_000, 100_000_000
 """Multiplications that take about as long as calling NumPy for one row, and after how many of them, in calls
 and rows, machine code is made, if that is not on the disk already: a hundred calls, or one with many rows."""
@@ -136,8 +135,9 @@ class Network(Objective):
         return self._buffered, self._stretch
 
     def __getstate__(self) -> dict[str, Any]:
-        # A copy in another process finds its own machine code, or does without.
-        return {name: value for name, value in self.__dict__.items() if name != "_compiled"}
+        # A copy finds code of its own in its process, machine code only where llvmlite is installed.
+        code = ("_compiled", "probabilities_code")
+        return {name: value for name, value in self.__dict__.items() if name not in code}
 
     def step_source(self, rule: str = "adam", batch_size: int = 32) -> str:
         """The text of a whole training step that writes into memory made once: the engine "numpy".

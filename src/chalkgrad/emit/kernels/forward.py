@@ -17,18 +17,19 @@ from typing import Any
 
 from llvmlite import ir
 
-from chalkgrad.emit.kernels.expressions import Slots, Vectors, whole_to_number
+from chalkgrad.emit.kernels.expressions import Scalars, Slots, Vectors, whole_to_number
 from chalkgrad.emit.kernels.layout import Panels
 from chalkgrad.emit.kernels.machine import object_code
 from chalkgrad.emit.kernels.parts import Each, Operation, Operations, Rows
 from chalkgrad.emit.kernels.passes import START, _combined, number_pointer
 from chalkgrad.emit.kernels.products import _flags, block_depth
+from chalkgrad.emit.kernels.rows import MOST_SCALARS, Places, across_lanes, add_rows, copy_row, first
 from chalkgrad.emit.kernels.schedule import PassKernel, ProductKernel, Segment, schedule
 from chalkgrad.emit.kernels.targets import Target
 from chalkgrad.emit.kernels.tile import Shape, write_tile
-from chalkgrad.emit.kernels.writer import I64, Writer, whole_constant
+from chalkgrad.emit.kernels.writer import DOUBLE, I64, Writer, whole_constant
 from chalkgrad.errors import UnsupportedError
-from chalkgrad.expr.nodes import Access, Expr, Index, Range, Tensor
+from chalkgrad.expr.nodes import Access, Expr, Index, Range, Size, Tensor
 
 TOGETHER = 8
 """Rows of a weight that one row's product reads at a time: so many streams does the processor look ahead."""
@@ -36,52 +37,9 @@ TOGETHER = 8
 FEW = 4
 """Up to so many rows one by one: copying the weights into panels would take longer."""
 
-NEAR = 1 << 15
-"""Numbers of a chunk's widest value, about, so that chunks stay in the second-level cache."""
-
 ARGUMENTS = ("x", "rows", "out", "memory", "table")
 """Of the compiled function: the rows and how many they are, where the output goes, memory between, and the
 addresses of the parameters."""
-
-
-class Places:
-    """Where everything lies in the memory between: a chunk of every value, copies of the parameters.
-
-    Attributes:
-        chunk: Rows that are worked on at a time.
-        total: Numbers in all.
-    """
-
-    def __init__(self, target: Target, sizes: Mapping[Range, int], found: Operations) -> None:
-        self.target, self.sizes = target, sizes
-        widest = max(self.padded(t.axes[-1]) for t in (*found.data, *found.parameters) if t.axes)
-        whole = 2 * target.most
-        self.chunk = max(1, NEAR // (widest * whole)) * whole
-        self.total = 0
-        self._known: dict[object, int] = {}
-
-    def padded(self, r: Range) -> int:
-        """The size in whole vectors."""
-        return -(-self.sizes[r] // self.target.lanes) * self.target.lanes
-
-    def _place(self, key: object, numbers: int) -> int:
-        if key not in self._known:
-            self._known[key] = self.total
-            self.total += -(-numbers // self.target.lanes) * self.target.lanes
-        return self._known[key]
-
-    def value(self, t: Tensor) -> int:
-        """A value with a row per row of the chunk, or with one number per row."""
-        return self._place(t, self.chunk * (self.padded(t.axes[1]) if len(t.axes) == 2 else 1))
-
-    def parameter(self, t: Tensor) -> int:
-        """A copy: a vector, or a weight in panels of columns."""
-        depth = self.sizes[t.axes[0]] if len(t.axes) == 2 else 1
-        return self._place(t, depth * self.padded(t.axes[-1]))
-
-    def sums(self, kind: str, numbers: int) -> int:
-        """Sums that are not complete yet."""
-        return self._place((kind, numbers), numbers)
 
 
 def write_forward(target: Target, sizes: Mapping[Range, int], found: Operations) -> tuple[bytes, int]:
@@ -104,9 +62,7 @@ def _refusal(what: object) -> UnsupportedError:
 class _Forward:
     """The functions of one network, written into a module."""
 
-    def __init__(
-        self, module: Any, target: Target, sizes: Mapping[Range, int], found: Operations
-    ) -> None:
+    def __init__(self, module: Any, target: Target, sizes: Mapping[Range, int], found: Operations) -> None:
         self.module, self.target, self.sizes, self.found = module, target, sizes, found
         self.order = schedule(found)
         self.stored = self.order.stored | {found.loss}
@@ -120,6 +76,7 @@ class _Forward:
         w = self._function("predict")
         b, width = w.b, self.sizes[self.data.axes[1]]
         across = self.sizes[self.found.loss.axes[1]]
+        self._scalars(w)
         w.call(copies[0], w["memory"], w["table"])
         few, many, done = (b.append_basic_block(n) for n in ("few", "many", "finished"))
         b.cbranch(b.icmp_signed("<=", w["rows"], whole_constant(FEW)), few, many)
@@ -137,8 +94,22 @@ class _Forward:
         b.branch(done)
         b.position_at_end(done)
         w.end()
-        if self.slots.of:
-            raise _refusal(next(iter(self.slots.of)))
+
+    def _scalars(self, w: Writer) -> None:
+        """What depends on no index, such as 1/H, worked out once a call."""
+
+        def read(e: Expr) -> Any:
+            if isinstance(e, Size) and e.range in self.sizes:
+                return ir.Constant(DOUBLE, float(self.sizes[e.range]))
+            raise _refusal(e)
+
+        lower, place = Scalars(w, read), self.places.scalars()
+        if len(self.slots.of) > MOST_SCALARS:
+            raise _refusal(f"{len(self.slots.of)} scalars")
+        for e, number in self.slots.of.items():
+            value = lower(e)
+            value = value if self.target.double else w.b.fptrunc(value, w.number)
+            w.b.store(value, w.at(w["memory"], place, number))
 
     def _function(self, name: str) -> Writer:
         kinds = {"rows": I64, "table": I64.as_pointer()}
@@ -173,13 +144,11 @@ class _Forward:
             with w.loop(first, first + count) as q, w.loop(0, depth) as k:
                 start = w.at(source, w.mul(k.index, columns), w.mul(q.index, panels.panel))
                 place = w.add(goal, w.mul(q.index, panels.panel * depth), w.mul(k.index, width))
-                _copy_row(w, start, w.at(w["memory"], place), used)
+                copy_row(w, start, w.at(w["memory"], place), used)
 
     # -- lines
 
-    def _read(
-        self, w: Writer, row: Any, column: Any, known: Mapping[Tensor, Any]
-    ) -> Callable[[Expr], Any]:
+    def _read(self, w: Writer, row: Any, column: Any, known: Mapping[Tensor, Any]) -> Callable[[Expr], Any]:
         """How an expression reads its operands where the lanes are columns."""
 
         def read(e: Expr) -> Any:
@@ -204,7 +173,8 @@ class _Forward:
         return w.add(self.places.value(t), w.mul(row, self.places.padded(t.axes[1])))
 
     def _line(self, w: Writer, body: Expr, row: Any, column: Any, known: Mapping[Tensor, Any]) -> Any:
-        return Vectors(w, self.slots, w["memory"], self._read(w, row, column, known))(body)
+        scalars = w.at(w["memory"], self.places.scalars())
+        return Vectors(w, self.slots, scalars, self._read(w, row, column, known))(body)
 
     def _lines(self, w: Writer, kernel: ProductKernel, total: Any, row: Any, column: Any) -> None:
         """The lines that follow a product, for one vector of its sums."""
@@ -245,7 +215,7 @@ class _Forward:
             with w.loop(first, last, together) as k:
                 factors = [w.splat_at(left, k.index, n) for n in range(together)]
                 start = w.at(weight, w.mul(k.index, outer))
-                _add_rows(w, factors, start, w.at(w["memory"], sums), outer)
+                add_rows(w, factors, start, w.at(w["memory"], sums), outer)
         with w.loop(0, padded, lanes) as h:
             self._lines(w, kernel, w.load(w["memory"], sums, h.index), 0, h.index)
 
@@ -279,7 +249,9 @@ class _Forward:
         pitch = depth if kernel.product.left is self.data else self.places.padded(inner)
         found: dict[tuple[int, int], Any] = {}
         for _, _, vectors, _ in Panels(self.sizes[outer], self.target).parts():
-            for rows in (self._height(vectors), 1):
+            for rows in {self._height(vectors), 1}:
+                if (rows, vectors) in found:  # a last panel that is not full may have as many vectors
+                    continue
                 blocked = depth > block_depth(depth, self.target.panel)
                 shape = Shape(rows, vectors, "rows", pitch, blocked=blocked)
                 found[rows, vectors] = write_tile(
@@ -315,18 +287,15 @@ class _Forward:
                 deep = w.least(block, w.add(w.mul(k.index, -1), depth))
                 flags = _flags(w, k.index, block, depth)
 
-                def tile(rows: int, i: Any) -> None:
-                    scalar = w.at(left, w.mul(i, pitch), k.index)
-                    w.call(
-                        tiles[rows, vectors], w["memory"], w["memory"], vector, scalar, deep, 0,
-                        w.at(w["memory"], sums, w.mul(i, width)), flags, w.mul(q.index, panels.panel), i, 0,
-                    )  # fmt: skip
-
                 whole = w.mul(w.divide(w["rows"], high), high)
-                with w.loop(0, whole, high) as i:
-                    tile(high, i.index)
-                with w.loop(whole, w["rows"]) as i:
-                    tile(1, i.index)
+                for rows, start, stop in ((high, 0, whole), (1, whole, w["rows"])):
+                    with w.loop(start, stop, rows) as i:
+                        scalar = w.at(left, w.mul(i.index, pitch), k.index)
+                        partial = w.at(w["memory"], sums, w.mul(i.index, width))
+                        w.call(
+                            tiles[rows, vectors], w["memory"], w["memory"], vector, scalar, deep, 0, partial,
+                            flags, w.mul(q.index, panels.panel), i.index, 0,
+                        )  # fmt: skip
 
     # -- what is neither a product nor follows one
 
@@ -357,10 +326,16 @@ class _Forward:
         if size % lanes:
             so_far = self._column(w, segment.operations, row, whole, so_far, size % lanes)
         for op, value in zip(reductions, so_far, strict=True):
-            self._keep(w, op.target, _across_lanes(w, op.op, value), row)
+            self._keep(w, op.target, across_lanes(w, op.op, value), row)
 
     def _column(
-        self, w: Writer, operations: tuple[Operation, ...], row: Any, column: Any, so_far: list[Any], used: int
+        self,
+        w: Writer,
+        operations: tuple[Operation, ...],
+        row: Any,
+        column: Any,
+        so_far: list[Any],
+        used: int,
     ) -> list[Any]:
         """The operations for one vector of columns, of which the first `used` count."""
         known: dict[Tensor, Any] = {}
@@ -369,7 +344,7 @@ class _Forward:
             if isinstance(op, Rows):
                 value = self._line(w, op.body, row, column, known)
                 if used < self.target.lanes:
-                    value = w.b.select(_first(w, used), value, w.splat(START[op.op]))
+                    value = w.b.select(first(w, used), value, w.splat(START[op.op]))
                 after.append(_combined(w, op.op, so_far[len(after)], value))
             elif isinstance(op, Each):
                 known[op.target] = self._line(w, op.body, row, column, known)
@@ -383,61 +358,4 @@ class _Forward:
         out = self.found.loss
         size = self.sizes[out.axes[1]]
         source = w.at(w["memory"], self._at(w, out, row))
-        _copy_row(w, source, w.at(w["out"], w.mul(row, size)), size)
-
-
-def _add_rows(w: Writer, factors: list[Any], start: Any, sums: Any, columns: int) -> None:
-    """sums[h] += Σ_n factors[n] · start[n · columns + h]; nothing past the last column is read."""
-    lanes = w.target.lanes
-    whole = columns // lanes * lanes
-
-    def add(h: Any, load: Callable[[Any], Any]) -> None:
-        total = w.load(sums, h)
-        for n, factor in enumerate(factors):
-            total = w.fma(load(w.at(start, n * columns, h)), factor, total)
-        w.store(total, sums, h)
-
-    if whole:
-        with w.loop(0, whole, lanes) as h:
-            add(h.index, lambda place: w.load(place, aligned=False))
-    if columns % lanes:
-        add(whole, lambda place: _partial(w, place, columns % lanes))
-
-
-def _partial(w: Writer, place: Any, used: int) -> Any:
-    """The first `used` numbers at an address and zeros; no others are touched."""
-    mask = _first(w, used)
-    name = f"llvm.masked.load.v{w.target.lanes}f{8 * w.target.item}.p0"
-    known = w.module.globals.get(name) or ir.Function(
-        w.module, ir.FunctionType(w.vector, [w.vector.as_pointer(), ir.IntType(32), mask.type, w.vector]), name
-    )
-    where = w.b.bitcast(place, w.vector.as_pointer())
-    return w.b.call(known, [where, whole_constant(w.target.item, 32), mask, w.splat(0.0)])
-
-
-def _first(w: Writer, used: int) -> Any:
-    """Which lanes count, where the first `used` do."""
-    lanes = w.target.lanes
-    return ir.Constant(ir.VectorType(ir.IntType(1), lanes), [int(n < used) for n in range(lanes)])
-
-
-def _across_lanes(w: Writer, op: str, value: Any) -> Any:
-    """The sum, or the largest or smallest, of all lanes, in all lanes."""
-    lanes, half = w.target.lanes, w.target.lanes // 2
-    while half:
-        order = [(n + half) % lanes for n in range(lanes)]
-        value = _combined(w, op, value, w.shuffle(value, value, order))
-        half //= 2
-    return value
-
-
-def _copy_row(w: Writer, source: Any, goal: Any, numbers: int) -> None:
-    """So many numbers from one place to another, of which neither need lie on a vector's boundary."""
-    lanes = w.target.lanes
-    whole = numbers // lanes * lanes
-    if whole:
-        with w.loop(0, whole, lanes) as n:
-            place = w.b.bitcast(w.at(goal, n.index), w.vector.as_pointer())
-            w.b.store(w.load(source, n.index, aligned=False), place, align=w.target.item)
-    for n in range(whole, numbers):
-        w.b.store(w.number_at(source, n), w.at(goal, n))
+        copy_row(w, source, w.at(w["out"], w.mul(row, size)), size)

@@ -10,7 +10,16 @@ from chalkgrad.emit.disk_cache import cache_folder, read_cached, write_cached
 from chalkgrad.emit.kernels import linking
 from chalkgrad.emit.kernels.targets import Target, binding
 
-__all__ = ["cache_folder", "key", "linked", "load", "object_code", "optimiser_of", "read_cached", "write_cached"]
+__all__ = [
+    "cache_folder",
+    "key",
+    "linked",
+    "load",
+    "object_code",
+    "optimiser_of",
+    "read_cached",
+    "write_cached",
+]
 
 _LINKERS: list[Any] = []
 """One linker for the process, made when the first code is loaded."""

@@ -28,7 +28,7 @@ FEW = 4
 
 
 class _Own(threading.local):
-    """What each thread has for itself: memory to work in, places for few rows and their outputs, addresses."""
+    """What each thread has for itself: memory to work in, places for few rows, their outputs, addresses."""
 
     kept: Array
     rows: list[Array]
@@ -122,6 +122,8 @@ def _written(
     for t in found.parameters:
         for axis, size in zip(t.axes, shapes[t.name], strict=True):
             if sizes.setdefault(axis, size) != size or size < 1:
-                raise ShapeError(f"{t.name} has the shape {shapes[t.name]}, where {axis.name} is {sizes[axis]}.")
+                raise ShapeError(
+                    f"{t.name} has the shape {shapes[t.name]}, where {axis.name} is {sizes[axis]}."
+                )
     code, numbers = write_forward(target, sizes, found)
     return b"%d\n" % numbers + code

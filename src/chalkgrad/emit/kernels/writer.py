@@ -25,8 +25,9 @@ def whole_constant(value: int, bits: int = 64) -> Any:
 
 
 @lru_cache(4096)
-def _vector_constant(kind: str, values: tuple[Any, ...], negative: bool = False) -> Any:
-    """`negative` tells −0.0 from 0.0, which are equal."""
+def _vector_constant(kind: str, values: tuple[Any, ...], sign: float = 1.0) -> Any:
+    """`sign` tells −0.0 from 0.0, which are equal."""
+    del sign
     elements = {"f64": DOUBLE, "f32": ir.FloatType(), "i32": I32, "i64": I64}
     return ir.Constant(ir.VectorType(elements[kind], len(values)), list(values))
 
@@ -132,7 +133,7 @@ class Writer:
         """One number in all lanes."""
         if isinstance(value, int | float):
             values = (float(value),) * self.target.lanes
-            return _vector_constant(type_suffix(self.number), values, math.copysign(1.0, value) < 0)
+            return _vector_constant(type_suffix(self.number), values, math.copysign(1.0, value))
         vector = ir.VectorType(value.type, self.target.lanes)
         undefined = ir.Constant(vector, ir.Undefined)
         first = self.b.insert_element(undefined, value, whole_constant(0, 32))
