@@ -23,7 +23,7 @@ from chalkgrad.emit.kernels.machine import object_code
 from chalkgrad.emit.kernels.parts import Each, Operation, Operations, Rows
 from chalkgrad.emit.kernels.passes import START, _combined, number_pointer
 from chalkgrad.emit.kernels.products import _flags, block_depth
-from chalkgrad.emit.kernels.rows import MOST_SCALARS, Places, across_lanes, add_rows, copy_row, first
+from chalkgrad.emit.kernels.rows import MOST_SCALARS, Places, across_lanes, add_rows, copy_row, first_lanes
 from chalkgrad.emit.kernels.schedule import PassKernel, ProductKernel, Segment, schedule
 from chalkgrad.emit.kernels.targets import Target
 from chalkgrad.emit.kernels.tile import Shape, write_tile
@@ -344,7 +344,7 @@ class _Forward:
             if isinstance(op, Rows):
                 value = self._line(w, op.body, row, column, known)
                 if used < self.target.lanes:
-                    value = w.b.select(first(w, used), value, w.splat(START[op.op]))
+                    value = w.b.select(first_lanes(w, used), value, w.splat(START[op.op]))
                 after.append(_combined(w, op.op, so_far[len(after)], value))
             elif isinstance(op, Each):
                 known[op.target] = self._line(w, op.body, row, column, known)

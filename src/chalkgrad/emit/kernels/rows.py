@@ -84,7 +84,7 @@ def add_rows(w: Writer, factors: list[Any], start: Any, sums: Any, columns: int)
 
 def partial(w: Writer, place: Any, used: int) -> Any:
     """The first `used` numbers at an address and zeros; no others are touched."""
-    mask = first(w, used)
+    mask = first_lanes(w, used)
     name = f"llvm.masked.load.v{w.target.lanes}f{8 * w.target.item}.p0"
     known = w.module.globals.get(name) or ir.Function(
         w.module,
@@ -95,7 +95,7 @@ def partial(w: Writer, place: Any, used: int) -> Any:
     return w.b.call(known, [where, whole_constant(w.target.item, 32), mask, w.splat(0.0)])
 
 
-def first(w: Writer, used: int) -> Any:
+def first_lanes(w: Writer, used: int) -> Any:
     """Which lanes count, where the first `used` do."""
     lanes = w.target.lanes
     return ir.Constant(ir.VectorType(ir.IntType(1), lanes), [int(n < used) for n in range(lanes)])
