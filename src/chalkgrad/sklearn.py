@@ -329,6 +329,9 @@ class _DerivedNetwork(_network.BaseMultilayerPerceptron):  # type: ignore[misc, 
         except KeyboardInterrupt:
             training.engine.sync()
             warnings.warn("Training interrupted by user.", stacklevel=4)
+        except BaseException:
+            training.engine.sync()
+            raise
 
     def _stops(self) -> bool:
         """Whether too many epochs brought nothing, and the schedule has no smaller rate to try."""

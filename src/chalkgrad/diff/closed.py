@@ -83,7 +83,7 @@ def close(
     melted: list[_Entry] = []
     while True:
         tried = len(entries)
-        for tensor in _order([t for t in entries if t not in wanted], entries):
+        for tensor in _order([t for t in entries if t not in wanted], entries, short_first=not solve):
             if _must_cost_more(entries, tensor, program):
                 continue
             trial = _eliminate(entries, tensor, knowledge)
@@ -100,10 +100,20 @@ def close(
     return Closed(tuple(e.definition for e in entries.values()), tuple(stages), cost(plain))
 
 
-def _order(tensors: list[Tensor], entries: dict[Tensor, _Entry]) -> list[Tensor]:
-    """Small adjoints first (a norm's statistics), then those nearest the inputs."""
+def _order(tensors: list[Tensor], entries: dict[Tensor, _Entry], short_first: bool = False) -> list[Tensor]:
+    """Small adjoints first (a norm's statistics), then those nearest the inputs.
+
+    Args:
+        short_first: Among those of one size the short formulas first. These melt anyway, and what reads them
+            is simpler and quicker to try when they have; but the lines would be told in another order.
+    """
     places = {t: n for n, t in enumerate(entries)}
-    return sorted(tensors, key=lambda t: (elements(entries[t].definition.indices), -places[t]))
+
+    def key(t: Tensor) -> tuple[float, bool, int]:
+        d = entries[t].definition
+        return elements(d.indices), short_first and not _is_short(d.body), -places[t]
+
+    return sorted(tensors, key=key)
 
 
 def _stages(staged: tuple[Definition, ...], entries: list[_Entry]) -> list[Stage]:
@@ -146,8 +156,11 @@ def _pays(before: dict[Tensor, _Entry], after: dict[Tensor, _Entry], gone: Defin
     slack = SLACK * elements(gone.indices)
     if change > slack:
         return False
-    short = sum(1 for _ in walk(gone.body)) <= SHORT and not any(isinstance(n, Sum) for n in walk(gone.body))
-    return change < -slack or short or _length(after) <= _length(before)
+    return change < -slack or _is_short(gone.body) or _length(after) <= _length(before)
+
+
+def _is_short(body: Expr) -> bool:
+    return sum(1 for _ in walk(body)) <= SHORT and not any(isinstance(n, Sum) for n in walk(body))
 
 
 def _must_cost_more(entries: dict[Tensor, _Entry], tensor: Tensor, program: Program) -> bool:

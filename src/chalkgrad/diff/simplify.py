@@ -13,8 +13,30 @@ from dataclasses import dataclass, field
 from chalkgrad.derivation import Stage, Step
 from chalkgrad.expr.cost import expression_flops
 from chalkgrad.expr.letters import fresh_index
-from chalkgrad.expr.nodes import ONE, Access, Add, Apply, Definition, Expr, Indicator, Program, Sum, Tensor
-from chalkgrad.expr.ops import canonical, flat_key, free_indices, inline, map_children, tensors_in, walk
+from chalkgrad.expr.nodes import (
+    ONE,
+    Access,
+    Add,
+    Apply,
+    Definition,
+    Expr,
+    Indicator,
+    Opaque,
+    Program,
+    Reduce,
+    Sum,
+    Tensor,
+)
+from chalkgrad.expr.ops import (
+    canonical,
+    children,
+    flat_key,
+    free_indices,
+    inline,
+    map_children,
+    tensors_in,
+    walk,
+)
 from chalkgrad.rules.affine import solve_indices
 from chalkgrad.rules.contraction import Collapse, contract_all
 from chalkgrad.rules.factoring import Condition, choose, condition_of, undistribute
@@ -294,6 +316,14 @@ def _to_inline(e: Expr, known: dict[Tensor, Definition], knowledge: Knowledge) -
 
 
 def _under(node: Sum) -> set[Tensor]:
-    """Tensors read with an index that the sum binds."""
-    bound = set(node.indices)
-    return {n.tensor for n in walk(node.body) if isinstance(n, Access) and free_indices(n) & bound}
+    """Tensors read with an index that the sum binds, not inside functions: no sum is taken apart there."""
+    bound, found = frozenset(node.indices), set()
+    pending = [node.body]
+    while pending:
+        n = pending.pop()
+        if free_indices(n).isdisjoint(bound) or isinstance(n, Apply | Indicator | Reduce | Opaque):
+            continue
+        if isinstance(n, Access):
+            found.add(n.tensor)
+        pending.extend(children(n))
+    return found

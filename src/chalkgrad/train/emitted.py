@@ -19,7 +19,9 @@ from chalkgrad.derivation import Backward
 from chalkgrad.emit.disk_cache import kept
 from chalkgrad.emit.imported import imported
 from chalkgrad.emit.names import identifier, prefix
+from chalkgrad.errors import UnsupportedError
 from chalkgrad.expr.nodes import Program
+from chalkgrad.train.extras import optional, require
 
 Array = NDArray[np.floating[Any]]
 
@@ -153,6 +155,24 @@ def _bound_text(program: Program, rows: str, sizes: tuple[tuple[str, int], ...])
     found = kept("forward-text", (program, rows, sizes), emitted)
     module = imported(f"{prefix(program.name)}_bound", found["text"])
     return found["text"], found["arguments"], module.bind
+
+
+def compiled_forward(
+    program: Program, rows: str, values: Mapping[str, Any], columns: int
+) -> Callable[[Array, Array], None] | None:
+    """As `BufferedForward`, in machine code; None without llvmlite, or where it does not cover the program.
+
+    Args:
+        columns: How many numbers a row has.
+    """
+    if optional("llvmlite") is None:
+        return None
+    kernels = require("chalkgrad.emit.kernels.predicting", "Predicting by machine code", "fast")
+    try:
+        made: Callable[[Array, Array], None] = kernels.CompiledForward(program, rows, values, columns)
+    except UnsupportedError:
+        return None
+    return made
 
 
 class GradientCode:

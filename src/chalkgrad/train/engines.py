@@ -18,6 +18,7 @@ from chalkgrad.errors import DataError, UnsupportedError, suggestion
 from chalkgrad.train.extras import optional, require
 from chalkgrad.train.objective import Array, Data, Objective
 from chalkgrad.train.optimisers import Optimiser
+from chalkgrad.train.pages import release
 
 ENGINES = ("auto", "plain", "numpy", "llvm", "torch")
 
@@ -39,11 +40,15 @@ class Engine(Protocol):
             losses: (S,) where the loss of each step is written.
             learning_rate: Of all these steps.
 
-        The network's parameters and the optimiser's memories are right after `sync`.
+        The network's parameters and the optimiser's memories are right after `sync`, and may hold anything
+        before: whoever makes an engine syncs it, or writes the parameters anew, however the run ends.
         """
 
     def sync(self) -> None:
-        """Bring the network's parameters and the optimiser's memories up to date, in place."""
+        """Bring the network's parameters and the optimiser's memories up to date, in place.
+
+        Memories that nobody reads (`Optimiser.read`) may stay where they are.
+        """
 
 
 class PlainEngine:
@@ -139,6 +144,9 @@ class LlvmEngine:
         begun = bool(optimiser.memories)
         optimiser.prepare(objective.flat)
         self.step.load(objective.params, self._memories() if begun else None)
+        # They lie in the step's own layout now; twice they would take half as much memory again.
+        for copied in (objective.flat, *(optimiser.memories.values() if begun else ())):
+            release(copied)
 
     def _memories(self) -> dict[str, dict[str, Array]]:
         return {name: self.objective.views(flat) for name, flat in self.optimiser.memories.items()}
@@ -154,7 +162,7 @@ class LlvmEngine:
 
     def sync(self) -> None:
         """Copy parameters and memories back into the arrays that the network and the optimiser hold."""
-        self.step.store(self.objective.params, self._memories())
+        self.step.store(self.objective.params, self._memories() if self.optimiser.read else None)
 
 
 def make_engine(

@@ -88,6 +88,7 @@ def minimise(
         [2.0, 3.0]
     """
     program, rule = loss.program, Optimiser(optimiser) if isinstance(optimiser, str) else optimiser.fresh()
+    rule.read = False
     if epochs < 1:
         raise DataError(f"epochs is {epochs}; it must be at least 1.")
     inputs = _Inputs(program, params, data, dict(keep or {}), np.dtype(dtype))

@@ -91,6 +91,7 @@ def fit(
     run = _Run(network, data, validation, rule, epochs, batch_size, learning_rate, lr_decay, seed, callbacks)
     run.engine_name, run.threads, run.device = engine, threads, device
     run.saver = _Saver(checkpoint_path, checkpoint_seconds) if checkpoint_path is not None else None
+    rule.read = run.saver is not None
     if resume:
         run.resume()
     return run.go()

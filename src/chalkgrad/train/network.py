@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from itertools import pairwise
 from typing import Any
@@ -21,9 +21,17 @@ from chalkgrad.train.architecture import (
     probabilities_program,
 )
 from chalkgrad.train.data import Ints, check_labels
-from chalkgrad.train.emitted import BufferedForward, ForwardCode, forward_code
+from chalkgrad.train.emitted import BufferedForward, ForwardCode, compiled_forward, forward_code
 from chalkgrad.train.objective import Array, Objective
 from chalkgrad.train.optimisers import RULES
+
+ONE_CALL, WORTH_COMPILING = 1_000_000, 100_000_000
+"""Multiplications that take about as long as calling NumPy for one row, and after how many of them, in calls
+and rows, machine code is made, if that is not on the disk already: a hundred calls, or one with many rows."""
+
+LONGER = 8
+"""How many stretches of NumPy's code machine code takes at a call: it has chunks of its own, and copies the
+weights once a call."""
 
 
 class Network(Objective):
@@ -77,13 +85,14 @@ class Network(Objective):
         scalars = {"l2": self.l2} if l2 > 0 else {}
         super().__init__(program, _shapes(self.sizes), dtype, scalars, seed=self.seed)
         self._initialise()
+        self._predicted = 0
 
     def _initialise(self) -> None:
         generator = np.random.default_rng(self.seed)
         gain = 2.0 if self.activation in ("relu", "silu") else 1.0
         for name, view in self.params.items():
             if name.startswith("W"):
-                view[...] = generator.standard_normal(view.shape) * math.sqrt(gain / view.shape[0])
+                _fill_normal(generator, view, math.sqrt(gain / view.shape[0]))
 
     @property
     def layers(self) -> int:
@@ -107,6 +116,28 @@ class Network(Objective):
             return BufferedForward(program, "x", self.params, sizes)
         except UnsupportedError:
             return None
+
+    @cached_property
+    def _compiled(self) -> Callable[[Array, Array], None] | None:
+        """The probabilities in machine code; None where there is none."""
+        program = probabilities_program(self.layers, self.activation)
+        return compiled_forward(program, "x", self.params, self.sizes[0])
+
+    def _forward(self, rows: int) -> tuple[Callable[[Array, Array], None] | None, int]:
+        """What predicts so many rows, and how many at a call: NumPy's code, machine code once that pays.
+
+        When depends on the calls alone, so that the same calls give the same bits in any process.
+        """
+        if self._predicted < WORTH_COMPILING:
+            self._predicted += ONE_CALL + rows * self.flat.size
+        if self._predicted >= WORTH_COMPILING and self._compiled is not None:
+            return self._compiled, LONGER * self._stretch
+        return self._buffered, self._stretch
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A copy finds code of its own in its process, machine code only where llvmlite is installed.
+        code = ("_compiled", "probabilities_code")
+        return {name: value for name, value in self.__dict__.items() if name not in code}
 
     def step_source(self, rule: str = "adam", batch_size: int = 32) -> str:
         """The text of a whole training step that writes into memory made once: the engine "numpy".
@@ -196,17 +227,18 @@ class Network(Objective):
     def predict_proba(self, x: NDArray[Any]) -> Array:
         """(N, K) the probability of every class."""
         x = self._rows(np.asarray(x))
-        if self._buffered is None or not len(x):
+        forward, stretch = self._forward(len(x))
+        if forward is None or not len(x):
             (p,) = self.probabilities_code({"x": self._finite(x, 0), **self.params})
             return p
         # Stretch by stretch, so that a million rows take no more memory than their features and results.
         result = np.empty((len(x), self.sizes[-1]), self.dtype)
-        if len(x) <= self._stretch:
-            self._buffered(self._finite(x, 0), result)
+        if len(x) <= stretch:
+            forward(self._finite(x, 0), result)
             return result
-        for start in range(0, len(x), self._stretch):
-            part = slice(start, start + self._stretch)
-            self._buffered(self._finite(x[part], start), result[part])
+        for start in range(0, len(x), stretch):
+            part = slice(start, start + stretch)
+            forward(self._finite(x[part], start), result[part])
         return result
 
     def predict(self, x: NDArray[Any]) -> Ints:
@@ -227,6 +259,19 @@ class Network(Objective):
             "seed": self.seed,
             "dtype": self.dtype.name,
         }
+
+
+NORMALS = 1 << 15
+"""Random numbers drawn at a time: in double precision they shall stay in the cache."""
+
+
+def _fill_normal(generator: np.random.Generator, view: Array, scale: float) -> None:
+    """Normal numbers of this standard deviation, drawn in double precision, one after the other."""
+    flat, drawn = view.reshape(-1), np.empty(min(NORMALS, view.size))
+    for start in range(0, flat.size, NORMALS):
+        part = flat[start : start + NORMALS]
+        generator.standard_normal(out=drawn[: len(part)])
+        np.multiply(drawn[: len(part)], scale, out=part, casting="same_kind")
 
 
 def _shapes(sizes: Sequence[int]) -> dict[str, tuple[int, ...]]:

@@ -68,7 +68,8 @@ class Objective:
         _check_masks(program, self.masks)
         self.flat: Array = np.zeros(sum(math.prod(s) for s in self._shapes.values()), self.dtype)
         self.params: Mapping[str, Array] = self.views(self.flat)
-        self._gradient = np.zeros_like(self.flat)
+        # Not zeros_like, which writes the zeros: pages that no step writes to shall take no memory.
+        self._gradient = np.zeros(self.flat.shape, self.dtype)
         self._gradients = self.views(self._gradient)
 
     def shapes(self) -> dict[str, tuple[int, ...]]:

@@ -156,6 +156,7 @@ class Optimiser:
     Attributes:
         memories: One flat vector per memory of the rule, made at the first step.
         steps: How many steps were taken.
+        read: Whether anybody reads the memories: an engine may keep those that nobody reads to itself.
 
     Raises:
         DataError: For an unknown rule or constant.
@@ -183,6 +184,7 @@ class Optimiser:
         self.constants: dict[str, float] = {**known, **{k: float(v) for k, v in constants.items()}}
         self.memories: dict[str, Vector] = {}
         self.steps = 0
+        self.read = True
 
     def step(self, w: Vector, g: Vector, learning_rate: float) -> Vector:
         """The parameters after one step; `w` and `g` (P,) are left as they are."""
@@ -197,7 +199,8 @@ class Optimiser:
     def prepare(self, w: Vector) -> None:
         """Make the memories, before the first step."""
         if not self.memories:
-            self.memories = {name: np.zeros_like(w) for name in self.rule.memories}
+            # Not zeros_like, which writes the zeros: an engine with memories of its own leaves these alone.
+            self.memories = {name: np.zeros(w.shape, w.dtype) for name in self.rule.memories}
 
     def fresh(self) -> Optimiser:
         """The same rule and constants, before the first step."""

@@ -61,7 +61,7 @@ class RunState:
         best = self.history.best
         if best is None or _rank(epoch) >= _rank(best):
             self.history.best_epoch = epoch.number
-            self.best_parameters = flat.copy()
+            np.copyto(self.best_parameters, flat)
         self.loss_sum = 0.0
         self.sampler.start_epoch()
 

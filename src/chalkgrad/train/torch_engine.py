@@ -126,7 +126,7 @@ class TorchEngine:
     def sync(self) -> None:
         """Copy parameters and memories back into the arrays that the network and the optimiser hold."""
         self.objective.flat[:] = self.flat.cpu().numpy()
-        for name, memory in self.memories.items():
+        for name, memory in self.memories.items() if self.optimiser.read else ():
             self.optimiser.memories[name][:] = memory.cpu().numpy()
 
     def step(self, order: Any) -> None:

@@ -7,9 +7,19 @@ from typing import Any
 
 from chalkgrad.emit import disk_cache
 from chalkgrad.emit.disk_cache import cache_folder, read_cached, write_cached
+from chalkgrad.emit.kernels import linking
 from chalkgrad.emit.kernels.targets import Target, binding
 
-__all__ = ["cache_folder", "key", "load", "object_code", "optimiser_of", "read_cached", "write_cached"]
+__all__ = [
+    "cache_folder",
+    "key",
+    "linked",
+    "load",
+    "object_code",
+    "optimiser_of",
+    "read_cached",
+    "write_cached",
+]
 
 _LINKERS: list[Any] = []
 """One linker for the process, made when the first code is loaded."""
@@ -38,10 +48,16 @@ def object_code(text: str, target: Target) -> bytes:
 def load(code: bytes, name: str) -> tuple[Any, int]:
     """Machine code into memory: what keeps it there, and the address of the function `name`.
 
-    Code and constants refer to each other by 32-bit distances. So they are placed by LLVM's JITLink, which
-    puts all parts of an object side by side; MCJIT maps each part wherever the process has a hole, and
-    where two holes lie further apart than 2 GB, it aborts the process.
+    Code and constants refer to each other by 32-bit distances. So they are placed by `linking`, or else by
+    LLVM's JITLink, which put all parts of an object side by side; MCJIT maps each part wherever the process
+    has a hole, and where two holes lie further apart than 2 GB, it aborts the process.
     """
+    placed = linking.load(code, name)
+    return placed if placed is not None else linked(code, name)
+
+
+def linked(code: bytes, name: str) -> tuple[Any, int]:
+    """`load` by LLVM's own linker."""
     llvm = binding()
     if not _LINKERS:
         _LINKERS.append(llvm.create_lljit_compiler(use_jit_link=True))
@@ -52,7 +68,6 @@ def load(code: bytes, name: str) -> tuple[Any, int]:
 
 def key(parts: str, target: Target) -> str:
     """What identifies cached code: the source, the versions, the processor."""
-    import llvmlite
+    import llvmlite  # its version says LLVM's, and loading LLVM to ask takes longer than a first step
 
-    versions = f"{llvmlite.__version__} {binding().llvm_version_info}"
-    return disk_cache.key(parts, versions, repr(target))
+    return disk_cache.key(parts, llvmlite.__version__, repr(target))

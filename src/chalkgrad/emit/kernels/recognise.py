@@ -71,6 +71,26 @@ def operations(program: Program, backward: Backward, masks: Mapping[str, float] 
     return Operations(batch, data, parameters, scalars, drawn, loss, _live(reader.found, loss))
 
 
+def forward_operations(program: Program, rows: str) -> Operations:
+    """The operations of a forward pass alone; its output stands in the place of the loss.
+
+    Args:
+        rows: The input that comes in rows; the others are parameters.
+
+    Raises:
+        UnsupportedError: When a line is none of them, or there is not one output with a row per row.
+    """
+    (data,) = (t for t in program.inputs if t.name == rows)
+    parameters = tuple(t for t in program.inputs if t is not data)
+    out = program.outputs[0]
+    if len(program.outputs) != 1 or program.sizes or len(data.axes) != 2 or out.axes[:1] != data.axes[:1]:
+        raise _refusal(f"a forward pass from {rows} to {', '.join(t.name for t in program.outputs)}")
+    reader = _Reader(data.axes[0], out.adjoint, {t.adjoint: t for t in parameters}, (), ())
+    for definition in program.definitions:
+        reader.read(definition)
+    return Operations(data.axes[0], (data,), parameters, (), (), out, _live(reader.found, out))
+
+
 def _mask(t: Tensor, keep: float, batch: Range) -> Mask:
     if len(t.axes) != 2 or t.axes[0] is not batch:
         raise _refusal(f"{t.name}, a random mask that is no matrix with a row per observation")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import platform
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from typing import Any
 
+from chalkgrad.emit.disk_cache import kept
 from chalkgrad.errors import UnsupportedError
 
 
@@ -94,12 +96,35 @@ def binding() -> Any:
     return llvm
 
 
+@lru_cache(None)
 def host(double: bool = False) -> Target:
-    """The machine at hand.
+    """The machine at hand, as LLVM described it to the first process that asked.
 
     Raises:
         UnsupportedError: When the processor has no vectors that a tile is known for.
     """
+    import llvmlite
+
+    processor = _processor()
+    if processor is None:
+        return _asked(double)
+    about = (processor, llvmlite.__version__, double)
+    return Target(**kept("host", about, lambda: asdict(_asked(double))))
+
+
+def _processor() -> str | None:
+    """What the system says about the first processor; None where it does not say enough."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+            first = file.read(1 << 14).partition("\n\n")[0].splitlines()
+    except OSError:
+        return None
+    moving = ("cpu MHz", "bogomips", "BogoMIPS", "processor", "apicid", "initial apicid", "core id")
+    told = [line for line in first if line.partition(":")[0].strip() not in moving]
+    return "\n".join([platform.machine(), *told]) if told else None
+
+
+def _asked(double: bool) -> Target:
     llvm = binding()
     triple, cpu = llvm.get_process_triple(), llvm.get_host_cpu_name()
     has = llvm.get_host_cpu_features()

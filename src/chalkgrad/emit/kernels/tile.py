@@ -2,11 +2,12 @@
 
     acc[r][c] = Σ_k vector[k][c] · scalar[k, r]          c over the panel's lanes, r over R rows
 
-The vector operand is contiguous in k. The scalar operand comes in one of two layouts:
+The vector operand is contiguous in k. The scalar operand comes in one of three layouts:
 
     "across"   scalar[k, r] = s[k · width + r]            the rows lie side by side (weights, forward)
     "along"    scalar[k, r] = s[k // group][r · group + k % group]   k lies side by side: groups of one
                panel, each `jump` numbers after the one before (weights backward, activations for dW)
+    "rows"     scalar[k, r] = s[r · width + k]            rows as the user has them (predicting)
 """
 
 from __future__ import annotations
@@ -34,8 +35,9 @@ class Shape:
     Attributes:
         rows: R.
         vectors: Vectors in the panel.
-        layout: "across" or "along".
-        width: For "across", the numbers from one k to the next; for "along", the size of a group.
+        layout: "across", "along" or "rows".
+        width: For "across", the numbers from one k to the next; for "along", the size of a group; for "rows",
+            the numbers from one row to the next.
         jump: For "along", the numbers from one group to the next.
         tail: For "along", (group, count) of an incomplete last group, which has its own row stride.
         used: For "along", how many k of a group count, where the others are zero; 0 for all.
@@ -62,7 +64,7 @@ Ahead = Callable[[Writer, Any], None]
 ARGUMENTS = (
     "arena", "slots", "vector", "scalar", "count", "shift", "sums", "flags", "offset", "row", "panel",
 )  # fmt: skip
-"""What a tile function takes. `count` is k ("across") or whole groups ("along"); `shift` is what the
+"""What a tile function takes. `count` is k ("across", "rows") or whole groups ("along"); `shift` is what the
 tail's first row is moved by, `sums` the partial sums, `offset` where the tile lies in its buffer, `row`
 its first row, `panel` its panel's number."""
 
@@ -77,7 +79,7 @@ def write_tile(
     w.function.attributes.add("noinline")
     flat = _starting_sums(w, shape)
     vector, scalar = w["vector"], w["scalar"]
-    if shape.layout == "across":
+    if shape.layout in ("across", "rows"):
         flat = _across(w, shape, flat)
     else:
         if shape.groups:
@@ -131,9 +133,12 @@ def _across(w: Writer, shape: Shape, sums: list[Any]) -> list[Any]:
     span = shape.vectors * w.target.lanes
     with w.loop(0, w["count"], carried=sums) as k:
         vector = w.at(w["vector"], w.mul(k.index, span))
-        scalar = w.at(w["scalar"], w.mul(k.index, shape.width))
-        w.prefetch(scalar, AHEAD * shape.width, change=False)
-        k.after = _step(w, shape, k.carried, vector, scalar, 1)
+        if shape.layout == "rows":
+            k.after = _step(w, shape, k.carried, vector, w.at(w["scalar"], k.index), shape.width)
+        else:
+            scalar = w.at(w["scalar"], w.mul(k.index, shape.width))
+            w.prefetch(scalar, AHEAD * shape.width, change=False)
+            k.after = _step(w, shape, k.carried, vector, scalar, 1)
     return k.carried
 
 

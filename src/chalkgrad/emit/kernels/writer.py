@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
 from llvmlite import ir
@@ -14,6 +16,20 @@ from chalkgrad.emit.kernels.targets import Target
 I1, I8, I32, I64 = ir.IntType(1), ir.IntType(8), ir.IntType(32), ir.IntType(64)
 DOUBLE = ir.DoubleType()
 VOID = ir.VoidType()
+
+
+@lru_cache(4096)
+def whole_constant(value: int, bits: int = 64) -> Any:
+    """A whole number. Constants are shared, so that each is spelled once: a step names thousands."""
+    return ir.Constant(ir.IntType(bits), value)
+
+
+@lru_cache(4096)
+def _vector_constant(kind: str, values: tuple[Any, ...], sign: float = 1.0) -> Any:
+    """`sign` tells −0.0 from 0.0, which are equal."""
+    del sign
+    elements = {"f64": DOUBLE, "f32": ir.FloatType(), "i32": I32, "i64": I64}
+    return ir.Constant(ir.VectorType(elements[kind], len(values)), list(values))
 
 
 class Loop:
@@ -34,6 +50,7 @@ class Writer:
         self.vector = ir.VectorType(self.number, target.lanes)
         self.wholes = ir.VectorType(self.whole, target.lanes)
         self.pointer = self.number.as_pointer()
+        self._vectors, self._bytes = self.vector.as_pointer(), I8.as_pointer()
         self.function = ir.Function(module, ir.FunctionType(VOID, [t for _, t in arguments]), PREFIX + name)
         self.function.attributes.add("nounwind")
         self.b = ir.IRBuilder(self.function.append_basic_block("entry"))
@@ -48,7 +65,7 @@ class Writer:
     # -- whole numbers: Python integers fold, values become instructions
 
     def whole_value(self, value: Any) -> Any:
-        return ir.Constant(I64, value) if isinstance(value, int) else value
+        return whole_constant(value) if isinstance(value, int) else value
 
     def add(self, *terms: Any) -> Any:
         static = sum(t for t in terms if isinstance(t, int))
@@ -57,7 +74,7 @@ class Writer:
             total = term if total is None else self.b.add(total, term)
         if total is None:
             return static
-        return self.b.add(total, ir.Constant(I64, static)) if static else total
+        return self.b.add(total, whole_constant(static)) if static else total
 
     def mul(self, *factors: Any) -> Any:
         static, product = 1, None
@@ -68,7 +85,7 @@ class Writer:
                 product = factor if product is None else self.b.mul(product, factor)
         if product is None or static == 0:
             return static
-        return self.b.mul(product, ir.Constant(I64, static)) if static != 1 else product
+        return self.b.mul(product, whole_constant(static)) if static != 1 else product
 
     def least(self, a: Any, b: Any) -> Any:
         if isinstance(a, int) and isinstance(b, int):
@@ -77,7 +94,7 @@ class Writer:
         return self.b.select(self.b.icmp_signed("<", a, b), a, b)
 
     def divide(self, a: Any, by: int) -> Any:
-        return a // by if isinstance(a, int) else self.b.sdiv(a, ir.Constant(I64, by))
+        return a // by if isinstance(a, int) else self.b.sdiv(a, whole_constant(by))
 
     # -- memory
 
@@ -87,21 +104,21 @@ class Writer:
 
     def load(self, base: Any, *offset: Any, aligned: bool = True) -> Any:
         """A vector."""
-        place = self.b.bitcast(self.at(base, *offset), self.vector.as_pointer())
+        place = self.b.bitcast(self.at(base, *offset), self._vectors)
         return self.b.load(place, align=self.target.bytes if aligned else self.target.item)
 
     def store(self, value: Any, base: Any, *offset: Any) -> None:
-        place = self.b.bitcast(self.at(base, *offset), self.vector.as_pointer())
+        place = self.b.bitcast(self.at(base, *offset), self._vectors)
         self.b.store(value, place, align=self.target.bytes)
 
     def prefetch(self, base: Any, *offset: Any, change: bool = True) -> None:
         """Ask for a line of memory that will soon be changed, or only read."""
-        place = self.b.bitcast(self.at(base, *offset), I8.as_pointer())
+        place = self.b.bitcast(self.at(base, *offset), self._bytes)
         name = "llvm.prefetch.p0"
         known = self.module.globals.get(name) or ir.Function(
             self.module, ir.FunctionType(VOID, [I8.as_pointer(), I32, I32, I32]), name
         )
-        self.b.call(known, [place, ir.Constant(I32, int(change)), ir.Constant(I32, 3), ir.Constant(I32, 1)])
+        self.b.call(known, [place, *(whole_constant(n, 32) for n in (int(change), 3, 1))])
 
     def number_at(self, base: Any, *offset: Any) -> Any:
         return self.b.load(self.at(base, *offset))
@@ -115,17 +132,18 @@ class Writer:
     def splat(self, value: Any) -> Any:
         """One number in all lanes."""
         if isinstance(value, int | float):
-            return ir.Constant(self.vector, [float(value)] * self.target.lanes)
+            values = (float(value),) * self.target.lanes
+            return _vector_constant(type_suffix(self.number), values, math.copysign(1.0, value))
         vector = ir.VectorType(value.type, self.target.lanes)
         undefined = ir.Constant(vector, ir.Undefined)
-        first = self.b.insert_element(undefined, value, ir.Constant(I32, 0))
+        first = self.b.insert_element(undefined, value, whole_constant(0, 32))
         return self.shuffle(first, undefined, [0] * self.target.lanes)
 
     def whole_splat(self, value: int) -> Any:
-        return ir.Constant(self.wholes, [value] * self.target.lanes)
+        return _vector_constant(type_suffix(self.whole), (value,) * self.target.lanes)
 
     def shuffle(self, a: Any, b: Any, lanes: Sequence[int]) -> Any:
-        return self.b.shuffle_vector(a, b, ir.Constant(ir.VectorType(I32, len(lanes)), list(lanes)))
+        return self.b.shuffle_vector(a, b, _vector_constant("i32", tuple(lanes)))
 
     def intrinsic(self, name: str, *arguments: Any, result: Any = None) -> Any:
         """A call of llvm.NAME on vectors or numbers, overloaded by the first argument's type."""
@@ -149,7 +167,7 @@ class Writer:
             lanes //= 2
             low, high = list(range(lanes)), list(range(lanes, 2 * lanes))
             value = self.b.fadd(self.shuffle(value, value, low), self.shuffle(value, value, high))
-        return self.b.extract_element(value, ir.Constant(I32, 0))
+        return self.b.extract_element(value, whole_constant(0, 32))
 
     def transposed(self, rows: list[Any]) -> list[Any]:
         """Columns of a square of vectors: interleave row r with row r + n/2 until all are columns."""
@@ -184,7 +202,7 @@ class Writer:
             phi.add_incoming(value, before)
         loop = Loop(index, phis)
         yield loop
-        end, following = b.block, b.add(index, ir.Constant(I64, step))
+        end, following = b.block, b.add(index, whole_constant(step))
         index.add_incoming(following, end)
         for phi, value in zip(phis, loop.after, strict=True):
             phi.add_incoming(value, end)

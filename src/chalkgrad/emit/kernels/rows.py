@@ -1,0 +1,123 @@
+"""What predicting needs where rows lie as the user has them: places, and vectors of a row's columns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from llvmlite import ir
+
+from chalkgrad.emit.kernels.parts import Operations
+from chalkgrad.emit.kernels.passes import _combined
+from chalkgrad.emit.kernels.targets import Target
+from chalkgrad.emit.kernels.writer import Writer, whole_constant
+from chalkgrad.expr.nodes import Range, Tensor
+
+MOST_SCALARS = 64
+"""So many numbers without an index may a formula have."""
+
+NEAR = 1 << 15
+"""Numbers of a chunk's widest value, about, so that chunks stay in the second-level cache."""
+
+
+class Places:
+    """Where everything lies in the memory between: a chunk of every value, copies of the parameters.
+
+    Attributes:
+        chunk: Rows that are worked on at a time.
+        total: Numbers in all.
+    """
+
+    def __init__(self, target: Target, sizes: Mapping[Range, int], found: Operations) -> None:
+        self.target, self.sizes = target, sizes
+        widest = max(self.padded(t.axes[-1]) for t in (*found.data, *found.parameters) if t.axes)
+        whole = 2 * target.most
+        self.chunk = max(1, NEAR // (widest * whole)) * whole
+        self.total = 0
+        self._known: dict[object, int] = {}
+
+    def padded(self, r: Range) -> int:
+        """The size in whole vectors."""
+        return -(-self.sizes[r] // self.target.lanes) * self.target.lanes
+
+    def _place(self, key: object, numbers: int) -> int:
+        if key not in self._known:
+            self._known[key] = self.total
+            self.total += -(-numbers // self.target.lanes) * self.target.lanes
+        return self._known[key]
+
+    def value(self, t: Tensor) -> int:
+        """A value with a row per row of the chunk, or with one number per row."""
+        return self._place(t, self.chunk * (self.padded(t.axes[1]) if len(t.axes) == 2 else 1))
+
+    def parameter(self, t: Tensor) -> int:
+        """A copy: a vector, or a weight in panels of columns."""
+        depth = self.sizes[t.axes[0]] if len(t.axes) == 2 else 1
+        return self._place(t, depth * self.padded(t.axes[-1]))
+
+    def scalars(self) -> int:
+        """Numbers without an index."""
+        return self._place("scalars", MOST_SCALARS)
+
+    def sums(self, kind: str, numbers: int) -> int:
+        """Sums that are not complete yet."""
+        return self._place((kind, numbers), numbers)
+
+
+def add_rows(w: Writer, factors: list[Any], start: Any, sums: Any, columns: int) -> None:
+    """sums[h] += Σ_n factors[n] · start[n · columns + h]; nothing past the last column is read."""
+    lanes = w.target.lanes
+    whole = columns // lanes * lanes
+
+    def add(h: Any, load: Callable[[Any], Any]) -> None:
+        total = w.load(sums, h)
+        for n, factor in enumerate(factors):
+            total = w.fma(load(w.at(start, n * columns, h)), factor, total)
+        w.store(total, sums, h)
+
+    if whole:
+        with w.loop(0, whole, lanes) as h:
+            add(h.index, lambda place: w.load(place, aligned=False))
+    if columns % lanes:
+        add(whole, lambda place: partial(w, place, columns % lanes))
+
+
+def partial(w: Writer, place: Any, used: int) -> Any:
+    """The first `used` numbers at an address and zeros; no others are touched."""
+    mask = first_lanes(w, used)
+    name = f"llvm.masked.load.v{w.target.lanes}f{8 * w.target.item}.p0"
+    known = w.module.globals.get(name) or ir.Function(
+        w.module,
+        ir.FunctionType(w.vector, [w.vector.as_pointer(), ir.IntType(32), mask.type, w.vector]),
+        name,
+    )
+    where = w.b.bitcast(place, w.vector.as_pointer())
+    return w.b.call(known, [where, whole_constant(w.target.item, 32), mask, w.splat(0.0)])
+
+
+def first_lanes(w: Writer, used: int) -> Any:
+    """Which lanes count, where the first `used` do."""
+    lanes = w.target.lanes
+    return ir.Constant(ir.VectorType(ir.IntType(1), lanes), [int(n < used) for n in range(lanes)])
+
+
+def across_lanes(w: Writer, op: str, value: Any) -> Any:
+    """The sum, or the largest or smallest, of all lanes, in all lanes."""
+    lanes, half = w.target.lanes, w.target.lanes // 2
+    while half:
+        order = [(n + half) % lanes for n in range(lanes)]
+        value = _combined(w, op, value, w.shuffle(value, value, order))
+        half //= 2
+    return value
+
+
+def copy_row(w: Writer, source: Any, goal: Any, numbers: int) -> None:
+    """So many numbers from one place to another, of which neither need lie on a vector's boundary."""
+    lanes = w.target.lanes
+    whole = numbers // lanes * lanes
+    if whole:
+        with w.loop(0, whole, lanes) as n:
+            place = w.b.bitcast(w.at(goal, n.index), w.vector.as_pointer())
+            w.b.store(w.load(source, n.index, aligned=False), place, align=w.target.item)
+    for last in range(whole, numbers):
+        w.b.store(w.number_at(source, last), w.at(goal, last))
