@@ -124,7 +124,8 @@ _RECORDS = (
     Primitive(
         "silu", ("sigmoid(x) * (1 + x * (1 - sigmoid(x)))",), "({0}) * " + SIGMOID,
         "torch.nn.functional.silu({0})", "jax.nn.silu({0})", r"\operatorname{{silu}}\left({0}\right)",
-        lambda x: x * _sigmoid(x), source="https://arxiv.org/abs/1606.08415",
+        lambda x: x * _sigmoid(x), in_value=("sigmoid(x) + y * (1 - sigmoid(x))",),
+        because="(x σ)' = σ + x σ (1 − σ), and the forward value is x σ", source="https://arxiv.org/abs/1710.05941",
     ),
     Primitive(
         "erf", ("2 / sqrt(pi) * exp(-x^2)",), "erf({0})", "torch.erf({0})", "jax.scipy.special.erf({0})",

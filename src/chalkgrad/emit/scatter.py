@@ -174,9 +174,9 @@ def common_frame(axes: Axes, scatters: list[Scatter]) -> tuple[Slot, ...]:
 
 
 def updates(d: Definition, s: Scatter, frame: tuple[Slot, ...], replace: bool) -> list[Statement]:
-    """The statements that add one scatter to its target."""
-    loop = _loop(d, s, frame)
-    return loop if loop is not None else [_update(d, s, frame, replace)]
+    """The statements that add one scatter to its target; `replace` says that it holds zeros so far."""
+    loop = _loop(d, s, frame, replace)
+    return loop if loop is not None else [_update(d, s, frame, replace and not s.summed)]
 
 
 def _shifted(index: Index, other: Expr, d: Definition, frame: tuple[Slot, ...]) -> Expr:
@@ -185,8 +185,13 @@ def _shifted(index: Index, other: Expr, d: Definition, frame: tuple[Slot, ...]) 
     return as_index(plus(form, {None: low})) if low and form is not None else other
 
 
-def _update(d: Definition, s: Scatter, frame: tuple[Slot, ...], replace: bool) -> AddAt:
-    """The indexed update: integer arrays for the leading axes up to the last one that needs them."""
+def _update(
+    d: Definition, s: Scatter, frame: tuple[Slot, ...], replace: bool, *, apart: bool = False
+) -> AddAt:
+    """The indexed update: integer arrays for the leading axes up to the last one that needs them.
+
+    `apart` says that the terms of the sum around it all fall on different places.
+    """
     places = {index: _shifted(index, other, d, frame) for index, other in s.places}
     needed = set(s.summed).union(*map(free_indices, places.values()))
     if frame:
@@ -196,10 +201,11 @@ def _update(d: Definition, s: Scatter, frame: tuple[Slot, ...], replace: bool) -
     shared = (*s.summed, *(i for i in leading if i not in places))
     subscripts = tuple(index_array(places[i], shared) if i in places else Positions(i, (i,)) for i in leading)
     value = as_float(lower(s.value, (*shared, *trailing)))
-    return AddAt(d.target, subscripts, shared, trailing, value, unique=not s.summed, replace=replace)
+    unique = apart or not s.summed
+    return AddAt(d.target, subscripts, shared, trailing, value, unique, replace)
 
 
-def _loop(d: Definition, s: Scatter, frame: tuple[Slot, ...]) -> list[Statement] | None:
+def _loop(d: Definition, s: Scatter, frame: tuple[Slot, ...], replace: bool) -> list[Statement] | None:
     """Loops over the offsets in a window, for subscripts step · h + dilation · p; None for others."""
     upstream = {i for a in walk(s.value) if isinstance(a, Access) and a.tensor.role == "adjoint"
                 for i in a.indices if isinstance(i, Index)}  # fmt: skip
@@ -232,8 +238,19 @@ def _loop(d: Definition, s: Scatter, frame: tuple[Slot, ...]) -> list[Statement]
             start = plus(start, {numbers[inner]: slots[i].dilation})
         written.append(Slot(i.range, tuple(start.items()), slots[i].outer, slots[i].step, high=high))
     body = lower(substitute(value, dict(numbers)), axes)
-    at_once = _update(d, Scatter(s.places, value, s.summed), frame, False)
-    return [*before, Loop(d.target, tuple(numbers.values()), tuple(written), as_float(body), axes, at_once)]
+    apart = all(_apart(slot) for slot in slots.values())
+    store = replace and apart
+    at_once = _update(d, Scatter(s.places, value, s.summed), frame, store, apart=apart)
+    counted = tuple(numbers.values())
+    return [*before, Loop(d.target, counted, tuple(written), as_float(body), axes, at_once, store)]
+
+
+def _apart(slot: Slot) -> bool:
+    """Whether the windows do not overlap: step · h + dilation · p is another place for each (h, p)."""
+    if slot.inner is None:
+        return slot.step != 0
+    length = slot.inner.range.size
+    return length is not None and slot.dilation * (length - 1) < slot.step
 
 
 def _hoisted(d: Definition, value: Expr, counters: frozenset[Index]) -> tuple[list[Statement], Expr]:

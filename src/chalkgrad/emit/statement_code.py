@@ -100,10 +100,11 @@ def _loop(s: Loop, writer: Printer) -> list[str]:
     value: Array = s.value
     before: list[str] = []
     room = ROOM - len(inside)
-    line = f"{place} += {writer.aligned(value, s.axes)}"
+    operator = "=" if s.replace else "+="
+    line = f"{place} {operator} {writer.aligned(value, s.axes)}"
     if len(line) > room and not isinstance(value, Load):
         before, value = _named(value, writer)
-        line = f"{place} += {writer.aligned(value, s.axes)}"
+        line = f"{place} {operator} {writer.aligned(value, s.axes)}"
     return [*lines, *(inside + part for part in (*before, line))]
 
 
