@@ -181,13 +181,11 @@ x: N D
 t: N D
 da: N D
 dx[i,d] = da[i,d] * (t[i,d] + x[i,d] * sigmoid(x[i,d]) * (1 - t[i,d]^2))""",
-    # From the two clipped values that the forward names. PyTorch chooses among 0, x/3 + 1/2 and 1: 5·D·N.
     "hardswish": """
 x: N D
 c: N D
-h: N D
 da: N D
-dx[i,d] = da[i,d] / 6 * (6 - c[i,d] + x[i,d] * 1(h[i,d] > 0) * 1(c[i,d] > 0))""",
+dx[i,d] = da[i,d] / 6 * (c[i,d] + x[i,d] * 1(c[i,d] > 0) * 1(c[i,d] < 6))""",
     "log_cosh": """
 r: N K
 parameter dL: 1.0
@@ -655,6 +653,5 @@ MEANS: dict[str, dict[str, str]] = {
     "global_max_pool": {"do": "dout"},
     "global_avg_pool": {"do": "dout"},
     "kl_divergence": {"u": "l2"},
-    "hardswish": {"c": "h2"},
 }
 """What the names in an entry stand for, where the layer's forward or gradient has another one."""

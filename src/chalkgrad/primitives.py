@@ -179,6 +179,14 @@ _RECORDS = (
         kinks=(0.0,), holomorphic=False, because="the smaller argument passes; a tie gives half to each",
     ),
     Primitive(
+        "clip", ("1(b < a) * 1(a < c)", "1(a <= b) * 1(b < c)", "1(maximum(a, b) >= c)"),
+        "np.clip({0}, {1}, {2})", "torch.clamp({0}, {1}, {2})", "jnp.clip({0}, {1}, {2})",
+        r"\operatorname{{clip}}\left({0},\, {1},\, {2}\right)", lambda a, b, c: np.minimum(np.maximum(a, b), c),
+        in_value=("1(y > b) * 1(y < c)", None, None), kinks=(0.0,), holomorphic=False,
+        because="clip passes what is strictly between its bounds; at a bound the subgradient 0 is chosen",
+        source="https://numpy.org/doc/stable/reference/generated/numpy.clip.html",
+    ),
+    Primitive(
         "where", ("0", "a", "1 - a"), "np.where({0}, {1}, {2})", "torch.where({0}, {1}, {2})",
         "jnp.where({0}, {1}, {2})", r"\operatorname{{where}}\left({0},\, {1},\, {2}\right)",
         lambda a, b, c: np.where(np.asarray(a, bool), b, c),

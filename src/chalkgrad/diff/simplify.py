@@ -17,7 +17,7 @@ from chalkgrad.expr.nodes import ONE, Access, Add, Apply, Definition, Expr, Indi
 from chalkgrad.expr.ops import canonical, flat_key, free_indices, inline, map_children, tensors_in, walk
 from chalkgrad.rules.affine import solve_indices
 from chalkgrad.rules.contraction import Collapse, contract_all
-from chalkgrad.rules.factoring import Condition, choose, condition_of, undistribute
+from chalkgrad.rules.factoring import Condition, absorb, choose, condition_of, undistribute
 from chalkgrad.rules.identities import NEATER, apply_identities
 from chalkgrad.rules.masked import with_masks
 from chalkgrad.rules.polynomial import Monomial, collect, expand, to_expr
@@ -125,6 +125,8 @@ class _Simplifier:
         factored = undistribute(to_expr(poly))
         if expression_flops(factored) <= expression_flops(self.current):
             self._note(factored, "un-distribute", "common factors in front")
+        absorbed = absorb(self.current)
+        self._note(absorbed, "absorb", "under the indicator the factor cancels")
         chosen = choose(self.current, self.knowledge.conditions)
         self._note(chosen, "choose", "a condition and its opposite: one of the two holds")
         if any(isinstance(n, Apply) and n.fn == "sigmoid" for n in walk(self.current)):
