@@ -85,7 +85,8 @@ def _simplify(e: Expr, knowledge: Knowledge) -> Simplified:
         candidates.append((score(result), distribute, result, steps, lemmas))
         if not distribute and not _has_products_of_sums(e):
             break
-    best = min(candidates, key=lambda c: (c[0], c[1]))
+    # Where both ways lead to one form, multiplying out is how it is done on the blackboard.
+    best = min(candidates, key=lambda c: (c[0], any(step.rule == "absorb" for step in c[3]), c[1]))
     return best[2], best[3], best[4]
 
 

@@ -59,7 +59,7 @@ SUMS = (
     Rule(
         "absorb", "f_k (a + 1(k = e) / f_e)", "f_k a + 1(k = e)", "f_e is not zero",
         "where the indicator is not zero, k is e",
-        "b[k] * (a[i,k] + 1(k == y[i]) / b[y[i]]) = a[i,k] * b[k] + 1(k == y[i])",
+        "b[j] * (a[i,j] + 1(j == y[i]) / b[y[i]]) = a[i,j] * b[j] + 1(j == y[i])",
     ),
     Rule(
         "choose", "1(c) a + 1(not c) b", "where(c, a, b)", "c compares values",

@@ -63,18 +63,26 @@ def _absorbed(f: Access, coeff: Fraction, powers: Powers) -> tuple[bool, Expr]:
 
 
 def common_denominator(e: Expr) -> Expr:
-    """a − b/N as (N a − b)/N: how people write it, one multiplication more than computers need."""
+    """a − b/N as (N a − b)/N, and λ a + λ b as λ (a + b): how people write it.
+
+    For numbers such as N and λ that is one multiplication more than computers need.
+    """
     inner = map_children(e, common_denominator)
     if not isinstance(inner, Add):
         return tidy(inner) if isinstance(inner, Mul) else inner
     terms = [_term(t) for t in inner.terms]
+    front: Powers = {a: p for a, p in _shared(terms)[1].items() if p > 0 and _is_number(a)}
     atoms = dict.fromkeys(a for _, powers in terms for a in powers if isinstance(a, Size))
     lowest = {a: min(p.get(a, Fraction(0)) for _, p in terms) for a in atoms}
-    below: Powers = {a: power for a, power in lowest.items() if power < 0}
-    if not below:
+    front |= {a: power for a, power in lowest.items() if power < 0}
+    if not front:
         return inner
-    over = _sum([_write(*_divide(t, Fraction(1), below)) for t in terms])
-    return tidy(_write(Fraction(1), below, undistribute(over)))
+    over = _sum([_write(*_divide(t, Fraction(1), front)) for t in terms])
+    return tidy(_write(Fraction(1), front, undistribute(over)))
+
+
+def _is_number(e: Expr) -> bool:
+    return isinstance(e, Access) and not e.tensor.axes
 
 
 Condition = tuple[str, frozenset[Tensor], frozenset[Tensor]]
