@@ -230,7 +230,7 @@ class Printer:
             template = template.replace(mark, loose)
         strength = ATOM if re.fullmatch(r"[\w.]+\(.*\)", template) and _closed(template) else ADD
         if (
-            kind(a) == "host" and self.dialect.name == "numpy"
+            kind(a) == "host" and self.dialect.name == "numpy" and not _index_function(a.fn)
         ):  # a NumPy double would turn single precision into double
             return f"float({template})", ATOM
         return template, strength

@@ -206,7 +206,10 @@ def _update(
 
 
 def _loop(d: Definition, s: Scatter, frame: tuple[Slot, ...], replace: bool) -> list[Statement] | None:
-    """Loops over the offsets in a window, for subscripts step · h + dilation · p; None for others."""
+    """Loops over the offsets in a window, for subscripts step · h + dilation · p; None for others.
+
+    Without an offset, as in h + 1, that is one update of a slice.
+    """
     upstream = {i for a in walk(s.value) if isinstance(a, Access) and a.tensor.role == "adjoint"
                 for i in a.indices if isinstance(i, Index)}  # fmt: skip
     slots: dict[Index, Slot] = {}
@@ -218,12 +221,12 @@ def _loop(d: Definition, s: Scatter, frame: tuple[Slot, ...], replace: bool) -> 
         slots[index] = slot
     counters = [slot.inner for slot in slots.values() if slot.inner is not None]
     outer = [slots[i].outer if i in slots else i for i in d.indices]
-    if not counters or len({*counters, *outer}) != len(counters) + len(outer):
+    if len({*counters, *outer}) != len(counters) + len(outer):
         return None
     if set(counters) | set(outer) != set(s.summed) | (set(d.indices) - set(slots)):
         return None
     numbers = {i: counter(i) for i in counters}
-    before, value = _hoisted(d, s.value, frozenset(counters))
+    before, value = _hoisted(d, s.value, frozenset(counters)) if counters else ([], s.value)
     axes = tuple(i for i in outer if i is not None)
     written = []
     for n, i in enumerate(d.indices):
@@ -236,7 +239,8 @@ def _loop(d: Definition, s: Scatter, frame: tuple[Slot, ...], replace: bool) -> 
         inner = slots[i].inner
         if inner is not None:
             start = plus(start, {numbers[inner]: slots[i].dilation})
-        written.append(Slot(i.range, tuple(start.items()), slots[i].outer, slots[i].step, high=high))
+        beyond = tuple(plus(dict(high), {None: low}).items())  # the frame is part of the array here
+        written.append(Slot(i.range, tuple(start.items()), slots[i].outer, slots[i].step, high=beyond))
     body = lower(substitute(value, dict(numbers)), axes)
     apart = all(_apart(slot) for slot in slots.values())
     store = replace and apart
