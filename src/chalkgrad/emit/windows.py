@@ -44,6 +44,8 @@ NOTHING: tuple[tuple[Expr | None, int], ...] = ()
 def access(e: Access, order: Axes) -> Array:
     """An entry of a tensor: the whole array where the subscripts are distinct indices, slices and
     windows of it where they are affine, else a gather."""
+    if e.tensor.role == "counter":
+        return Load(e.tensor, ())
     pairs = [(i, of) for i, of in zip(e.indices, e.tensor.axes, strict=True) if isinstance(i, Index)]
     plain = [i for i, _ in pairs]
     part = {i for i, of in pairs if i.range is not of and not equal(size_of(i.range), size_of(of))}

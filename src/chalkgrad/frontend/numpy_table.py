@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from fractions import Fraction
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -231,7 +230,7 @@ def norm(x: TracedArray, ord: Any = None, axis: Any = None, keepdims: Any = Fals
     vector = len(normal_axes(x, axis)) == 1
     if vector and ord in (1, np.inf):
         return reduce("sum" if ord == 1 else "max", UFUNCS["abs"](x), axis, flag(keepdims))
-    if vector and isinstance(ord, Real) and 0 < ord < np.inf and ord != 2:
+    if vector and isinstance(ord, int | float) and 0 < ord < np.inf and ord != 2:
         total = reduce("sum", power(UFUNCS["abs"](x), ord), axis, flag(keepdims))
         root = Const(1 / Fraction(ord))
         return elementwise(lambda e: Pow(e, root), total, kind="float")
