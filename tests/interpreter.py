@@ -36,7 +36,7 @@ FUNCTIONS = {
     "exp": torch.exp, "expm1": torch.expm1, "log": torch.log, "log1p": torch.log1p, "sqrt": torch.sqrt,
     "tanh": torch.tanh, "sigmoid": torch.sigmoid, "relu": torch.relu, "abs": torch.abs,
     "gelu": torch.nn.functional.gelu, "erf": torch.erf, "maximum": torch.maximum,
-    "minimum": torch.minimum, "pi": lambda: torch.tensor(math.pi, dtype=torch.float64),
+    "minimum": torch.minimum, "clip": torch.clamp, "pi": lambda: torch.tensor(math.pi, dtype=torch.float64),
 }  # fmt: skip
 COMPARE = {
     "==": float.__eq__, "!=": float.__ne__, "<": float.__lt__, "<=": float.__le__, ">": float.__gt__,

@@ -124,7 +124,8 @@ _RECORDS = (
     Primitive(
         "silu", ("sigmoid(x) * (1 + x * (1 - sigmoid(x)))",), "({0}) * " + SIGMOID,
         "torch.nn.functional.silu({0})", "jax.nn.silu({0})", r"\operatorname{{silu}}\left({0}\right)",
-        lambda x: x * _sigmoid(x), source="https://arxiv.org/abs/1606.08415",
+        lambda x: x * _sigmoid(x), in_value=("sigmoid(x) + y * (1 - sigmoid(x))",),
+        because="(x σ)' = σ + x σ (1 − σ), and the forward value is x σ", source="https://arxiv.org/abs/1710.05941",
     ),
     Primitive(
         "erf", ("2 / sqrt(pi) * exp(-x^2)",), "erf({0})", "torch.erf({0})", "jax.scipy.special.erf({0})",
@@ -176,6 +177,14 @@ _RECORDS = (
         "minimum", ("1(a < b) + 1/2 * 1(a == b)", "1(b < a) + 1/2 * 1(a == b)"), "np.minimum({0}, {1})",
         "torch.minimum({0}, {1})", "jnp.minimum({0}, {1})", r"\min\left({0},\, {1}\right)", np.minimum,
         kinks=(0.0,), holomorphic=False, because="the smaller argument passes; a tie gives half to each",
+    ),
+    Primitive(
+        "clip", ("1(b < a) * 1(a < c)", "1(a <= b) * 1(b < c)", "1(maximum(a, b) >= c)"),
+        "np.clip({0}, {1}, {2})", "torch.clamp({0}, {1}, {2})", "jnp.clip({0}, {1}, {2})",
+        r"\operatorname{{clip}}\left({0},\, {1},\, {2}\right)", lambda a, b, c: np.minimum(np.maximum(a, b), c),
+        in_value=("1(y > b) * 1(y < c)", None, None), kinks=(0.0,), holomorphic=False,
+        because="clip passes what is strictly between its bounds; at a bound the subgradient 0 is chosen",
+        source="https://numpy.org/doc/stable/reference/generated/numpy.clip.html",
     ),
     Primitive(
         "where", ("0", "a", "1 - a"), "np.where({0}, {1}, {2})", "torch.where({0}, {1}, {2})",

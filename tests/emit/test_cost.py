@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from chalkgrad.emit.cost import Cost, backward_cost, cost
-from chalkgrad.emit.plan import plan
+from chalkgrad.emit.cost import Cost, cost
+from chalkgrad.emit.plan import backward_cost, plan
 from chalkgrad.frontend.text_formula import read_formula
 from chalkgrad.layers.forwards import FORWARDS
 from tests.best_forms import BEST

@@ -49,6 +49,18 @@ IN_TORCH = [
     ("lambda x, y: torch.gather(x, 1, y)[:, 0]", "N K", "N 1 int"),
     ("lambda A: torch.inverse(A) @ torch.linalg.inv(A)", "D D"),
     ("lambda A: torch.linalg.slogdet(A)[1] + torch.det(A)", "D D"),
+    ("lambda x: torch.std(x, 1) + torch.var(x, 1, False) + torch.var(x, dim=1, correction=0)", "N D"),
+    ("lambda x: torch.var(x, False) * torch.std(x)", "N D"),
+    ("lambda x: torch.norm(x) + torch.norm(x, p=1, dim=1).sum() + x.norm(p=3, dim=0).sum()", "N D"),
+    ("lambda x: torch.linalg.vector_norm(x, dim=1) + torch.linalg.norm(x, ord=3, dim=1)", "N D"),
+    ("lambda x: x.chunk(2, dim=1)[0] * torch.chunk(x, 2, dim=-1)[1]", "N 6"),
+    ("lambda A: torch.logdet(A @ A.T + torch.eye(A.size(0))) * A.size(1)", "D D"),
+    ("lambda x, m: x.masked_fill(m, 0.0) + torch.masked_fill(x, ~m, 1.0)", "N D", "N D bool"),
+    ("lambda x, y: torch.index_select(x, 1, y) + x.index_select(1, y)", "N K", "M int"),
+    ("lambda x: x.transpose(1, 2).contiguous().view(x.size(0), -1).clone()", "N D K"),
+    ("lambda x, W, b: F.relu6(F.linear(x, W, b)) + F.hardtanh(F.linear(x, W), -0.5, 0.5)", "N D", "K D", "K"),
+    ("lambda x: F.hardswish(x) + F.mish(x)", "N D"),
+    ("lambda x: x * torch.ones(x.shape[0], x.shape[1])", "N D"),
     ("lambda x: torch.cumsum(x, dim=1) + torch.tril(torch.outer(x[0], x[0]))[0]", "N D"),
 ]
 IN_JAX = [
@@ -58,6 +70,7 @@ IN_JAX = [
     ("lambda x: jax.nn.logsumexp(x, axis=1)", "N D"),
     ("lambda x: jnp.linalg.norm(x) + jnp.where(x > 0, x, 0).sum()", "N D"),
     ("lambda x: jax.scipy.special.expit(x)", "N D"),
+    ("lambda x: jax.nn.gelu(x) + jax.nn.gelu(x, approximate=False) + jax.nn.hard_tanh(x)", "N D"),
     ("lambda x: x * jnp.arange(x.shape[0])[:, None]", "N D"),
 ]
 
@@ -90,6 +103,9 @@ def test_jax(case: tuple[str, ...]) -> None:
         ("lambda x: torch.fft(x)", "torch.fft cannot be traced"),
         ("lambda x: torch.nn.functional.max_pool2d(x, 2)", "max_pool2d cannot be traced"),
         ("lambda x: x.max(dim=1)[0]", "give places"),
+        ("lambda x: torch.exp(x).max(1)[0]", "give places"),
+        ("lambda x: torch.exp(x).std(1)", "divides by n - 1 in PyTorch"),
+        ("lambda x: F.relu(x).var()", "divides by n - 1 in PyTorch"),
         ("lambda x: jax.nn.glu(x)", "jax.nn.glu cannot be traced"),
     ],
 )

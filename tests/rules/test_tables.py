@@ -33,6 +33,8 @@ def places(primitive: Primitive) -> list[tuple[float, ...]]:
         return [()]
     if primitive.arity == 1:
         return [(x,) for x in inside if all(abs(x - kink) > 1e-2 for kink in primitive.kinks)]
+    if primitive.arity == 3:
+        return [tuple(inside[a] for a in order) for order in ((1, 0, 2), (0, 1, 2), (2, 0, 1), (1, 2, 0))]
     return [(inside[a], inside[b]) for a, b in ((0, 1), (1, 0), (2, 0))]
 
 

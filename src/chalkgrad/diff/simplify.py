@@ -39,7 +39,7 @@ from chalkgrad.expr.ops import (
 )
 from chalkgrad.rules.affine import solve_indices
 from chalkgrad.rules.contraction import Collapse, contract_all
-from chalkgrad.rules.factoring import Condition, choose, condition_of, undistribute
+from chalkgrad.rules.factoring import Condition, absorb, choose, condition_of, undistribute
 from chalkgrad.rules.identities import NEATER, apply_identities
 from chalkgrad.rules.masked import with_masks
 from chalkgrad.rules.polynomial import Monomial, collect, expand, to_expr
@@ -107,7 +107,8 @@ def _simplify(e: Expr, knowledge: Knowledge) -> Simplified:
         candidates.append((score(result), distribute, result, steps, lemmas))
         if not distribute and not _has_products_of_sums(e):
             break
-    best = min(candidates, key=lambda c: (c[0], c[1]))
+    # Where both ways lead to one form, multiplying out is how it is done on the blackboard.
+    best = min(candidates, key=lambda c: (c[0], any(step.rule == "absorb" for step in c[3]), c[1]))
     return best[2], best[3], best[4]
 
 
@@ -147,6 +148,8 @@ class _Simplifier:
         factored = undistribute(to_expr(poly))
         if expression_flops(factored) <= expression_flops(self.current):
             self._note(factored, "un-distribute", "common factors in front")
+        absorbed = absorb(self.current)
+        self._note(absorbed, "absorb", "under the indicator the factor cancels")
         chosen = choose(self.current, self.knowledge.conditions)
         self._note(chosen, "choose", "a condition and its opposite: one of the two holds")
         if any(isinstance(n, Apply) and n.fn == "sigmoid" for n in walk(self.current)):

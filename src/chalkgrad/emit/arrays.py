@@ -267,7 +267,7 @@ class Scale:
 
 @dataclass(frozen=True, slots=True)
 class Loop:
-    """for counter in range(...): name[slices] += value, one loop per counter.
+    """for counter in range(...): name[slices] += value (or = when `replace`), one loop per counter.
 
     `at_once` is the same as one indexed update, for backends that do not change arrays in place.
     """
@@ -278,6 +278,7 @@ class Loop:
     value: Array
     axes: Axes
     at_once: AddAt
+    replace: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,7 +340,7 @@ def arrays_of(s: Statement) -> tuple[Array, ...]:
             return (value,)
         case AddAt(_, subscripts, _, _, value, _, _):
             return (*subscripts, value)
-        case Loop(_, _, _, value, _, _):
+        case Loop(_, _, _, value, _, _, _):
             return (value,)
     return ()
 

@@ -33,7 +33,6 @@ from chalkgrad.emit.arrays import (
     arrays_of,
     parts,
 )
-from chalkgrad.emit.plan import Plan
 from chalkgrad.emit.statements import statements
 from chalkgrad.expr.cost import COST_SIZE, function_cost
 from chalkgrad.expr.linear import derived_sizes
@@ -79,15 +78,11 @@ def cost(definitions: Sequence[Definition], sizes: tuple[tuple[Range, Expr], ...
         UnsupportedError: When a construct has no array code.
     """
     with derived_sizes(sizes):
-        return _total(s for d in definitions for s in statements(d))
+        return total(s for d in definitions for s in statements(d))
 
 
-def backward_cost(p: Plan) -> Cost:
-    """The cost of the backward that a plan's code runs."""
-    return _total(s for line in p.backward for s in line.statements)
-
-
-def _total(all_statements: Iterable[Statement]) -> Cost:
+def total(all_statements: Iterable[Statement]) -> Cost:
+    """The cost of running the statements one after another."""
     flops: Counter[Monomial] = Counter()
     traffic: Counter[Monomial] = Counter()
     for s in all_statements:
@@ -97,7 +92,7 @@ def _total(all_statements: Iterable[Statement]) -> Cost:
 
 def _statement(s: Statement, flops: Counter[Monomial], traffic: Counter[Monomial]) -> None:
     if isinstance(s, Loop):
-        once = _total([Accumulate(s.target, s.value, s.axes)])
+        once = total([AddAt(s.target, (), s.axes, (), s.value, True, s.replace)])
         times = tuple(Index(c.tensor.name, c.tensor.axes[0]) for c in s.counters)
         for counter, polynomial in ((flops, once.flops), (traffic, once.traffic)):
             for monomial, coefficient in polynomial:
@@ -115,9 +110,9 @@ def _statement(s: Statement, flops: Counter[Monomial], traffic: Counter[Monomial
         case Accumulate(_, _, axes):
             _count(flops, axes, 1)
             _count(traffic, axes, 3)
-        case AddAt(_, _, shared, trailing, _, _, _):
-            _count(flops, (*shared, *trailing), 1)
-            _count(traffic, (*shared, *trailing), 3)
+        case AddAt(_, _, shared, trailing, _, _, replaces):
+            _count(flops, (*shared, *trailing), 0 if replaces else 1)
+            _count(traffic, (*shared, *trailing), 2 if replaces else 3)
 
 
 def _array(a: Array, flops: Counter[Monomial], traffic: Counter[Monomial]) -> None:

@@ -22,8 +22,10 @@ from chalkgrad.emit.arrays import (
     arrays_of,
     parts,
 )
+from chalkgrad.emit.cost import Cost, total
+from chalkgrad.emit.kept import keep_values, reading
 from chalkgrad.emit.rescale import rescale
-from chalkgrad.emit.share import share
+from chalkgrad.emit.share import live, share
 from chalkgrad.emit.statements import statements
 from chalkgrad.emit.untaken import without_overflow
 from chalkgrad.errors import DerivationError
@@ -75,14 +77,17 @@ def plan(program: Program, backward: Backward) -> Plan:
 def _plan(program: Program, backward: Backward) -> Plan:
     wanted = tuple(backward.wanted)
     derivation = rescale(backward.definitions, wanted, program.tensors())
-    adjoints = _live(_adjoint_definitions(program, derivation, wanted), wanted)
+    scaled = _adjoint_definitions(program, derivation)
+    program, values = keep_values(program, scaled, wanted)
+    derivation = reading(derivation, values)
+    adjoints = live(share(reading(scaled, values), wanted), wanted)
     upstream = tuple(t.adjoint for t in program.outputs)
     _check(adjoints, wanted, program, upstream)
     derived = {d.target: _shown(d, upstream) for d in derivation}
     lines = tuple(Line(d, statements(d, own=d.target in wanted), derived.get(d.target, d)) for d in adjoints)
     kept = _saved(program, lines, upstream)
     held = without_overflow(program).definitions
-    values = _live(share(held, program.outputs + kept), (*program.outputs, *kept))
+    values = live(share(held, program.outputs + kept), (*program.outputs, *kept))
     forward = tuple(Line(d, statements(d, own=d.target in program.outputs), d) for d in values)
     gradients = tuple(t.adjoint if t.adjoint in wanted else None for t in program.inputs)
     return Plan(program, forward, lines, kept, upstream, gradients)
@@ -93,15 +98,18 @@ def saved(program: Program, backward: Backward) -> tuple[Tensor, ...]:
     return plan(program, backward).saved
 
 
-def _adjoint_definitions(
-    program: Program, derivation: Sequence[Definition], wanted: Sequence[Tensor]
-) -> tuple[Definition, ...]:
-    """The derivation's definitions, linear in the upstream gradient, common parts shared."""
+def backward_cost(p: Plan) -> Cost:
+    """The cost of the backward that a plan's code runs."""
+    return total(s for line in p.backward for s in line.statements)
+
+
+def _adjoint_definitions(program: Program, derivation: Sequence[Definition]) -> tuple[Definition, ...]:
+    """The derivation's definitions, linear in the upstream gradient."""
     upstream = {t.adjoint for t in program.outputs}
     definitions = tuple(d for d in derivation if not _given(d, upstream))
     if len(program.outputs) == 1 and not program.outputs[0].axes:
         definitions = _scaled(definitions, program.outputs[0].adjoint)
-    return share(definitions, wanted)
+    return definitions
 
 
 def _given(d: Definition, upstream: set[Tensor]) -> bool:
@@ -162,17 +170,6 @@ def _shown(d: Definition, upstream: Sequence[Tensor]) -> Definition:
     return Definition(d.target, d.indices, without(d.body))
 
 
-def _live(definitions: Sequence[Definition], wanted: Iterable[Tensor]) -> tuple[Definition, ...]:
-    """The definitions that the wanted values depend on, in order."""
-    needed = set(wanted)
-    kept = []
-    for d in reversed(definitions):
-        if d.target in needed:
-            kept.append(d)
-            needed |= tensors_in(d.body)
-    return tuple(reversed(kept))
-
-
 def _check(
     definitions: Sequence[Definition], wanted: Sequence[Tensor], program: Program, upstream: Sequence[Tensor]
 ) -> None:
@@ -220,7 +217,7 @@ def _sizes(lines: Sequence[Line]) -> tuple[Range, ...]:
             match s:
                 case Zeros(_, axes, _):
                     found.update(dict.fromkeys(i.range for i in axes))
-                case Loop(_, counters, slots, _, axes, _):
+                case Loop(_, counters, slots, _, axes, _, _):
                     found.update(dict.fromkeys(c.tensor.axes[0] for c in counters))
                     found.update(dict.fromkeys(i.range for i in axes))
                     found.update(dict.fromkeys(r for slot in slots for r in _slot_sizes(slot)))

@@ -218,7 +218,8 @@ class Printer:
             return template, ATOM
         for place, arg in enumerate(a.args):
             loose, tight = self.aligned(arg, a.axes), self.aligned(arg, a.axes, ATOM)
-            if self.dialect.name == "torch" and kind(arg) == "host" and not _index_function(a.fn):
+            takes_numbers = _index_function(a.fn) or (a.fn == "clip" and place > 0)
+            if self.dialect.name == "torch" and kind(arg) == "host" and not takes_numbers:
                 loose = tight = self._tensor(loose, condition=a.fn == "where" and place == 0)
             if template.startswith("jax.") and kind(arg) == "host":  # these take no Python integer
                 dtype = f"{self.reference}.dtype" if self.reference else "float"
@@ -229,7 +230,7 @@ class Printer:
             template = template.replace(mark, loose)
         strength = ATOM if re.fullmatch(r"[\w.]+\(.*\)", template) and _closed(template) else ADD
         if (
-            kind(a) == "host" and self.dialect.name == "numpy"
+            kind(a) == "host" and self.dialect.name == "numpy" and not _index_function(a.fn)
         ):  # a NumPy double would turn single precision into double
             return f"float({template})", ATOM
         return template, strength

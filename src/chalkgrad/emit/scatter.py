@@ -174,9 +174,9 @@ def common_frame(axes: Axes, scatters: list[Scatter]) -> tuple[Slot, ...]:
 
 
 def updates(d: Definition, s: Scatter, frame: tuple[Slot, ...], replace: bool) -> list[Statement]:
-    """The statements that add one scatter to its target."""
-    loop = _loop(d, s, frame)
-    return loop if loop is not None else [_update(d, s, frame, replace)]
+    """The statements that add one scatter to its target; `replace` says that it holds zeros so far."""
+    loop = _loop(d, s, frame, replace)
+    return loop if loop is not None else [_update(d, s, frame, replace and not s.summed)]
 
 
 def _shifted(index: Index, other: Expr, d: Definition, frame: tuple[Slot, ...]) -> Expr:
@@ -185,8 +185,13 @@ def _shifted(index: Index, other: Expr, d: Definition, frame: tuple[Slot, ...]) 
     return as_index(plus(form, {None: low})) if low and form is not None else other
 
 
-def _update(d: Definition, s: Scatter, frame: tuple[Slot, ...], replace: bool) -> AddAt:
-    """The indexed update: integer arrays for the leading axes up to the last one that needs them."""
+def _update(
+    d: Definition, s: Scatter, frame: tuple[Slot, ...], replace: bool, *, apart: bool = False
+) -> AddAt:
+    """The indexed update: integer arrays for the leading axes up to the last one that needs them.
+
+    `apart` says that the terms of the sum around it all fall on different places.
+    """
     places = {index: _shifted(index, other, d, frame) for index, other in s.places}
     needed = set(s.summed).union(*map(free_indices, places.values()))
     if frame:
@@ -196,11 +201,15 @@ def _update(d: Definition, s: Scatter, frame: tuple[Slot, ...], replace: bool) -
     shared = (*s.summed, *(i for i in leading if i not in places))
     subscripts = tuple(index_array(places[i], shared) if i in places else Positions(i, (i,)) for i in leading)
     value = as_float(lower(s.value, (*shared, *trailing)))
-    return AddAt(d.target, subscripts, shared, trailing, value, unique=not s.summed, replace=replace)
+    unique = apart or not s.summed
+    return AddAt(d.target, subscripts, shared, trailing, value, unique, replace)
 
 
-def _loop(d: Definition, s: Scatter, frame: tuple[Slot, ...]) -> list[Statement] | None:
-    """Loops over the offsets in a window, for subscripts step · h + dilation · p; None for others."""
+def _loop(d: Definition, s: Scatter, frame: tuple[Slot, ...], replace: bool) -> list[Statement] | None:
+    """Loops over the offsets in a window, for subscripts step · h + dilation · p; None for others.
+
+    Without an offset, as in h + 1, that is one update of a slice.
+    """
     upstream = {i for a in walk(s.value) if isinstance(a, Access) and a.tensor.role == "adjoint"
                 for i in a.indices if isinstance(i, Index)}  # fmt: skip
     slots: dict[Index, Slot] = {}
@@ -212,12 +221,12 @@ def _loop(d: Definition, s: Scatter, frame: tuple[Slot, ...]) -> list[Statement]
         slots[index] = slot
     counters = [slot.inner for slot in slots.values() if slot.inner is not None]
     outer = [slots[i].outer if i in slots else i for i in d.indices]
-    if not counters or len({*counters, *outer}) != len(counters) + len(outer):
+    if len({*counters, *outer}) != len(counters) + len(outer):
         return None
     if set(counters) | set(outer) != set(s.summed) | (set(d.indices) - set(slots)):
         return None
     numbers = {i: counter(i) for i in counters}
-    before, value = _hoisted(d, s.value, frozenset(counters))
+    before, value = _hoisted(d, s.value, frozenset(counters)) if counters else ([], s.value)
     axes = tuple(i for i in outer if i is not None)
     written = []
     for n, i in enumerate(d.indices):
@@ -230,10 +239,22 @@ def _loop(d: Definition, s: Scatter, frame: tuple[Slot, ...]) -> list[Statement]
         inner = slots[i].inner
         if inner is not None:
             start = plus(start, {numbers[inner]: slots[i].dilation})
-        written.append(Slot(i.range, tuple(start.items()), slots[i].outer, slots[i].step, high=high))
+        beyond = tuple(plus(dict(high), {None: low}).items())  # the frame is part of the array here
+        written.append(Slot(i.range, tuple(start.items()), slots[i].outer, slots[i].step, high=beyond))
     body = lower(substitute(value, dict(numbers)), axes)
-    at_once = _update(d, Scatter(s.places, value, s.summed), frame, False)
-    return [*before, Loop(d.target, tuple(numbers.values()), tuple(written), as_float(body), axes, at_once)]
+    apart = all(_apart(slot) for slot in slots.values())
+    store = replace and apart
+    at_once = _update(d, Scatter(s.places, value, s.summed), frame, store, apart=apart)
+    counted = tuple(numbers.values())
+    return [*before, Loop(d.target, counted, tuple(written), as_float(body), axes, at_once, store)]
+
+
+def _apart(slot: Slot) -> bool:
+    """Whether the windows do not overlap: step · h + dilation · p is another place for each (h, p)."""
+    if slot.inner is None:
+        return slot.step != 0
+    length = slot.inner.range.size
+    return length is not None and slot.dilation * (length - 1) < slot.step
 
 
 def _hoisted(d: Definition, value: Expr, counters: frozenset[Index]) -> tuple[list[Statement], Expr]:

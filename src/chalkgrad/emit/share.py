@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from functools import partial
 from itertools import permutations
@@ -52,15 +52,26 @@ def share(definitions: Sequence[Definition], keep: Sequence[Tensor]) -> tuple[De
     multiples: dict[Expr, tuple[Definition, Fraction]] = {}
     result: list[Definition] = []
     for d in _name_repeated(_earliest(read_off_partial_sums(definitions))):
-        body = _multiple(_read_back(d.body, known), d.indices, multiples)
-        key = _key(body, d.indices)
+        body = _multiple(read_back(d.body, known), d.indices, multiples)
+        key = key_in_order(body, d.indices)
         if not isinstance(body, Access | Const | Size) and free_indices(body) == set(d.indices):
             known.setdefault(key, d)
             coefficient, rest = number_and_rest(body)
             if rest is not body or not isinstance(rest, Access):
-                multiples.setdefault(_key(rest, d.indices), (d, coefficient))
+                multiples.setdefault(key_in_order(rest, d.indices), (d, coefficient))
         result.append(Definition(d.target, d.indices, body))
     return _drop_copies(result, keep)
+
+
+def live(definitions: Sequence[Definition], wanted: Iterable[Tensor]) -> tuple[Definition, ...]:
+    """The definitions that the wanted values depend on, in order."""
+    needed = set(wanted)
+    kept = []
+    for d in reversed(definitions):
+        if d.target in needed:
+            kept.append(d)
+            needed |= tensors_in(d.body)
+    return tuple(reversed(kept))
 
 
 def _earliest(definitions: Sequence[Definition]) -> list[Definition]:
@@ -69,12 +80,12 @@ def _earliest(definitions: Sequence[Definition]) -> list[Definition]:
     for d in definitions:
         if not isinstance(d.body, Sum | Reduce) or len(d.indices) > MOST_AXES:
             continue
-        key, place = _least_key(d.body), ordered.index(d)
+        key, place = least_key(d.body), ordered.index(d)
         own = tensors_in(d.body)
         ready = max((n + 1 for n, e in enumerate(ordered) if e.target in own), default=0)
         for n in range(ready, place):
             parts = (e for e in walk(ordered[n].body) if type(e) is type(d.body))
-            if any(_least_key(e) is key for e in parts):
+            if any(least_key(e) is key for e in parts):
                 ordered.insert(n, ordered.pop(place))
                 break
     return ordered
@@ -83,7 +94,7 @@ def _earliest(definitions: Sequence[Definition]) -> list[Definition]:
 def _multiple(body: Expr, indices: tuple[Index, ...], known: dict[Expr, tuple[Definition, Fraction]]) -> Expr:
     """−2 r / N as minus an earlier 2 r / N."""
     coefficient, rest = number_and_rest(body)
-    found = known.get(_key(rest, indices)) if isinstance(rest, Mul | Pow) else None
+    found = known.get(key_in_order(rest, indices)) if isinstance(rest, Mul | Pow) else None
     if found is None:
         return body
     d, other = found
@@ -138,7 +149,7 @@ def _drop_copies(definitions: Sequence[Definition], keep: Sequence[Tensor]) -> t
     return tuple(result)
 
 
-def _key(e: Expr, indices: Sequence[Index]) -> Expr:
+def key_in_order(e: Expr, indices: Sequence[Index]) -> Expr:
     """One object for all expressions that are equal when their free indices are taken in order."""
     return canonical(substitute(e, {i: Index(f"@{n}", i.range) for n, i in enumerate(indices)}))
 
@@ -162,26 +173,28 @@ def _is_mask(e: Expr) -> bool:
     return isinstance(e, Indicator) and any(t.axes and t.dtype == "float" for t in tensors_in(e))
 
 
-def _read_back(e: Expr, known: dict[Expr, Definition]) -> Expr:
+def read_back(e: Expr, known: dict[Expr, Definition]) -> Expr:
     """Parts of `e` that an earlier definition holds, replaced by reads of it, outermost first."""
     if not known or isinstance(e, Access | Const | Size | Index):
         return e
     free = sorted(free_indices(e), key=lambda i: i.name)
     if len(free) <= MOST_AXES:
         for order in permutations(free):
-            found = known.get(_key(e, order))
+            found = known.get(key_in_order(e, order))
             if found is not None and all(
                 a.range is b.range for a, b in zip(found.indices, order, strict=True)
             ):
                 return Access(found.target, order)
-    return map_children(e, lambda kid: _read_back(kid, known))
+    return map_children(e, lambda kid: read_back(kid, known))
 
 
 def _name_repeated(definitions: Sequence[Definition]) -> list[Definition]:
     """Sums, reductions and functions that occur more than once, each under a name of its own."""
-    whole = {_least_key(d.body) for d in definitions if _costly(d.body)}
+    whole = {least_key(d.body) for d in definitions if _costly(d.body)}
     # What is a multiple of an earlier value (see `_multiple`) works nothing out again.
-    own = list({_key(number_and_rest(d.body)[1], d.indices): d for d in reversed(definitions)}.values())
+    own = list(
+        {key_in_order(number_and_rest(d.body)[1], d.indices): d for d in reversed(definitions)}.values()
+    )
     repeated = _repeated(own, frozenset()) - whole
     repeated = _repeated(own, frozenset(repeated)) - whole
     if not repeated:
@@ -193,9 +206,9 @@ def _name_repeated(definitions: Sequence[Definition]) -> list[Definition]:
     result: list[Definition] = []
     for d in definitions:
         for e in _parts(d):
-            key = _least_key(e)
+            key = least_key(e)
             if key in repeated and key not in named:
-                named[key] = _temporary(e, taken)
+                named[key] = temporary(e, taken)
                 result.append(named[key])
         result.append(d)
     return result
@@ -207,7 +220,7 @@ def _repeated(definitions: Sequence[Definition], once: frozenset[Expr]) -> set[E
 
     def visit(e: Expr, whole: bool) -> None:
         if not whole and _costly(e) and len(free_indices(e)) <= MOST_AXES:
-            key = _least_key(e)
+            key = least_key(e)
             counts[key] += 1
             if key in once and counts[key] > 1:
                 return
@@ -226,26 +239,24 @@ def _parts(d: Definition) -> Iterator[Expr]:
             yield part
 
 
-def _least_key(e: Expr) -> Expr:
-    """`_key` under the order of free indices that a fixed rule picks."""
+def least_key(e: Expr) -> Expr:
+    """`key_in_order` under the order of free indices that a fixed rule picks."""
     free = sorted(free_indices(e), key=lambda i: i.name)
     if len(free) > MOST_AXES:
         return e
-    return min((_key(e, order) for order in permutations(free)), key=flat_key)
+    return min((key_in_order(e, order) for order in permutations(free)), key=flat_key)
 
 
-def _temporary(e: Expr, taken: set[str]) -> Definition:
-    """A definition of `e` under an unused name."""
+def temporary(e: Expr, taken: set[str], base: str | None = None) -> Definition:
+    """A definition of `e` under an unused name: t1, t2, ..., or base, base2, ..."""
     number = 1
-    while f"t{number}" in taken:
+    while (name := base if base and number == 1 else f"{base or 't'}{number}") in taken:
         number += 1
-    taken.add(f"t{number}")
+    taken.add(name)
     indices = tuple(sorted(free_indices(e), key=lambda i: i.name))
     for axes in (a.indices for a in walk(e) if isinstance(a, Access)):
         if set(indices) <= set(axes):
             indices = tuple(i for i in axes if isinstance(i, Index) and i in indices)
             break
-    target = Tensor(
-        f"t{number}", tuple(i.range for i in indices), "bool" if _is_mask(e) else "float", "value"
-    )
+    target = Tensor(name, tuple(i.range for i in indices), "bool" if _is_mask(e) else "float", "value")
     return Definition(target, indices, e)

@@ -100,10 +100,11 @@ def _loop(s: Loop, writer: Printer) -> list[str]:
     value: Array = s.value
     before: list[str] = []
     room = ROOM - len(inside)
-    line = f"{place} += {writer.aligned(value, s.axes)}"
+    operator = "=" if s.replace else "+="
+    line = f"{place} {operator} {writer.aligned(value, s.axes)}"
     if len(line) > room and not isinstance(value, Load):
         before, value = _named(value, writer)
-        line = f"{place} += {writer.aligned(value, s.axes)}"
+        line = f"{place} {operator} {writer.aligned(value, s.axes)}"
     return [*lines, *(inside + part for part in (*before, line))]
 
 
@@ -237,6 +238,8 @@ def _update(s: AddAt, writer: Printer) -> str:
         template = dialect.scatter_add if not s.unique else dialect.set_at if s.replace else dialect.add_at
         written = writer.aligned(s.value, axes)
         if dialect.name == "torch":
+            subscripts = [_as_places(code, a, name) for code, a in zip(subscripts, s.subscripts, strict=True)]
+            where = ", ".join(subscripts)
             where += "," * (len(subscripts) == 1)
             if isinstance(s.value, Number):
                 written = f"{name}.new_full((), {written})"
@@ -255,6 +258,11 @@ def _update(s: AddAt, writer: Printer) -> str:
     if s.replace:
         operator, value = "=", s.value
     return dialect.place.format(name, where, operator, writer.aligned(value, axes))
+
+
+def _as_places(code: str, a: Array, like: str) -> str:
+    """A subscript of PyTorch's index_put, which takes tensors alone."""
+    return f"torch.as_tensor({code}, device={like}.device)" if kind(a) == "host" else code
 
 
 def _scale(target: Tensor, value: Array, axes: Axes, writer: Printer) -> str:

@@ -39,7 +39,7 @@ def statements(d: Definition, own: bool = False) -> tuple[Statement, ...]:
     else:
         result.append(Zeros(d.target, d.indices, frame))
     for place, s in enumerate(scatters):
-        result += updates(d, s, frame, replace=not dense and place == 0 and not s.summed)
+        result += updates(d, s, frame, replace=not dense and place == 0)
     if frame:
         result.append(Crop(d.target, d.indices, frame))
         if dense:

@@ -149,8 +149,9 @@ def _places(s: Slot, name: Namer) -> str:
     length = plus(plus(size_of(s.axis), {None: s.low}), dict(s.high))
     # One more step would reach past the end: then the slice ends by itself.
     reach = plus(plus(plus(start, times(size_of(s.outer.range), s.step)), _span(s)), length, -1)
-    least = lowest(reach)
-    if not start and least is not None and least > 0:
+    least, beyond = lowest(reach), lowest(dict(s.high))
+    exact = beyond is not None and beyond >= 0
+    if not start and exact and least is not None and least > 0:
         return f"::{s.step}" if s.step > 1 else ":"
     return _stepped(start, times(size_of(s.outer.range), s.step), s.step, name)
 

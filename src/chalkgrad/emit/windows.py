@@ -44,8 +44,12 @@ NOTHING: tuple[tuple[Expr | None, int], ...] = ()
 def access(e: Access, order: Axes) -> Array:
     """An entry of a tensor: the whole array where the subscripts are distinct indices, slices and
     windows of it where they are affine, else a gather."""
-    plain = [i for i in e.indices if isinstance(i, Index)]
-    if len(plain) == len(e.indices) and len(set(plain)) == len(plain):
+    if e.tensor.role == "counter":
+        return Load(e.tensor, ())
+    pairs = [(i, of) for i, of in zip(e.indices, e.tensor.axes, strict=True) if isinstance(i, Index)]
+    plain = [i for i, _ in pairs]
+    part = {i for i, of in pairs if i.range is not of and not equal(size_of(i.range), size_of(of))}
+    if len(plain) == len(e.indices) and len(set(plain)) == len(plain) and not part:
         return Load(e.tensor, tuple(plain))
     computed = [i for i in e.indices if not isinstance(i, Index)]
     if not any(_reads_labels(i) for i in computed):
@@ -58,7 +62,7 @@ def access(e: Access, order: Axes) -> Array:
                 f"the subscript {c} in {e} has no array code",
                 hint="Indices, sizes, constants, labels such as y[i], and sums and products of these are.",
             )
-    used = frozenset().union(*map(free_indices, computed)) | {i for i in plain if plain.count(i) > 1}
+    used = frozenset().union(*map(free_indices, computed)) | {i for i in plain if plain.count(i) > 1} | part
     return _gather(e, used, order)
 
 
@@ -220,7 +224,10 @@ def is_whole(slot: Slot) -> bool:
     """Whether a slot is all of its axis, frame included."""
     if slot.outer is None or slot.inner is not None or slot.step != 1:
         return False
-    if slot.outer.range is slot.axis and not slot.start:
+    if slot.outer.range is slot.axis and not (slot.start or slot.low or slot.high):
         return True
+    least = lowest(dict(slot.high))
+    if least is None or least < 0:  # only the positive part was added, so the axis may be longer
+        return False
     length = plus(plus(size_of(slot.axis), {None: slot.low}), dict(slot.high))
     return not plus(dict(slot.start), {None: slot.low}) and equal(size_of(slot.outer.range), length)

@@ -36,7 +36,7 @@ COST_SIZE = 64.0
 FUNCTION_COST = 8.0
 """An elementwise function counts as this many multiplications."""
 
-ONE_OPERATION = frozenset({"where", "abs", "sign", "relu", "maximum", "minimum"})
+ONE_OPERATION = frozenset({"where", "abs", "sign", "relu", "maximum", "minimum", "clip"})
 """Functions that are one comparison or choice, and count as one operation."""
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from fractions import Fraction
+from math import gcd
 
 from chalkgrad.expr.nodes import Access, Add, Apply, Const, Expr, Index, Indicator, Mul, Range, Size, Tensor
 from chalkgrad.expr.ops import walk
@@ -114,19 +115,22 @@ def indices_in(a: Linear) -> list[Index]:
 
 def highest(a: Linear) -> int | None:
     """A number that no value of the form exceeds, None where the sizes do not tell."""
-    current = dict(a)
+    current, parts = dict(a), 1
     while True:
         atom = next((t for t in current if t is not None and _replacement(t, current[t]) is not None), None)
         if atom is None:
             break
-        scale = current.pop(atom)
+        scale = current[atom]
+        whole = _divisor(atom, scale)  # in thirds, say, so that ⌊a / 3⌋ ≤ a / 3 can be put in
+        current, parts, scale = times(current, whole), parts * whole, scale * whole
+        del current[atom]
         found = _replacement(atom, scale)
         assert found is not None
         current = plus(current, found)
     # What is left are free sizes, which are at least one.
     if any(c > 0 for atom, c in current.items() if atom is not None):
         return None
-    return sum(current.values())
+    return sum(current.values()) // parts
 
 
 def lowest(a: Linear) -> int | None:
@@ -143,7 +147,7 @@ def _replacement(atom: Expr, scale: int) -> Linear | None:
         case Size(of) if of in _derived.get():
             inner = linear(_derived.get()[of])
             return None if inner is None else times(inner, scale)
-        case Apply("floordiv", (top, Const(Fraction() as step))) if step > 0 and scale % step == 0:
+        case Apply("floordiv", (top, Const(Fraction() as step))) if step > 0:
             inner, m = linear(top), int(step)
             if inner is None:
                 return None
@@ -151,6 +155,14 @@ def _replacement(atom: Expr, scale: int) -> Linear | None:
             bound = inner if scale > 0 else plus(inner, {None: 1 - m})
             return times(bound, scale // m)
     return None
+
+
+def _divisor(atom: Expr, scale: int) -> int:
+    """What a form with scale · ⌊a / m⌋ is multiplied by, so that m divides the scale."""
+    match atom:
+        case Apply("floordiv", (_, Const(Fraction() as step))) if step > 0:
+            return int(step) // gcd(int(step), scale)
+    return 1
 
 
 def inside(a: Linear, axis: Range) -> bool:

@@ -113,7 +113,8 @@ def _basic(array: TracedArray, entries: Sequence[Any]) -> TracedArray:
 
 def is_whole(axis: Index | None, key: slice) -> bool:
     """Whether a slice takes all entries: x[:], x[0:N]."""
-    if key.step not in (None, 1) or key.start not in (None, 0):
+    if not all(given is None or (isinstance(given, Integral) and given == default)
+               for given, default in ((key.step, 1), (key.start, 0))):  # fmt: skip
         return False
     if key.stop is None or axis is None:
         return True

@@ -2,6 +2,7 @@
 
     maximum(e, 0)  is  relu(e)                  minimum(e, c)  is  c - relu(c - e)
     maximum(e, c)  is  c + relu(e - c)          square(e)      is  e^2
+    minimum(maximum(e, b), c)  is  clip(e, b, c), in either order, for constants b < c
     mean(i, e)     is  1/|N| * sum(i, e)        reciprocal(e)  is  e^-1
 
 Functions are those of `chalkgrad.primitives`; any other is refused by name.
@@ -13,7 +14,8 @@ from fractions import Fraction
 
 from chalkgrad.errors import UnsupportedError, suggestion
 from chalkgrad.expr import arithmetic
-from chalkgrad.expr.nodes import MINUS_ONE, ZERO, Apply, Const, Expr, Index, Mul, Pow, Reduce, Size, Sum
+from chalkgrad.expr.nodes import MINUS_ONE, ZERO, Add, Apply, Const, Expr, Index, Mul, Pow, Reduce, Size, Sum
+from chalkgrad.expr.ops import map_children
 from chalkgrad.primitives import PRIMITIVES
 
 NAMED_POWERS = {"square": 2, "reciprocal": -1}
@@ -35,7 +37,6 @@ FORMULAS = {
     "dot": "sum(d, x[i,d] * W[d,k])",
     "matmul": "sum(d, x[i,d] * W[d,k])",
     "leaky_relu": "where(x[i] > 0, x[i], 0.01 * x[i])",
-    "clip": "minimum(maximum(x[i], 0), 6)",
     "heaviside": "1(x[i] > 0)",
     "delta": "1(j == k)",
 }
@@ -68,6 +69,40 @@ def minimum(a: Expr, b: Expr) -> Expr:
         case (Const() as c, e) | (e, Const() as c):
             return _shifted(c, arithmetic.negate(Apply("relu", (_minus(c, e),))))
     return Apply("minimum", (a, b))
+
+
+def with_clips(e: Expr) -> Expr:
+    """The expression with clip(u, b, c) for the smaller of c and the larger of b and u, constants b < c."""
+    e = map_children(e, with_clips)
+    upper = _at_most(e)
+    inner = _at_least(upper[0]) if upper is not None else None
+    if upper is not None and inner is not None and inner[1].value < upper[1].value:
+        return Apply("clip", (inner[0], inner[1], upper[1]))
+    lower = _at_least(e)
+    inner = _at_most(lower[0]) if lower is not None else None
+    if lower is not None and inner is not None and lower[1].value < inner[1].value:
+        return Apply("clip", (inner[0], lower[1], inner[1]))
+    return e
+
+
+def _at_least(e: Expr) -> tuple[Expr, Const] | None:
+    """For maximum(u, c) as `maximum` writes it: (u, c)."""
+    match e:
+        case Apply("relu", (u,)):
+            return u, ZERO
+        case Add((Const() as c, Apply("relu", (Add((*terms, Const(b))),)))) if b == -c.value and terms:
+            return arithmetic.add(tuple(terms)), c
+    return None
+
+
+def _at_most(e: Expr) -> tuple[Expr, Const] | None:
+    """For minimum(u, c) as `minimum` writes it: (u, c)."""
+    match e:
+        case Mul((Const(-1), Apply("relu", (u,)))):
+            return negate(u), ZERO
+        case Add((Const() as c, Mul((Const(-1), Apply("relu", (Add((Const(b), u)),)))))) if b == c.value:
+            return negate(u), c
+    return None
 
 
 def _minus(a: Expr, b: Expr) -> Expr:
@@ -120,6 +155,8 @@ def call(fn: str, args: tuple[Expr, ...]) -> Expr:
         return maximum(args[0], args[1])
     if fn == "minimum":
         return minimum(args[0], args[1])
+    if fn == "clip":
+        return minimum(maximum(args[0], args[1]), args[2])
     return Apply(fn, args)
 
 

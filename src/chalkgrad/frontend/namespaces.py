@@ -66,15 +66,48 @@ def gelu(x: Any, approximate: Any = "none") -> Any:
 
 
 def variance(
-    x: Any, axis: Any = None, keepdims: bool = False, unbiased: bool = True, correction: int = 1
+    x: Any, axis: Any = None, unbiased: bool = True, keepdims: bool = False, correction: int = 1
 ) -> Any:
-    """PyTorch's variance divides by n − 1 unless told otherwise."""
+    """PyTorch's variance divides by n − 1 unless told otherwise; torch.var(x, False) is of all entries."""
+    if isinstance(axis, bool):
+        axis, unbiased = None, axis
     return np.var(x, axis=axis, ddof=correction if unbiased else 0, keepdims=keepdims)
 
 
-def deviation(x: Any, **options: Any) -> Any:
+def deviation(x: Any, *args: Any, **options: Any) -> Any:
     """The square root of the variance."""
-    return np.sqrt(variance(x, **options))
+    return np.sqrt(variance(x, *args, **options))
+
+
+def norm(x: Any, p: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
+    """(Σ |x|^p)^(1/p); the root of the sum of squares where p is not given."""
+    return np.linalg.norm(x, None if p in (2, "fro") else p, axis=axis, keepdims=keepdims)
+
+
+def chunk(x: Any, chunks: int, axis: int = 0) -> Any:
+    """Equal parts."""
+    return np.split(x, chunks, axis=axis)
+
+
+def logdet(x: Any) -> Any:
+    """log det, of a matrix whose determinant is positive."""
+    return np.linalg.slogdet(x)[1]
+
+
+def masked_fill(x: Any, mask: Any, value: Any) -> Any:
+    """The value where the mask holds."""
+    return np.where(mask, value, x)
+
+
+def linear(x: Any, weight: Any, bias: Any = None) -> Any:
+    """x Wᵀ + b."""
+    product = np.matmul(x, np.transpose(weight))
+    return product if bias is None else product + bias
+
+
+def hardtanh(x: Any, min_val: Any = -1.0, max_val: Any = 1.0) -> Any:
+    """x between two bounds."""
+    return np.clip(x, min_val, max_val)
 
 
 def flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
@@ -91,6 +124,11 @@ def permute(x: Any, *order: Any) -> Any:
 def gather(x: Any, axis: int, index: Any) -> Any:
     """np.take_along_axis."""
     return np.take_along_axis(x, index, axis=axis)
+
+
+def index_select(x: Any, axis: int, index: Any) -> Any:
+    """np.take."""
+    return np.take(x, index, axis=axis)
 
 
 def view(x: Any, *shape: Any) -> Any:
@@ -116,7 +154,10 @@ NN: dict[str, Callable[..., Any]] = {
     "relu": functions.relu, "sigmoid": functions.sigmoid, "silu": functions.silu, "swish": functions.silu,
     "softplus": functions.softplus, "gelu": gelu, "elu": elu, "leaky_relu": leaky_relu, "softmax": softmax,
     "log_softmax": log_softmax, "logsumexp": logsumexp, "tanh": np.tanh, "erf": functions.erf,
-    "expit": functions.sigmoid, "logaddexp": np.logaddexp,
+    "expit": functions.sigmoid, "logaddexp": np.logaddexp, "linear": linear, "hardtanh": hardtanh,
+    "hard_tanh": hardtanh, "relu6": lambda x: np.clip(x, 0, 6),
+    "mish": lambda x: x * np.tanh(functions.softplus(x)),
+    "hardswish": lambda x: x * np.clip(x + 3, 0, 6) / 6,
 }  # fmt: skip
 """Functions of torch.nn.functional, jax.nn and scipy.special."""
 
@@ -126,14 +167,16 @@ TORCH: dict[str, Callable[..., Any]] = {
     "std": deviation, "cat": np.concatenate, "concat": np.concatenate, "permute": permute,
     "transpose": np.swapaxes, "clamp": clamp, "clip": clamp, "pow": np.power,
     "rsqrt": lambda x: 1 / np.sqrt(x),
-    "unsqueeze": np.expand_dims, "gather": gather, "flatten": flatten, "inverse": np.linalg.inv,
-    "det": np.linalg.det, "slogdet": np.linalg.slogdet, "norm": np.linalg.norm, "t": np.transpose,
+    "unsqueeze": np.expand_dims, "gather": gather, "index_select": index_select, "flatten": flatten,
+    "inverse": np.linalg.inv, "chunk": chunk, "logdet": logdet, "masked_fill": masked_fill,
+    "det": np.linalg.det, "slogdet": np.linalg.slogdet, "norm": norm, "t": np.transpose,
     "mul": np.multiply, "add": np.add, "sub": np.subtract, "div": np.divide, "neg": np.negative,
     "ger": np.outer,
 }  # fmt: skip
 """Functions of torch."""
 
 LINALG = {n: getattr(np.linalg, n) for n in ("inv", "det", "slogdet", "norm", "solve")}
+LINALG["vector_norm"] = np.linalg.norm
 
 
 class Namespace:
@@ -154,20 +197,27 @@ class Namespace:
         return _named(found) if callable(found) else found
 
 
+def _of_sizes(function: Callable[..., Any]) -> Callable[..., Any]:
+    """torch.ones(N, D) for np.ones((N, D))."""
+    return lambda *sizes: function(sizes[0] if len(sizes) == 1 else sizes)
+
+
 def namespaces(numpy: Any) -> dict[str, Any]:
     """The stand-ins by module name; `numpy` is the one for NumPy, in which sizes are symbols."""
     made = {name: getattr(numpy, name) for name in ("arange", "eye", "ones", "zeros", "full", "pi")}
+    made_of = {name: _of_sizes(made[name]) for name in ("ones", "zeros")}
     linalg = Namespace("torch.linalg", LINALG)
     functional = Namespace("torch.nn.functional", NN)
     nn = Namespace("torch.nn", {}, {"functional": functional})
-    jax_nn = Namespace("jax.nn", NN)
+    # JAX's gelu is the approximation by tanh unless told otherwise; jax.nn has none of the linear layers.
+    jax_nn = Namespace("jax.nn", {**NN, "gelu": lambda x, approximate=True: gelu(x, approximate)})
     special = {
         "jax.scipy.special": Namespace("jax.scipy.special", NN),
         "scipy.special": Namespace("scipy.special", NN),
     }
     jax_scipy = Namespace("jax.scipy", {}, {"special": special["jax.scipy.special"]})
     return {
-        "torch": Namespace("torch", {**TORCH, **made}, {"linalg": linalg, "nn": nn}),
+        "torch": Namespace("torch", {**TORCH, **made, **made_of}, {"linalg": linalg, "nn": nn}),
         "torch.linalg": linalg, "torch.nn": nn, "torch.nn.functional": functional,
         "jax": Namespace("jax", {}, {"nn": jax_nn, "numpy": numpy, "scipy": jax_scipy}),
         "jax.numpy": numpy, "jax.nn": jax_nn, "jax.scipy": jax_scipy, **special,
@@ -189,7 +239,8 @@ for _name, _function in TORCH.items():
         _method(_name, _function)
 _OTHERS: dict[str, Callable[..., Any]] = {
     "view": view, "ravel": np.ravel, "flatten": flatten, "float": lambda x: x.astype(float),
-    "double": lambda x: x.astype(float), "matmul": np.matmul, "norm": np.linalg.norm,
+    "double": lambda x: x.astype(float), "matmul": np.matmul, "norm": norm,
+    "contiguous": lambda x: x, "clone": lambda x: x.copy(),
 }  # fmt: skip
 for _name, _function in _OTHERS.items():
     _method(_name, _function)

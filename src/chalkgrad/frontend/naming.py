@@ -29,6 +29,7 @@ from chalkgrad.expr.nodes import (
     Tensor,
 )
 from chalkgrad.expr.ops import inline, tensors_in, walk
+from chalkgrad.frontend.build import with_clips
 from chalkgrad.frontend.recorder import Recorder, Temporary
 from chalkgrad.frontend.relabel import one_letter_names, relabel
 from chalkgrad.frontend.traced import TracedArray
@@ -118,8 +119,15 @@ def _outputs(
 
 
 def _reaches(recorder: Recorder, value: Tensor, inputs: frozenset[Tensor]) -> bool:
-    read = tensors_in(recorder.temporaries[value].body)
-    return any(t in inputs or (t in recorder.temporaries and _reaches(recorder, t, inputs)) for t in read)
+    """Whether a value is made from an input; a long loop's values are too many for a recursion."""
+    seen, pending = {value}, [value]
+    while pending:
+        read = tensors_in(recorder.temporaries[pending.pop()].body) - seen
+        if not read.isdisjoint(inputs):
+            return True
+        seen |= read
+        pending += [t for t in read if t in recorder.temporaries]
+    return False
 
 
 def _live(recorder: Recorder, outputs: Sequence[Tensor]) -> list[Temporary]:
@@ -165,7 +173,7 @@ def _inlined(live: Sequence[Temporary], defined: set[Tensor]) -> dict[Tensor, Ex
         for other in live:
             if other.target not in defined and other.target in tensors_in(body):
                 body = inline(body, Access(other.target, other.indices), bodies[other.target])
-        bodies[t.target] = body
+        bodies[t.target] = with_clips(body)
     return bodies
 
 

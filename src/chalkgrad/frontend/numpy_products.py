@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from string import ascii_letters
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -117,18 +119,23 @@ def diag(v: TracedArray) -> TracedArray:
 
 @function(np.einsum)
 def einsum(subscripts: Any, *operands: Any, **options: Any) -> TracedArray:
-    """Σ of products, as the subscripts say."""
+    """Σ of products, as the subscripts say; an ellipsis stands for the leading axes of an operand."""
     options.pop("optimize", None)
     recorder = recorder_of(*operands)
     if options or not isinstance(subscripts, str):
         raise recorder.error(UnsupportedError, "np.einsum takes a string and operands here.")
     arrays = [lift(recorder, o) for o in operands]
-    inputs, arrow, out = subscripts.replace(" ", "").partition("->")
-    labels = inputs.split(",")
-    if "." in subscripts:
+    subscripts = subscripts.replace(" ", "")
+    summed, arrow, out = subscripts.partition("->")
+    if arrow and "..." in summed and "..." not in out:
         raise recorder.error(
-            UnsupportedError, "The ellipsis in np.einsum cannot be traced.", "Name every axis."
+            UnsupportedError,
+            f"'{subscripts}' does not say where the axes of the ellipsis go.",
+            "Write ... after the arrow too; name the axes that are summed.",
         )
+    subscripts = _without_ellipsis(subscripts, [a.ndim for a in arrays])
+    inputs, arrow, out = subscripts.partition("->")
+    labels = inputs.split(",")
     if len(labels) != len(arrays) or any(len(w) != a.ndim for w, a in zip(labels, arrays, strict=False)):
         shapes = ", ".join(repr(a) for a in arrays)
         raise recorder.error(ShapeError, f"'{subscripts}' does not have one letter per axis of {shapes}.")
@@ -139,6 +146,21 @@ def einsum(subscripts: Any, *operands: Any, **options: Any) -> TracedArray:
             ShapeError, f"The letters after -> in '{subscripts}' are not those of the operands."
         )
     return contract(arrays, labels, out)
+
+
+def _without_ellipsis(subscripts: str, ranks: Sequence[int]) -> str:
+    """The subscripts with a letter for each axis that an ellipsis stands for, counted from the right."""
+    if "..." not in subscripts:
+        return subscripts
+    inputs, arrow, out = subscripts.partition("->")
+    words = inputs.split(",")
+    counts = [n - len(w) + 3 if "..." in w else 0 for w, n in zip(words, ranks, strict=False)]
+    spare = "".join(c for c in ascii_letters if c not in subscripts)[: max(0, *counts)]
+    if not arrow:  # these axes come first, then the letters that occur once
+        once = "".join(sorted(c for c in set(inputs) - {",", "."} if inputs.count(c) == 1))
+        out = f"...{once}"
+    words = [w.replace("...", spare[len(spare) - n :]) for w, n in zip(words, counts, strict=False)]
+    return f"{','.join(words)}->{out.replace('...', spare)}"
 
 
 # --- matrix functions ------------------------------------------------------------------------------

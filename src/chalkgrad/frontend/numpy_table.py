@@ -6,13 +6,14 @@ Products are in `chalkgrad.frontend.numpy_products`, views and casts in `chalkgr
 from __future__ import annotations
 
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
 from chalkgrad.errors import UnsupportedError
 from chalkgrad.expr import arithmetic
-from chalkgrad.expr.nodes import Add, Apply, Mul, Pow, as_expr
+from chalkgrad.expr.nodes import Add, Apply, Const, Mul, Pow, as_expr
 from chalkgrad.frontend import build
 from chalkgrad.frontend.array_ops import (
     compare,
@@ -225,10 +226,14 @@ def std(
 
 @function(np.linalg.norm)
 def norm(x: TracedArray, ord: Any = None, axis: Any = None, keepdims: Any = False) -> TracedArray:  # noqa: A002
-    """sqrt(Σ x²): of a vector, or of all entries; Σ |x| and max |x| of a vector."""
+    """sqrt(Σ x²): of a vector, or of all entries; (Σ |x|^p)^(1/p) and max |x| of a vector."""
     vector = len(normal_axes(x, axis)) == 1
     if vector and ord in (1, np.inf):
         return reduce("sum" if ord == 1 else "max", UFUNCS["abs"](x), axis, flag(keepdims))
+    if vector and isinstance(ord, int | float) and 0 < ord < np.inf and ord != 2:
+        total = reduce("sum", power(UFUNCS["abs"](x), ord), axis, flag(keepdims))
+        root = Const(1 / Fraction(ord))
+        return elementwise(lambda e: Pow(e, root), total, kind="float")
     if ord not in (None, "fro") and not (ord == 2 and vector):
         raise x.fail(UnsupportedError, f"np.linalg.norm with ord={ord!r} cannot be traced.")
     return UFUNCS["sqrt"](reduce("sum", UFUNCS["square"](x), axis, flag(keepdims)))

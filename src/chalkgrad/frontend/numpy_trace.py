@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from types import FunctionType
+from types import FunctionType, ModuleType
 from typing import Any
 
 from chalkgrad.errors import UnsupportedError
@@ -62,12 +62,19 @@ def trace(
         )
     name = name or function.__name__
     recorder = Recorder(name, function.__code__)
+    recorder.pytorch = _names_pytorch(function)
     arguments = _Arguments(recorder, function, dict(statics or {}), leading)
     returned = for_tracing(function)(*arguments.positional, **arguments.keywords)
     results = _results(name, returned)
     program = assemble(recorder, arguments.inputs, arguments.parameters, results)
     recorder.frame = None  # the frame holds every traced array alive
     return program
+
+
+def _names_pytorch(function: FunctionType) -> bool:
+    """Whether a global that the function reads is PyTorch or a module of it."""
+    read = (function.__globals__.get(name) for name in function.__code__.co_names)
+    return any(isinstance(m, ModuleType) and m.__name__.partition(".")[0] == "torch" for m in read)
 
 
 class _Arguments:

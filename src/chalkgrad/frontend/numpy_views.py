@@ -130,6 +130,16 @@ def take_along_axis(arr: TracedArray, indices: TracedArray, axis: int) -> Traced
     return record(arr.recorder, substitute(arr.body, mapping), indices.axes, arr.kind)
 
 
+@function(np.take)
+def take(a: TracedArray, indices: Any, axis: Any = None) -> TracedArray:
+    """The entries of one axis that the integers choose: W[t[i], d]."""
+    if axis is None and a.ndim != 1:
+        raise a.fail(UnsupportedError, "np.take needs its axis here: without one it flattens the array.")
+    place = 0 if axis is None else normal_axes(a, axis)[0]
+    taken: TracedArray = a[(*[slice(None)] * place, indices)]
+    return taken
+
+
 @function(np.ndim)
 def ndim(a: TracedArray) -> int:
     """How many axes."""

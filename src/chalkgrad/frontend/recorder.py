@@ -49,6 +49,8 @@ class Recorder:
         self.name = name
         self.code = code
         self.frame: FrameType | None = None
+        self.pytorch = False
+        """Whether the function names PyTorch: then some of its methods may not mean NumPy's."""
         self.temporaries: dict[Tensor, Temporary] = {}
         self.sizes: dict[Range, Expr] = {}
         self.range_names: set[str] = set()

@@ -13,6 +13,7 @@ from chalkgrad.expr.letters import range_name
 from chalkgrad.expr.nodes import Const, Definition, Expr, Index, Program, Range, Tensor
 from chalkgrad.expr.ops import tensors_in
 from chalkgrad.expr.syntax import Declaration, Entry, Equation, Name, Parameter, RangeSize, Statement, Syntax
+from chalkgrad.frontend.build import with_clips
 from chalkgrad.frontend.inference import Slot, Slots, Variable
 from chalkgrad.frontend.known import DTYPES, NOT_AXES, Known, Retyping
 from chalkgrad.frontend.range_sizes import RangeSizes
@@ -172,7 +173,7 @@ class FormulaReader:
             Definition(
                 tensors[known.placeholder],
                 tuple(Index(v.name, ranges[v.slot.placeholder]) for v in variables),
-                retype(body),
+                with_clips(retype(body)),
             )
             for known, variables, body in self.order
         )

@@ -152,7 +152,7 @@ class TracedArray(NDArrayOperatorsMixin):
         sizes = tuple(Size(axis.range) for axis in self.indices)
         if not sizes:
             return 1
-        return SymbolicSize(self.recorder, sizes[0] if len(sizes) == 1 else Mul(sizes))
+        return EntryCount(self.recorder, sizes[0] if len(sizes) == 1 else Mul(sizes), self.shape)
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -177,19 +177,28 @@ class TracedArray(NDArrayOperatorsMixin):
         return np.prod(self, **_over(axis, options))
 
     def max(self, axis: Any = None, **options: Any) -> Any:
-        return np.max(self, **_over(axis, self._no_places(options)))
+        return np.max(self, **_over(axis, self._no_places(axis, options)))
 
     def min(self, axis: Any = None, **options: Any) -> Any:
-        return np.min(self, **_over(axis, self._no_places(options)))
+        return np.min(self, **_over(axis, self._no_places(axis, options)))
 
     def var(self, axis: Any = None, **options: Any) -> Any:
-        return np.var(self, **_over(axis, _corrected(options)))
+        return np.var(self, **_over(axis, self._divided("var", options)))
 
     def std(self, axis: Any = None, **options: Any) -> Any:
-        return np.std(self, **_over(axis, _corrected(options)))
+        return np.std(self, **_over(axis, self._divided("std", options)))
 
-    def _no_places(self, options: dict[str, Any]) -> dict[str, Any]:
-        if "dim" in options:
+    def _divided(self, name: str, options: dict[str, Any]) -> dict[str, Any]:
+        if self.recorder.pytorch and not options.keys() & {"dim", "unbiased", "correction", "ddof"}:
+            raise self.fail(
+                UnsupportedError,
+                f".{name} divides by n - 1 in PyTorch and by n in NumPy, and this function uses both.",
+                "Say which: unbiased=False, correction=1 or ddof=0.",
+            )
+        return _corrected(options)
+
+    def _no_places(self, axis: Any, options: dict[str, Any]) -> dict[str, Any]:
+        if "dim" in options or (self.recorder.pytorch and axis is not None):
             raise self.fail(
                 UnsupportedError,
                 "PyTorch's max and min over a dimension give places, too.",
@@ -357,6 +366,17 @@ class SymbolicSize(TracedArray):
 
     def __format__(self, spec: str) -> str:
         return str(self)
+
+
+class EntryCount(SymbolicSize):
+    """x.size, the number of entries; called, as PyTorch's x.size(0), the size of an axis or the shape."""
+
+    def __init__(self, recorder: Recorder, body: Expr, shape: tuple[Any, ...]) -> None:
+        super().__init__(recorder, body)
+        self._shape = shape
+
+    def __call__(self, dim: int | None = None) -> Any:
+        return self._shape if dim is None else self._shape[dim]
 
 
 def is_traced(value: object) -> bool:

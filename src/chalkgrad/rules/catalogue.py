@@ -57,6 +57,11 @@ SUMS = (
         "a[i,j] * b[j] + a[i,j] * c[j] = a[i,j] * (b[j] + c[j])",
     ),
     Rule(
+        "absorb", "f_k (a + 1(k = e) / f_e)", "f_k a + 1(k = e)", "f_e is not zero",
+        "where the indicator is not zero, k is e",
+        "b[j] * (a[i,j] + 1(j == y[i]) / b[y[i]]) = a[i,j] * b[j] + 1(j == y[i])",
+    ),
+    Rule(
         "choose", "1(c) a + 1(not c) b", "where(c, a, b)", "c compares values",
         "of a condition and its opposite one holds",
         "1(b[j] > 0) * a[i,j] + (1 - 1(b[j] > 0)) * c[j] = where(b[j] <= 0, c[j], a[i,j])",

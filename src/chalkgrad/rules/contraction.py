@@ -88,13 +88,13 @@ def _equate(m: Monomial) -> Monomial | None:
             return current
         indicator = pending[0]
         done.add(indicator)
-        mapping = _direction(indicator)
+        mapping = direction(indicator)
         if mapping:
             current = _substituted(current, indicator, mapping, current.bound, keep=True)
     return current
 
 
-def _direction(indicator: Indicator) -> dict[Index, Expr]:
+def direction(indicator: Indicator) -> dict[Index, Expr]:
     """Which side of k = e to replace: an index by an expression; of two indices, the later one."""
     left, right = indicator.left, indicator.right
     if isinstance(left, Index) and isinstance(right, Index):

@@ -1,6 +1,7 @@
 """Un-distribution: common factors pulled in front, γ s / N (N G − Σ G − x̂ Σ G x̂); and choices.
 
     un-distribute   a c + b c              =  (a + b) c
+    absorb          f_k (a + 1(k = e)/f_e) =  f_k a + 1(k = e)
     complement      1 − 1(a > b)           =  1(a ≤ b)
     choose          1(c) a + 1(not c) b    =  where(c, a, b)
 
@@ -14,8 +15,10 @@ from collections.abc import Sequence
 from fractions import Fraction
 from math import gcd, lcm
 
-from chalkgrad.expr.nodes import Add, Apply, Const, Expr, Indicator, Mul, Pow, Size, Tensor
-from chalkgrad.expr.ops import canonical, flat_key, map_children, tensors_in
+from chalkgrad.expr.cost import expression_flops
+from chalkgrad.expr.nodes import Access, Add, Apply, Const, Expr, Indicator, Mul, Pow, Size, Tensor
+from chalkgrad.expr.ops import canonical, flat_key, map_children, substitute, tensors_in
+from chalkgrad.rules.contraction import direction
 from chalkgrad.rules.polynomial import Powers, factors_of, term_order, tidy
 
 LARGEST_DENOMINATOR = 100
@@ -33,19 +36,53 @@ def undistribute(e: Expr) -> Expr:
     return _group([_term(t) for t in inner.terms])
 
 
+def absorb(e: Expr) -> Expr:
+    """A factor goes into a sum where a term cancels it: p_k (1 − 1(k = y)/p_y) is p_k − 1(k = y)."""
+    inner = map_children(e, absorb)
+    factors = factors_of(inner)
+    for total in factors if isinstance(inner, Mul) else ():
+        for f in factors if isinstance(total, Add) else ():
+            assert isinstance(total, Add)
+            terms = [_absorbed(f, *_term(t)) for t in total.terms] if isinstance(f, Access) else []
+            if any(cancelled for cancelled, _ in terms):
+                rest = [g for g in factors if g is not f and g is not total]
+                written = Mul((*rest, _sum([t for _, t in terms]))) if rest else _sum([t for _, t in terms])
+                if expression_flops(written) <= expression_flops(inner):
+                    return absorb(written)
+    return inner
+
+
+def _absorbed(f: Access, coeff: Fraction, powers: Powers) -> tuple[bool, Expr]:
+    """The product of f and a term, and whether under the term's indicators f is what the term divides by."""
+    for equation in powers:
+        if isinstance(equation, Indicator) and equation.op == "==":
+            at = substitute(f, direction(equation))
+            if at is not f and powers.get(at, Fraction(0)) < 0:
+                return True, _write(*_divide((coeff, powers), Fraction(1), {at: Fraction(-1)}))
+    return False, _write(*_divide((coeff, powers), Fraction(1), {f: Fraction(-1)}))
+
+
 def common_denominator(e: Expr) -> Expr:
-    """a − b/N as (N a − b)/N: how people write it, one multiplication more than computers need."""
+    """a − b/N as (N a − b)/N, and λ a + λ b as λ (a + b): how people write it.
+
+    For numbers such as N and λ that is one multiplication more than computers need.
+    """
     inner = map_children(e, common_denominator)
     if not isinstance(inner, Add):
         return tidy(inner) if isinstance(inner, Mul) else inner
     terms = [_term(t) for t in inner.terms]
+    front: Powers = {a: p for a, p in _shared(terms)[1].items() if p > 0 and _is_number(a)}
     atoms = dict.fromkeys(a for _, powers in terms for a in powers if isinstance(a, Size))
     lowest = {a: min(p.get(a, Fraction(0)) for _, p in terms) for a in atoms}
-    below: Powers = {a: power for a, power in lowest.items() if power < 0}
-    if not below:
+    front |= {a: power for a, power in lowest.items() if power < 0}
+    if not front:
         return inner
-    over = _sum([_write(*_divide(t, Fraction(1), below)) for t in terms])
-    return tidy(_write(Fraction(1), below, undistribute(over)))
+    over = _sum([_write(*_divide(t, Fraction(1), front)) for t in terms])
+    return tidy(_write(Fraction(1), front, undistribute(over)))
+
+
+def _is_number(e: Expr) -> bool:
+    return isinstance(e, Access) and not e.tensor.axes
 
 
 Condition = tuple[str, frozenset[Tensor], frozenset[Tensor]]

@@ -14,6 +14,7 @@ from fractions import Fraction
 
 from chalkgrad.expr.nodes import (
     Access,
+    Add,
     Apply,
     Const,
     Definition,
@@ -235,10 +236,27 @@ def mentions_sum(e: Expr) -> bool:
 def with_relations(
     poly: Sequence[Monomial], known: Sequence[Relation]
 ) -> tuple[list[Monomial], list[Relation]]:
-    """`resubstitute` on every monomial."""
-    result, used = [], []
+    """`resubstitute` on every monomial, those inside of a sum that stays together first."""
+    result: list[Monomial] = []
+    used: list[Relation] = []
     for m in poly:
-        new, relations_used = resubstitute(m, known)
+        inner = _within_sums(m, known, used)
+        if inner is None:
+            continue
+        new, relations_used = resubstitute(inner, known)
         result.append(new)
         used.extend(relations_used)
     return result, used
+
+
+def _within_sums(m: Monomial, known: Sequence[Relation], used: list[Relation]) -> Monomial | None:
+    """The monomial with the same done to the terms of its sums: (1/z) Σ_k e_k v_k + a is Σ_k p_k v_k + a."""
+    powers: Powers = {}
+    for atom, power in m.powers:
+        if isinstance(atom, Add):
+            terms, found = with_relations(expand(atom, distribute=False), known)
+            if found:
+                used.extend(found)
+                atom = to_expr(terms)  # noqa: PLW2901
+        powers[atom] = powers.get(atom, Fraction(0)) + power
+    return monomial(m.coeff, m.bound, powers)

@@ -20,6 +20,9 @@ BRANCHES: dict[str, Callable[..., Any]] = {
     "sign": lambda x: np.sign(x.real),
     "maximum": lambda a, b: _larger(a, b, a.real - b.real),
     "minimum": lambda a, b: _larger(a, b, b.real - a.real),
+    "clip": lambda a, b, c: np.where(
+        np.maximum(a.real, b.real) >= c.real, c, np.where(a.real <= b.real, b, a)
+    ),
 }
 """Functions with kinks for complex arguments: the branch that the real part is on, and at a kink
 the convention of the primitives table."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import product
 
 import numpy as np
 
@@ -220,8 +221,8 @@ class _Inspector(Evaluator):
         primitive = PRIMITIVES.get(e.fn)
         if primitive is not None and e.fn != "where" and e.args:
             args = [self.value(a, scope) for a in e.args]
-            lead = args[0] if len(args) == 1 else args[0] - args[1]
-            for kink in primitive.kinks:
+            leads = args if len(args) == 1 else [args[0] - other for other in args[1:]]
+            for lead, kink in product(leads, primitive.kinks):
                 self.keep_away(e, lead - kink, scope, "a kink")
             if len(args) == 1:
                 self.keep_inside(e, args[0], scope)

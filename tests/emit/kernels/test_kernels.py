@@ -173,7 +173,7 @@ def test_functions(name, double):
     dtype = number_type(target)
     low, high = RANGES.get(name, (-3, 3))
     x = np.linspace(low, high, 4096).astype(dtype)
-    arguments = [x] if PRIMITIVES[name].arity == 1 else [x, x[::-1].copy()]
+    arguments = [x, x[::-1].copy(), np.roll(x, 1024)][: PRIMITIVES[name].arity]
     got = elementwise(target, lambda w, *a: apply(w, name, list(a)), *arguments)
     wide = [a.astype(np.float64 if name in ("gelu", "erf") else np.longdouble) for a in arguments]
     stable = {

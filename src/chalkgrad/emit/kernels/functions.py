@@ -321,6 +321,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "exp": exp, "expm1": expm1, "log": log, "log1p": log1p, "tanh": tanh, "sigmoid": sigmoid,
     "softplus": softplus, "silu": silu, "erf": erf, "gelu": gelu, "relu": relu, "sign": sign,
     "maximum": maximum, "minimum": minimum, UNIFORM: uniform,
+    "clip": lambda w, a, b, c: minimum(w, maximum(w, a, b), c),
     "sqrt": lambda w, x: w.intrinsic("sqrt", x),
     "abs": lambda w, x: w.intrinsic("fabs", x),
     "pi": lambda w: w.splat(math.pi),
