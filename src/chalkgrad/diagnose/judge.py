@@ -27,6 +27,9 @@ GOOD = 2.45
 """An explanation that costs no more ends the search before the text and pairs are tried."""
 
 
+OWN_TEXT = 0.2
+"""How much costlier a change of the user's text may be than what the derivation says, and count as simpler."""
+
 ROUNDED = 1.5e-3
 """The largest relative difference that rounding to half precision makes, with some room."""
 
@@ -51,7 +54,6 @@ class Judge:
         self.wrong = tuple(wrong)
         self.spelled = spelled
         self.mender = mender
-        self._known: dict[Tensor, Explanation | None] = {}
         self.points = trial.points
         single = any(
             g.dtype.kind == "f" and g.dtype.itemsize < 8 for r in trial.results for g in r.gradients.values()
@@ -86,11 +88,11 @@ class Judge:
                 return [Fault(wanted.name, r.code, f"{text}{r.text}.", shown(line)) for r in mended.reasons]
             return [Fault(wanted.name, "unknown", f"d{wanted.name} has entries that are no finite numbers.",
                           shown(line))]  # fmt: skip
-        explanation = self._explained(wanted, observed)
+        explanation = self._told_by_text(wanted, self._explained(wanted, observed))
         if explanation is None or explanation.cost > GOOD:
-            mended = self._mended(wanted)
-            if mended is not None and (explanation is None or mended.cost < explanation.cost):
-                explanation = mended
+            two = min(self._two(wanted, observed), key=lambda e: e.cost, default=None)
+            if two is not None and (explanation is None or two.cost < explanation.cost):
+                explanation = two
         lost = self._lost_digits(wanted, observed)
         if lost and (explanation is None or explanation.cost > 1.5):
             return [
@@ -115,13 +117,27 @@ class Judge:
             found = list(self._by_value(wanted, observed))
         return min(found, key=lambda e: e.cost, default=None)
 
-    def _mended(self, wanted: Tensor) -> Explanation | None:
+    def _told_by_text(self, wanted: Tensor, derived: Explanation | None) -> Explanation | None:
+        """The explanation by a change of the user's own text, where it is as simple as the derivation's.
+
+        Many a fault gives the same numbers as another one in a line of the derivation that the user has
+        not written: the text tells which it was. Where both say the same, the derivation's words teach more.
+        """
+        limit = 9.0 if derived is None else derived.cost + OWN_TEXT
+        mended = self._mended(wanted, limit)
+        if mended is None or derived is None:
+            return mended or derived
+        same = {_family(r.code) for r in mended.reasons} == {_family(r.code) for r in derived.reasons}
+        return derived if same or mended.cost > limit else mended
+
+    def _mended(self, wanted: Tensor, limit: float = 9.0) -> Explanation | None:
         """The change of the user's own text that makes a gradient right."""
-        if self.mender is None:
-            return None
-        if wanted not in self._known:
-            self._known[wanted] = self.mender.explained(wanted)
-        return self._known[wanted]
+        return self.mender.explained(wanted, limit) if self.mender is not None else None
+
+    def _two(self, wanted: Tensor, observed: Sequence[Array]) -> Iterator[Explanation]:
+        """Two causes at once."""
+        if not any(o.shape != self.points[0].true[wanted].shape for o in observed[:1]):
+            yield from pairs(self.search, wanted, observed)
 
     def _by_value(self, wanted: Tensor, observed: Sequence[Array]) -> Iterator[Explanation]:
         found = [
@@ -132,11 +148,6 @@ class Judge:
         found = [self._weighed(e, wanted) for e in found]
         if min((e.cost for e in found), default=9.0) > 1.0:
             found += diagonals(self.search, wanted, observed)
-        if min((e.cost for e in found), default=9.0) > GOOD:
-            mended = self._mended(wanted)
-            found += [mended] if mended is not None else []
-        if min((e.cost for e in found), default=9.0) > GOOD:
-            found += pairs(self.search, wanted, observed)
         yield from found
 
     def _elsewhere(self, wanted: Tensor, observed: Sequence[Array]) -> Iterator[Explanation]:
@@ -328,6 +339,11 @@ class Judge:
                 axes.append(f"only at {r.name} index {', '.join(str(int(n)) for n in np.flatnonzero(hit))}")
         where = f" ({'; '.join(axes)})" if axes else ""
         return f"{share}{where}; {self._worst(wanted, returned)}."
+
+
+def _family(code: str) -> str:
+    """A cause; a path is a term."""
+    return "missing_term" if code == "missing_path" else code
 
 
 def _sentence(said: Words | str, worst: str) -> str:
