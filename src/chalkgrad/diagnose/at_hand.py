@@ -4,6 +4,7 @@ forward's expressions and the derivation's values hold."""
 from __future__ import annotations
 
 import ast
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -12,6 +13,9 @@ from typing import Any
 import numpy as np
 
 from chalkgrad.diagnose.watched import Scope, Watched
+
+FEW = 6
+"""With so many sizes no products of three of them are tried."""
 
 LONG = 80
 """Letters of an expression that nobody would write twice."""
@@ -93,8 +97,8 @@ def parts(
             _add(found, watched, ast.unparse(place.node), place.value, kind, 0.15)
     for text in _written(forward):
         _add(found, watched, text, None, "", 0.2)
-    for text, cost in _of_scalars(scalars, found):
-        _add(found, watched, text, None, "", cost)
+    for part in _of_scalars([found[n] for n in scalars]):
+        found.setdefault(part.text, part)
     for text in _conditions(found):
         _add(found, watched, text, None, "mask", 0.2)
     return _distinct([*found.values(), *more])
@@ -143,17 +147,31 @@ def _pure(node: ast.expr) -> bool:
     return not drawn and all(isinstance(f, ast.Attribute) for f in calls)
 
 
-def _of_scalars(scalars: Sequence[str], found: Mapping[str, Part]) -> Iterator[tuple[str, float]]:
-    """Products of sizes, and scalars over them."""
-    sizes = [n for n in scalars if found[n].kind == "size"]
-    for count in (2, 3, 4):
+def _of_scalars(scalars: Sequence[Part]) -> Iterator[Part]:
+    """Products of sizes, and scalars over them, as in dL / (N * K)."""
+    sizes = [p for p in scalars if p.kind == "size"]
+    others = [p for p in scalars if p.kind != "size"]
+    for count in (2, 3, 4) if len(sizes) < FEW else (2,):
         for some in combinations(sizes, count):
-            text = " * ".join(some)
-            yield text, 0.1 * count
-            for one in (n for n in scalars if n not in sizes):  # dL / (N * K)
-                yield f"{one} / ({text})", 0.3
+            whole = _scalar(" * ".join(p.text for p in some), some, (), "size", 0.1 * count)
+            yield whole
+            for one in others:
+                yield _scalar(f"{one.text} / ({whole.text})", (one,), some, "scalar", 0.3)
     for one, two in combinations(scalars, 2):
-        yield from ((text, 0.3) for text in (f"{one} * {two}", f"{one} / {two}", f"{two} / {one}"))
+        yield _scalar(f"{one.text} * {two.text}", (one, two), (), "scalar", 0.3)
+        yield _scalar(f"{one.text} / {two.text}", (one,), (two,), "scalar", 0.3)
+        yield _scalar(f"{two.text} / {one.text}", (two,), (one,), "scalar", 0.3)
+
+
+def _scalar(text: str, over: Sequence[Part], under: Sequence[Part], kind: str, cost: float) -> Part:
+    def read(scope: Scope) -> Any:
+        with np.errstate(all="ignore"):
+            above = math.prod(float(p.read(scope)) for p in over)
+            return above / np.float64(math.prod(float(p.read(scope)) for p in under))
+
+    names = frozenset(p.text for p in (*over, *under))
+    value = read({p.text: p.value for p in (*over, *under)})
+    return Part(text, read, kind, cost, value, names)
 
 
 def _conditions(found: Mapping[str, Part]) -> list[str]:

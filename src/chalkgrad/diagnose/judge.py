@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -15,10 +16,11 @@ from chalkgrad.diagnose.points import Point, with_inputs
 from chalkgrad.diagnose.report import Fault
 from chalkgrad.diagnose.search import Explanation, Reason, Search
 from chalkgrad.diagnose.trial import Trial
+from chalkgrad.diagnose.twofold import twofold
 from chalkgrad.diagnose.variants import in_one_line, variants, varied
 from chalkgrad.diagnose.views import collapsed, head, summed_away, unsummed, views
 from chalkgrad.diagnose.words import Words, words
-from chalkgrad.expr.nodes import Definition, Tensor
+from chalkgrad.expr.nodes import Definition, Program, Tensor
 from chalkgrad.expr.ops import tensors_in
 from chalkgrad.render.math_text import math_text
 from chalkgrad.verify.environment import Array
@@ -28,7 +30,7 @@ GOOD = 2.45
 
 
 OWN_TEXT = 0.2
-"""How much costlier a change of the user's text may be than what the derivation says, and count as simpler."""
+"""By how much a change of the user's text may cost more than what the derivation says, and be preferred."""
 
 ROUNDED = 1.5e-3
 """The largest relative difference that rounding to half precision makes, with some room."""
@@ -82,14 +84,14 @@ class Judge:
         assert observed is not None
         observed = [np.asarray(o, float) for o in observed]
         if not all(np.isfinite(o).all() for o in observed):
-            mended = self._mended(wanted)
+            mended = self.mender.explained(wanted) if self.mender is not None else None
             if mended is not None:
                 text = f"d{wanted.name} has entries that are no finite numbers; "
                 return [Fault(wanted.name, r.code, f"{text}{r.text}.", shown(line)) for r in mended.reasons]
             return [Fault(wanted.name, "unknown", f"d{wanted.name} has entries that are no finite numbers.",
                           shown(line))]  # fmt: skip
         explanation = self._told_by_text(wanted, self._explained(wanted, observed))
-        if explanation is None or explanation.cost > GOOD:
+        if explanation is None or (explanation.cost > GOOD and len(explanation.reasons) == 1):
             two = min(self._two(wanted, observed), key=lambda e: e.cost, default=None)
             if two is not None and (explanation is None or two.cost < explanation.cost):
                 explanation = two
@@ -124,19 +126,18 @@ class Judge:
         not written: the text tells which it was. Where both say the same, the derivation's words teach more.
         """
         limit = 9.0 if derived is None else derived.cost + OWN_TEXT
-        mended = self._mended(wanted, limit)
+        likely = {c for r in derived.reasons for c in _alike(r.code)} if derived is not None else set()
+        mended = self.mender.explained(wanted, limit, likely) if self.mender is not None else None
         if mended is None or derived is None:
             return mended or derived
         same = {_family(r.code) for r in mended.reasons} == {_family(r.code) for r in derived.reasons}
         return derived if same or mended.cost > limit else mended
 
-    def _mended(self, wanted: Tensor, limit: float = 9.0) -> Explanation | None:
-        """The change of the user's own text that makes a gradient right."""
-        return self.mender.explained(wanted, limit) if self.mender is not None else None
-
     def _two(self, wanted: Tensor, observed: Sequence[Array]) -> Iterator[Explanation]:
         """Two causes at once."""
-        if not any(o.shape != self.points[0].true[wanted].shape for o in observed[:1]):
+        found = list(twofold(self.search, self.mender, wanted)) if self.mender is not None else []
+        yield from found
+        if not found and observed[0].shape == self.points[0].true[wanted].shape:
             yield from pairs(self.search, wanted, observed)
 
     def _by_value(self, wanted: Tensor, observed: Sequence[Array]) -> Iterator[Explanation]:
@@ -273,15 +274,18 @@ class Judge:
         """What the formulas give with a parameter forgotten or misplaced in the forward values."""
         line = self.search.line(wanted)
         for code, text, forward in variants(self.derived.program):
-            points = [varied(self.derived, forward, p) for p in self.points]
-            values = [None if p is None else p.true[wanted] for p in points]
-            if self.search.holds(lambda n, v=values: v[n], observed):  # type: ignore[misc]
-                yield Explanation(1.3, (Reason(code, text, self.search.line(wanted)),))
-            elif all(p is not None for p in points):
-                yield from self._in_one_line(wanted, observed, Reason(code, text, line), points)
+            there = self._there(forward)
+            if self.search.holds(lambda at, there=there: _gradient(there(at), wanted), observed):  # type: ignore[misc]
+                yield Explanation(1.3, (Reason(code, text, line),))
+            elif there(0) is not None:
+                yield from self._in_one_line(wanted, observed, Reason(code, text, line), there)
+
+    def _there(self, forward: Program) -> Callable[[int], Point | None]:
+        """The points with another forward's values, each worked out when it is asked for."""
+        return lru_cache(None)(lambda at: varied(self.derived, forward, self.points[at]))
 
     def _in_one_line(
-        self, wanted: Tensor, observed: Sequence[Array], why: Reason, points: Sequence[Point | None]
+        self, wanted: Tensor, observed: Sequence[Array], why: Reason, there: Callable[[int], Point | None]
     ) -> Iterator[Explanation]:
         """The same slip, made in one adjoint alone."""
         for d in self.derived.staged.definitions:
@@ -289,10 +293,10 @@ class Judge:
                 continue
 
             def predict(at: int, line: Definition = d) -> Array | None:
-                there = points[at]
-                assert there is not None
-                here, base = self.points[at], self.search.bases[at]
-                return in_one_line(self.derived, line, here, there, base, wanted)
+                other, here = there(at), self.points[at]
+                if other is None:
+                    return None
+                return in_one_line(self.derived, line, here, other, self.search.bases[at], wanted)
 
             if self.search.holds(predict, observed):
                 text = words(f"{why.text}, in ", d.target)
@@ -306,7 +310,8 @@ class Judge:
             return ""
         place = np.unravel_index(int(np.abs(returned - true).argmax()), true.shape)
         at = f"[{', '.join(str(int(p)) for p in place)}]" if place else ""
-        return f"d{wanted.name}{at} is {returned[place]:.4g} and should be {true[place]:.4g}"
+        got, right = told_apart(float(returned[place]), float(true[place]))
+        return f"d{wanted.name}{at} is {got} and should be {right}"
 
     def _lost_digits(self, wanted: Tensor, observed: Sequence[Array]) -> str:
         """Words for differences that are no larger than roundings to half precision; else empty."""
@@ -339,6 +344,24 @@ class Judge:
                 axes.append(f"only at {r.name} index {', '.join(str(int(n)) for n in np.flatnonzero(hit))}")
         where = f" ({'; '.join(axes)})" if axes else ""
         return f"{share}{where}; {self._worst(wanted, returned)}."
+
+
+def _gradient(point: Point | None, wanted: Tensor) -> Array | None:
+    return None if point is None else point.true[wanted]
+
+
+def told_apart(one: float, other: float) -> tuple[str, str]:
+    """Two numbers with four digits, or as many more as show that they differ."""
+    for digits in range(4, 18):
+        texts = f"{one:.{digits}g}", f"{other:.{digits}g}"
+        if texts[0] != texts[1]:
+            return texts
+    return texts
+
+
+def _alike(code: str) -> set[str]:
+    """A cause and its other name."""
+    return {"missing_term", "missing_path"} if code in ("missing_term", "missing_path") else {code}
 
 
 def _family(code: str) -> str:

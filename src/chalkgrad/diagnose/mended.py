@@ -8,7 +8,9 @@ changed in the small ways of `repairs`, and what makes the numbers right at ever
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
+from itertools import combinations, islice
 
 import numpy as np
 
@@ -17,19 +19,30 @@ from chalkgrad.diagnose.at_hand import Part, kind_of, parts
 from chalkgrad.diagnose.calling import Caller
 from chalkgrad.diagnose.capture import as_array
 from chalkgrad.diagnose.graph import Graph
+from chalkgrad.diagnose.labelled import Evaluation
 from chalkgrad.diagnose.own_source import tree_of
 from chalkgrad.diagnose.own_variables import named
-from chalkgrad.diagnose.repairs import Repair, repairs
+from chalkgrad.diagnose.repairs import AtHand, Repair, repairs
 from chalkgrad.diagnose.rerun import Rerun, quiet
 from chalkgrad.diagnose.search import PAIR, Explanation, Reason
 from chalkgrad.diagnose.trial import Trial
 from chalkgrad.emit.names import identifier
-from chalkgrad.expr.nodes import Tensor
+from chalkgrad.expr.nodes import Access, Const, Definition, Expr, Mul, Tensor
+from chalkgrad.expr.ops import free_indices, walk
+from chalkgrad.render.math_text import math_text
 from chalkgrad.verify.environment import Array
 
-BUDGET = 400_000
+BUDGET = 200_000
 """Operations on small arrays for the changes of one check: under a second. Counted rather than timed, so
 that a slow machine finds the same as a fast one."""
+PAIRS = 40_000
+"""The same for changes beside another fault."""
+ALIKE = 0.2
+"""By how much two changes may differ in cost and count as equally simple."""
+FIXED = 0.6
+"""What a size costs that is the same at all points: a number may be meant."""
+PRODUCTS = 150
+"""So many products of the derivation's factors are at hand."""
 
 
 class Mender:
@@ -49,16 +62,22 @@ class Mender:
         self.forward = tree_of(caller.forward) if caller.forward is not None else None
         self.rerun = Rerun.of(derived, caller, trial)
         self._repairs: dict[int, list[Repair]] = {}
-        self._at_hand: list[Part] | None = None
+        self._at_hand: AtHand | None = None
         self._names: dict[str, Tensor] = {}
         self._variables: list[str] | None = None
         self._sound: set[str] | None = None
+        self.likely: frozenset[str] = frozenset()
+        self._evaluations = [Evaluation(p.env) for p in trial.points]
 
-    def explained(self, wanted: Tensor, limit: float = 9.0) -> Explanation | None:
+    def explained(
+        self, wanted: Tensor, limit: float = 9.0, likely: Collection[str] = ()
+    ) -> Explanation | None:
         """One change, or one for each wrong variable on the way, that makes an input's gradient right.
 
-        Changes that cost more than `limit` are not tried.
+        Changes that cost more than `limit` are not tried. Of changes that cost about the same, one with a
+        `likely` cause is taken.
         """
+        self.likely = frozenset(likely)
         if self.rerun is None:
             return None
         target = f"={wanted.name}"
@@ -82,14 +101,36 @@ class Mender:
         return list(fixed.values()) if fixed and self._right(target, fixed) else None
 
     def _told(self, wanted: Tensor, found: Sequence[Repair]) -> Explanation:
-        line = next(d for d in self.derived.chosen.definitions if d.target is wanted.adjoint)
+        reasons = tuple(self.reason(wanted, r) for r in found)
+        return Explanation(sum(r.cost for r in found) + PAIR * (len(found) - 1), reasons)
+
+    def reason(self, wanted: Tensor, repair: Repair) -> Reason:
+        """A change in words."""
         assert self.rerun is not None
-        reasons = []
-        for r in found:
-            place = self.rerun.watched.places[r.place]
-            text = f"in line {place.line}, `{ast.unparse(place.node)}` should be `{r.new}`"
-            reasons.append(Reason(r.code, text, line))
-        return Explanation(sum(r.cost for r in found) + PAIR * (len(found) - 1), tuple(reasons))
+        line = next(d for d in self.derived.chosen.definitions if d.target is wanted.adjoint)
+        place = self.rerun.watched.places[repair.place]
+        text = ast.unparse(place.node)
+        return Reason(repair.code, f"in line {place.line}, `{text}` should be `{repair.written(text)}`", line)
+
+    def changed(self, wanted: Tensor) -> Iterator[tuple[Repair, Array]]:
+        """What a gradient becomes at the first point by each single change, simplest first."""
+        if self.rerun is None:
+            return
+        target, true = f"={wanted.name}", self.trial.points[0].true[wanted]
+        stop = self.rerun.work + PAIRS
+        with quiet():
+            for repair in self._candidates(target, {}):
+                if self.rerun.work > stop:
+                    return
+                value = self._value(target, 0, {repair.place: repair})
+                if value is not None and value.shape == true.shape and np.isfinite(value).all():
+                    yield repair, value
+
+    def at_all(self, wanted: Tensor, repair: Repair) -> list[Array] | None:
+        """What a gradient becomes by a change at every point; None where it raises."""
+        points = range(len(self.trial.points))
+        found = [self._value(f"={wanted.name}", at, {repair.place: repair}) for at in points]
+        return None if any(v is None for v in found) else [v for v in found if v is not None]
 
     # --- trying ------------------------------------------------------------------------------------
 
@@ -102,27 +143,31 @@ class Mender:
         """
         assert self.rerun is not None
         stop = self.rerun.work + share * (BUDGET - self.rerun.work)
+        first: Repair | None = None
         for repair in self._candidates(target, fixed):
             if repair.cost > limit or self.rerun.work > stop:
-                return None
+                break
             if self._right(target, {**fixed, repair.place: repair}):
-                return repair
-        return None
+                if not self.likely or repair.code in self.likely:
+                    return repair
+                if first is None:
+                    first, limit = repair, min(limit, repair.cost + ALIKE)
+        return first
 
     def _candidates(self, target: str, fixed: dict[int, Repair]) -> list[Repair]:
         """All changes of the places on which a target may depend, simplest first."""
         assert self.rerun is not None
         places = self.rerun.watched.places
         before = self._value(target, 0, fixed)
-        wild = None
+        wild = len(places)
         if before is not None and not np.isfinite(before).all():
-            wild = min((p.statement for p in places if _wild(p.value)), default=None)
+            wild = min((p.statement for p in places if _wild(p.value)), default=wild)
         sound = self._sound_names() - {target}
         found: list[Repair] = []
         for number, place in enumerate(places):
             if number in fixed or place.target in sound or not place.operands:
                 continue
-            if wild is not None and place.statement != wild:
+            if place.statement > wild:
                 continue
             if self.rerun.reaches(number, target):
                 found += self._of(number)
@@ -147,7 +192,7 @@ class Mender:
             )
         return self._repairs[number]
 
-    def at_hand(self) -> list[Part]:
+    def at_hand(self) -> AtHand:
         """What a change may put in."""
         assert self.rerun is not None
         if self._at_hand is None:
@@ -162,7 +207,9 @@ class Mender:
             self._names = {n: t for t, n in named(values, arrays).items()}
             self._graph = Graph.of(self.derived)
             sizes = {r.name: n for r, n in env.sizes.items()}
-            self._at_hand = parts(self.rerun.watched, sizes, self.forward, list(self._known(values)))
+            more = [*self._known(values), *islice(self._products(), PRODUCTS)]
+            found = parts(self.rerun.watched, sizes, self.forward, more)
+            self._at_hand = AtHand([self._steady(p) for p in found])
         return self._at_hand
 
     def _known(self, values: dict[Tensor, Array]) -> Iterator[Part]:
@@ -179,6 +226,57 @@ class Mender:
                     name, lambda scope, t=t: np.asarray(points[rerun.at].env.array(t)),  # type: ignore[misc]
                     kind_of(value if value.ndim else float(value), False), 0.25, value, frozenset(),
                 )  # fmt: skip
+
+    def _products(self) -> Iterator[Part]:
+        """Factors that stand together in a line of the derivation, and what is no plain value."""
+        assert self.rerun is not None
+        seen: set[Expr] = set()
+        for d in (*self.derived.closed.definitions, *self.derived.staged.definitions):
+            for node in (n for n in walk(d.body) if isinstance(n, Mul)):
+                factors = [f for f in node.factors if not isinstance(f, Const)]
+                some = [(f,) for f in factors if not isinstance(f, Access)]
+                some += [c for n in (2, 3) for c in combinations(factors, n)] if len(factors) < 6 else []
+                for one in some:
+                    e = one[0] if len(one) == 1 else Mul(one)
+                    if e not in seen:
+                        seen.add(e)
+                        yield from self._expression(e, d, 0.3 + 0.05 * len(one))
+
+    def _expression(self, e: Expr, d: Definition, cost: float) -> Iterator[Part]:
+        """An expression of the derivation as a part, its axes in the order of its line."""
+        assert self.rerun is not None
+        rerun = self.rerun
+        labels = tuple(i for i in d.indices if i in free_indices(e))
+        if set(labels) != set(free_indices(e)):
+            return
+
+        known: dict[int, Array] = {}
+
+        def read(_scope: object) -> Array:
+            if rerun.at not in known:
+                found = self._evaluations[rerun.at].value(e)
+                order = [found.labels.index(i) for i in labels]
+                known[rerun.at] = np.asarray(found.array).transpose(order)
+            return known[rerun.at]
+
+        rerun.at = 0
+        value = read(None)
+        kind = "mask" if value.ndim and bool(np.isin(value, (0.0, 1.0)).all()) else kind_of(
+            value if value.ndim else float(value), False
+        )  # fmt: skip
+        yield Part(f"({math_text(e)})", read, kind, cost, value, frozenset())
+
+    def _steady(self, part: Part) -> Part:
+        """A size, costlier if it is the same at all points."""
+        assert self.rerun is not None
+        replay = self.rerun.replay
+        if part.kind != "size" or replay is None:
+            return part
+        try:
+            values = {float(part.read(states[-1])) for states in replay.states}
+        except (KeyError, TypeError, ValueError):
+            return part
+        return part if len(values) > 1 else replace(part, cost=part.cost + FIXED)
 
     def _cause(self, one: str, two: str) -> str:
         """The cause when one variable stands for another."""

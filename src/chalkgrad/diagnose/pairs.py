@@ -32,13 +32,15 @@ def _scaled_edits(search: Search, wanted: Tensor, observed: Sequence[Array]) -> 
     """An edit, and the whole multiplied by a ratio."""
     line = search.line(wanted)
     places: list[tuple[Predictor, Reason, float]] = [
-        (search.edit_predictor(e, wanted), Reason(e.code, e.text, e.expected), e.cost) for e in search.edits
+        (search.edit_predictor(e, wanted), Reason(e.code, e.text, e.expected), e.cost)
+        for e in search.edits
+        if search.reaches(e, wanted)
     ]
     for a in search.addends:
-        if not (a.whole and a.target is wanted.adjoint):
+        if search.leads(a.form, a.target, wanted) and not (a.whole and a.target is wanted.adjoint):
             places.append((_left_out(search, a, wanted), Reason(a.code, a.text, a.expected), a.cost))
     for predictor, reason, cost in places:
-        if search.out_of_time():
+        if search.exhausted():
             return
         ratio = search.ratio(predictor, observed)
         if ratio is not None and ratio.plain and not ratio.zero:
@@ -62,9 +64,10 @@ def _cost(ratio: Ratio) -> float:
 
 def _two_addends(search: Search, wanted: Tensor, observed: Sequence[Array]) -> Iterator[Explanation]:
     """Two parts, each left out, of the wrong sign or scaled."""
-    some = [a for a in search.addends if not a.whole and search.delta(a, wanted, 0) is not None]
+    ways = [a for a in search.addends if not a.whole and search.leads(a.form, a.target, wanted)]
+    some = [a for a in ways if search.delta(a, wanted, 0) is not None]
     for one, two in combinations(some, 2):
-        if search.out_of_time():
+        if search.exhausted():
             return
         scales: list[Array] = []
         for at, returned in enumerate(observed):
@@ -111,11 +114,15 @@ def _fit(
 def _edit_and_addend(search: Search, wanted: Tensor, observed: Sequence[Array]) -> Iterator[Explanation]:
     """An edit in one formula and a part of another left out, turned around or scaled."""
     for edit in sorted(search.edits, key=lambda e: e.cost):
-        if search.out_of_time():
+        if search.exhausted():
             return
-        if len(edit.bodies) > 1:
+        if len(edit.bodies) > 1 or not search.reaches(edit, wanted):
             continue
         for addend in search.addends:
+            if search.exhausted():
+                return
+            if not search.leads(addend.form, addend.target, wanted):
+                continue
             if addend.form != edit.form or (addend.whole and addend.target is wanted.adjoint):
                 continue
             scales = []
@@ -168,9 +175,10 @@ def _scale_under(
 def _nested(search: Search, wanted: Tensor, observed: Sequence[Array]) -> Iterator[Explanation]:
     """Two likely edits in different formulas."""
     likely = [e for e in search.edits if e.cost <= LIKELY and len(e.bodies) == 1]
+    likely = [e for e in likely if search.reaches(e, wanted)]
     likely = [e for e in likely if search.edited(e, 0).get(wanted.adjoint) is not None]
     for one, two in sorted(combinations(likely, 2), key=lambda p: p[0].cost + p[1].cost):
-        if search.out_of_time():
+        if search.exhausted():
             return
         if one.form != two.form or one.target is two.target:
             continue

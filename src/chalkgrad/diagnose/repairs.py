@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import ast
 import operator
-from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 from itertools import combinations
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,17 +17,17 @@ from chalkgrad.diagnose.watched import OPERATIONS, Change, Place, Scope
 FACTORS = (2, 0.5, 3, 1 / 3, 4, 0.25)
 
 
-@dataclass(frozen=True, slots=True)
-class Repair:
+class Repair(NamedTuple):
     """One change of one place.
 
     Attributes:
         place: Its number.
         code: The cause that it cures.
-        new: The text that belongs there.
+        new: The text that belongs there; with `own`, a pattern for that and the text that stands there.
         cost: How unlikely it is.
         change: The change itself.
         factor: Whether it scales the whole.
+        own: The text of the part that comes in.
     """
 
     place: int
@@ -37,6 +36,28 @@ class Repair:
     cost: float
     change: Change
     factor: bool = False
+    own: str = ""
+
+    def written(self, text: str) -> str:
+        """What belongs where a text stands."""
+        return self.new.format(text=text, own=self.own) if self.own else self.new
+
+
+class AtHand:
+    """Parts, and which of them fit a value of a shape."""
+
+    def __init__(self, parts: Sequence[Part]) -> None:
+        self.parts = list(parts)
+        self._fitting: dict[tuple[tuple[int, ...], ...], list[Part]] = {}
+
+    def fitting(self, shape: tuple[int, ...], wide: Collection[tuple[int, ...]]) -> list[Part]:
+        """Those that can stand beside a value, so that it keeps its shape or grows to one of some."""
+        key = (shape, *sorted(wide))
+        if key not in self._fitting:
+            self._fitting[key] = [
+                f for p in self.parts if p.kind != "places" for f in _fitted(p, shape, wide)
+            ]
+        return self._fitting[key]
 
 
 Named = Callable[[str, str], str]
@@ -44,7 +65,7 @@ Named = Callable[[str, str], str]
 
 
 def repairs(
-    number: int, place: Place, above: Place | None, at_hand: list[Part], cause: Named,
+    number: int, place: Place, above: Place | None, at_hand: AtHand, cause: Named,
     shapes: Collection[tuple[int, ...]] = (),
 ) -> Iterator[Repair]:  # fmt: skip
     """All small changes of one place.
@@ -81,7 +102,9 @@ def repairs(
     if value.dtype.kind != "f" and not value.ndim:
         return
     if not scaled and value.dtype.kind == "f":
-        yield Repair(number, "sign", f"-({text})", 1.0, _after(place, lambda v: -v))
+        compared = above is not None and above.kind == "compare"
+        cost = 1.6 if compared else 1.15 if text.isidentifier() else 1.0
+        yield Repair(number, "sign", f"-({text})", cost, _after(place, lambda v: -v))
     for c in FACTORS if not scaled and value.dtype.kind == "f" else ():
         yield Repair(
             number, "constant_factor", f"{c:.4g} * ({text})", 1.75, _after(place, partial(operator.mul, c))
@@ -109,7 +132,7 @@ def _call(number: int, place: Place) -> Iterator[Repair]:
 
 
 def _whole(
-    number: int, place: Place, text: str, at_hand: list[Part], scaled: bool, added: bool
+    number: int, place: Place, text: str, at_hand: AtHand, scaled: bool, added: bool
 ) -> Iterator[Repair]:
     """Changes of whole numbers: of sizes and places."""
     if not scaled:
@@ -122,7 +145,7 @@ def _whole(
     for c in (1, 2):
         yield Repair(number, "missing_term", f"{text} + {c}", 1.6, _after(place, partial(operator.add, c)))
         yield Repair(number, "missing_term", f"{text} - {c}", 1.6, _after(place, partial(operator.add, -c)))
-    for part in at_hand:
+    for part in at_hand.parts:
         if part.kind not in ("size", "places") or not part.known(place.scope):
             continue
         if part.kind == "places" and not _broadcasts(part.value, place.value):
@@ -227,7 +250,7 @@ def _reduction(number: int, place: Place) -> Iterator[Repair]:
 
 
 def _missing(
-    number: int, place: Place, text: str, at_hand: list[Part], wide: Collection[tuple[int, ...]]
+    number: int, place: Place, text: str, at_hand: AtHand, wide: Collection[tuple[int, ...]]
 ) -> Iterator[Repair]:
     """A factor, a divisor, a summand or a sum too few."""
     shape = np.shape(place.value)
@@ -242,11 +265,9 @@ def _missing(
                 number, "missing_sum", kept, cost + 0.2,
                 _after(place, partial(np.sum, axis=axis, keepdims=True)),
             )  # fmt: skip
-    for part in at_hand:
-        if part.kind == "places" or not part.known(place.scope):
-            continue
-        for fitted in _fitted(part, shape, wide):
-            yield from _with(number, place, text, fitted)
+    for part in at_hand.fitting(shape, wide):
+        if part.known(place.scope):
+            yield from _with(number, place, text, part)
 
 
 def _fitted(part: Part, shape: tuple[int, ...], wide: Collection[tuple[int, ...]]) -> Iterator[Part]:
@@ -271,31 +292,41 @@ def _fitted(part: Part, shape: tuple[int, ...], wide: Collection[tuple[int, ...]
 def _with(number: int, place: Place, text: str, part: Part) -> Iterator[Repair]:
     kind, read, own = place.kind, part.read, f"({part.text})" if " " in part.text else part.text
     times = {"mask": "missing_mask", "size": "constant_factor"}.get(part.kind, "missing_factor")
-    over = {"size": "sum_for_mean"}.get(part.kind, "missing_factor")
     base = 1.3 if part.kind == "mask" else 1.5
-    yield Repair(
-        number, times, f"{own} * ({text})", base + part.cost, lambda v, s: _given(kind, v) * read(s), True
-    )
+    yield Repair(number, times, "{own} * ({text})", base + part.cost,
+                 lambda v, s: _given(kind, v) * read(s), True, own)  # fmt: skip
     if part.kind == "mask":
-        yield Repair(number, "missing_mask", f"(1 - {own}) * ({text})", base + 0.3 + part.cost,
-                     lambda v, s: _given(kind, v) * (1.0 - read(s)), True)  # fmt: skip
+        yield Repair(number, "missing_mask", "(1 - {own}) * ({text})", base + 0.3 + part.cost,
+                     lambda v, s: _given(kind, v) * (1.0 - read(s)), True, own)  # fmt: skip
         return
     # Dividing is what a wrong factor asks for, too: where the derivation explains that, it has the word.
-    divided = 1.4 if part.kind == "size" else 2.55
-    yield Repair(
-        number, over, f"({text}) / {own}", divided + part.cost, lambda v, s: _given(kind, v) / read(s), True
-    )
-    yield Repair(
-        number, "missing_term", f"{text} + {own}", 1.6 + part.cost, lambda v, s: _given(kind, v) + read(s)
-    )
-    yield Repair(
-        number, "missing_term", f"{text} - {own}", 1.6 + part.cost, lambda v, s: _given(kind, v) - read(s)
-    )
+    over, divided = ("sum_for_mean", 1.4) if part.kind == "size" else ("missing_factor", 2.55)
+    yield Repair(number, over, "({text}) / {own}", divided + part.cost,
+                 lambda v, s: _given(kind, v) / read(s), True, own)  # fmt: skip
+    if part.kind == "array":
+        for sign, cost in (("-", 1.7), ("+", 1.9)):
+            yield Repair(number, "missing_factor", f"(1 {sign} {{own}}) * ({{text}})", cost + part.cost,
+                         partial(_by_one, kind, read, sign, False), True, own)  # fmt: skip
+        yield Repair(number, "missing_factor", "({text}) / (1 + {own})", 2.0 + part.cost,
+                     partial(_by_one, kind, read, "+", True), True, own)  # fmt: skip
+    if part.text != text:  # twice itself is a constant factor
+        for sign, by in (("+", operator.add), ("-", operator.sub)):
+            yield Repair(number, "missing_term", f"{{text}} {sign} {{own}}", 1.6 + part.cost,
+                         _beside(kind, part, by), False, own)  # fmt: skip
 
 
-def _others(number: int, place: Place, text: str, at_hand: list[Part], cause: Named) -> Iterator[Repair]:
+def _by_one(
+    kind: str, read: Callable[[Scope], Any], sign: str, under: bool, operands: list[Any], scope: Scope
+) -> Any:
+    """A value times, or over, 1 and a part."""
+    factor = 1 + read(scope) if sign == "+" else 1 - read(scope)
+    value = _given(kind, operands)
+    return value / factor if under else value * factor
+
+
+def _others(number: int, place: Place, text: str, at_hand: AtHand, cause: Named) -> Iterator[Repair]:
     """Another variable of the same shape, or what it holds with a sign or another axis order."""
-    for part in at_hand:
+    for part in at_hand.parts:
         if part.text == text or not part.known(place.scope) or not part.text.isidentifier():
             continue
         if np.shape(part.value) == np.shape(place.value) and (np.ndim(part.value) or part.kind == "scalar"):

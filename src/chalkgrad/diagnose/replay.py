@@ -150,6 +150,7 @@ class Replay:
         self.touches = any(s.writes - s.sets for s in self.steps)
         self.states = [self._states(b) for b in begun]
         self._slices: dict[tuple[frozenset[int], str], Slice | None] = {}
+        self._needed: dict[str, frozenset[int]] = {}
 
     def _states(self, begun: Mapping[str, Any]) -> list[dict[str, Any]]:
         """The variables before each statement and at the end."""
@@ -171,16 +172,25 @@ class Replay:
             self._slices[key] = self._sliced(changed, target)
         return self._slices[key]
 
-    def _sliced(self, changed: frozenset[int], target: str) -> Slice | None:
+    def needed(self, target: str) -> frozenset[int]:
+        """The statements on which a target may depend."""
+        if target not in self._needed:
+            steps = self._all(target)
+            sought = {RETURNED if target.startswith("=") else target}
+            keep: set[int] = set()
+            for k in reversed(range(len(steps))):
+                if steps[k].writes & sought:
+                    keep.add(k)
+                    sought = (sought - steps[k].sets) | steps[k].reads
+            self._needed[target] = frozenset(keep)
+        return self._needed[target]
+
+    def _all(self, target: str) -> list[Step]:
         end = self.ends.get(target) or self.ends[""] if target.startswith("=") else None
-        steps = [*self.steps, end] if end is not None else self.steps
-        start = min(changed)
-        needed = {RETURNED if end is not None else target}
-        keep: set[int] = set()
-        for k in reversed(range(start, len(steps))):
-            if steps[k].writes & needed:
-                keep.add(k)
-                needed = (needed - steps[k].sets) | steps[k].reads
+        return [*self.steps, end] if end is not None else self.steps
+
+    def _sliced(self, changed: frozenset[int], target: str) -> Slice | None:
+        steps, keep, start = self._all(target), self.needed(target), min(changed)
         if not keep & changed:
             return None
         affected: set[str] = set()
