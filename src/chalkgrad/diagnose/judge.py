@@ -29,8 +29,17 @@ GOOD = 2.45
 """An explanation that costs no more ends the search before the text and pairs are tried."""
 
 
+SURE = 2.0
+"""An explanation along the user's own lines that costs no more needs no other beside it."""
+
 OWN_TEXT = 0.2
 """By how much a change of the user's text may cost more than what the derivation says, and be preferred."""
+
+WHOLE = frozenset({"wrong_argument", "statistics_constant", "diagonal_only", "mutates_input"})
+"""Causes that concern all of a gradient: a change of the text that cures them has to be simpler."""
+
+DIVIDED = 2.5
+"""What a division by an array costs, which undoes whatever factor is wrong: the derivation knows better."""
 
 ROUNDED = 1.5e-3
 """The largest relative difference that rounding to half precision makes, with some room."""
@@ -115,8 +124,8 @@ class Judge:
             line_by_line = self.anchored.explained(wanted, observed)
             if line_by_line is not None:
                 found = [line_by_line, *self._stale(wanted, observed), *self._elsewhere(wanted, observed)]
-        if not found:
-            found = list(self._by_value(wanted, observed))
+        if not found or (min(e.cost for e in found) > SURE and len(found[0].reasons) == 1):
+            found += self._by_value(wanted, observed)
         return min(found, key=lambda e: e.cost, default=None)
 
     def _told_by_text(self, wanted: Tensor, derived: Explanation | None) -> Explanation | None:
@@ -125,8 +134,10 @@ class Judge:
         Many a fault gives the same numbers as another one in a line of the derivation that the user has
         not written: the text tells which it was. Where both say the same, the derivation's words teach more.
         """
-        limit = 9.0 if derived is None else derived.cost + OWN_TEXT
-        likely = {c for r in derived.reasons for c in _alike(r.code)} if derived is not None else set()
+        codes = {r.code for r in derived.reasons} if derived is not None else set()
+        more = 0.0 if codes & WHOLE else OWN_TEXT
+        limit = 9.0 if derived is None else min(derived.cost + more, DIVIDED)
+        likely = {c for code in codes for c in _alike(code)}
         mended = self.mender.explained(wanted, limit, likely) if self.mender is not None else None
         if mended is None or derived is None:
             return mended or derived

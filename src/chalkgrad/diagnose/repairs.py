@@ -14,6 +14,7 @@ import numpy as np
 from chalkgrad.diagnose.at_hand import Part, kind_of
 from chalkgrad.diagnose.watched import OPERATIONS, Change, Place, Scope
 
+OPPOSITE = {"Lt": ">=", "LtE": ">", "Gt": "<=", "GtE": "<", "Eq": "!=", "NotEq": "=="}
 FACTORS = (2, 0.5, 3, 1 / 3, 4, 0.25)
 
 
@@ -87,7 +88,7 @@ def repairs(
         yield Repair(number, "sign", f"-{place.value}", 1.2, _constant(-place.value))
         return
     elif place.kind == "compare":
-        yield Repair(number, "wrong_operand", f"~({text})", 2.0, lambda v, scope: ~v[0])
+        yield from _turned(number, place, text)
         return
     elif isinstance(place.node, ast.Call):
         yield from _call(number, place)
@@ -103,7 +104,8 @@ def repairs(
         return
     if not scaled and value.dtype.kind == "f":
         compared = above is not None and above.kind == "compare"
-        cost = 1.6 if compared else 1.15 if text.isidentifier() else 1.0
+        alone = text.isidentifier() and above is None  # nobody forgets the minus of z = -x
+        cost = 1.6 if compared or alone else 1.15 if text.isidentifier() else 1.0
         yield Repair(number, "sign", f"-({text})", cost, _after(place, lambda v: -v))
     for c in FACTORS if not scaled and value.dtype.kind == "f" else ():
         yield Repair(
@@ -118,6 +120,17 @@ def repairs(
     )  # fmt: skip
     if value.dtype.kind == "f":
         yield from ones(number, place)
+
+
+def _turned(number: int, place: Place, text: str) -> Iterator[Repair]:
+    """The opposite condition."""
+    node = place.node
+    simple = isinstance(node, ast.Compare) and len(node.ops) == 1 and type(node.ops[0]).__name__ in OPPOSITE
+    new = f"~({text})"
+    if simple and isinstance(node, ast.Compare):
+        sign = OPPOSITE[type(node.ops[0]).__name__]
+        new = f"{ast.unparse(node.left)} {sign} {ast.unparse(node.comparators[0])}"
+    yield Repair(number, "wrong_operand", new, 1.5, lambda v, scope: ~v[0])
 
 
 def _call(number: int, place: Place) -> Iterator[Repair]:
