@@ -16,6 +16,9 @@ from chalkgrad.expr.nodes import Expr, Tensor
 from chalkgrad.expr.ops import tensors_in
 from chalkgrad.verify.environment import Array
 
+ENTRIES = 48
+"""Of larger values inside a layer no diagonal is taken: each entry takes a pass of its own."""
+
 LIKELY = 2.35
 """Edits that cost no more are tried inside each other."""
 
@@ -208,13 +211,23 @@ def diagonals(search: Search, wanted: Tensor, observed: Sequence[Array]) -> Iter
             if not _between(search, before, after):
                 continue
             found = _diagonal_predictor(search, before, after, wanted)
-            if search.holds(found, observed):
+            if _may(search, before, after, wanted, observed[0]) and search.holds(found, observed):
                 text = f"only the diagonal of the Jacobian ∂{after.name}/∂{before.name} is used"
                 line = next(
                     (d for d in search.derived.chosen.definitions if d.target is before.adjoint),
                     search.line(wanted),
                 )
                 yield Explanation(1.62, (Reason("diagonal_only", text, line),))
+
+
+def _may(search: Search, before: Tensor, after: Tensor, wanted: Tensor, returned: Array) -> bool:
+    """Whether a gradient may be a diagonal's: where it is the value's own, its largest entry tells."""
+    if before is not wanted:
+        return search.leads("staged", before.adjoint, wanted)
+    if returned.shape != np.shape(search.points[0].env.array(after.adjoint)):
+        return False
+    place = tuple(int(n) for n in np.unravel_index(int(np.abs(returned).argmax()), returned.shape))
+    return abs(_entry(search, before, after, 0, place) - returned[place]) <= 1e-6 * abs(returned[place])
 
 
 def _between(search: Search, before: Tensor, after: Tensor) -> set[Tensor]:
@@ -233,23 +246,13 @@ def _between(search: Search, before: Tensor, after: Tensor) -> set[Tensor]:
 
 
 def _diagonal_predictor(search: Search, before: Tensor, after: Tensor, wanted: Tensor) -> Predictor:
-    between = {t.adjoint for t in _between(search, before, after)} - {after.adjoint}
     definitions = search.derived.staged.definitions
 
     def predict(at: int) -> Array | None:
         point = search.points[at]
-        upstream = np.asarray(point.env.array(after.adjoint))
-        result = np.zeros(upstream.shape)
-        silent = {d.target: Value(np.zeros([point.env.size(r) for r in d.target.axes])) for d in definitions}
-        for place in np.ndindex(*upstream.shape):
-            single = np.zeros(upstream.shape)
-            single[place] = 1.0
-            evaluation = Evaluation(point.env, {**silent, after.adjoint: Value(single)})
-            for d in definitions:
-                if d.target in between:
-                    evaluation.having(d.target, evaluation.defined(d.indices, d.body))
-            result[place] = evaluation.array(before.adjoint)[place]
-        diagonal = Value(upstream * result)
+        if before is not wanted and np.size(point.env.array(before.adjoint)) > ENTRIES:
+            return None
+        diagonal = Value(_diagonal(search, before, after, at))
         if before is wanted:
             return diagonal.array
         whole = Evaluation(point.env, {before.adjoint: diagonal}, search.bases[at])
@@ -259,3 +262,31 @@ def _diagonal_predictor(search: Search, before: Tensor, after: Tensor, wanted: T
         return whole.changed[wanted.adjoint].array if wanted.adjoint in whole.changed else None
 
     return predict
+
+
+def _diagonal(search: Search, before: Tensor, after: Tensor, at: int) -> Array:
+    """G[i] * d after[i] / d before[i] for every entry i, worked out once."""
+    key = (before, after, at)
+    if key in search.diagonals:
+        return search.diagonals[key]
+    upstream = np.asarray(search.points[at].env.array(after.adjoint))
+    result = np.zeros(upstream.shape)
+    for place in np.ndindex(*upstream.shape):
+        result[place] = _entry(search, before, after, at, place)
+    search.diagonals[key] = result
+    return result
+
+
+def _entry(search: Search, before: Tensor, after: Tensor, at: int, place: tuple[int, ...]) -> float:
+    """One entry of the upstream gradient times the derivative of the same entry."""
+    between = {t.adjoint for t in _between(search, before, after)} - {after.adjoint}
+    point, definitions = search.points[at], search.derived.staged.definitions
+    upstream = np.asarray(point.env.array(after.adjoint))
+    single = np.zeros(upstream.shape)
+    single[place] = upstream[place]
+    silent = {d.target: Value(np.zeros([point.env.size(r) for r in d.target.axes])) for d in definitions}
+    evaluation = Evaluation(point.env, {**silent, after.adjoint: Value(single)})
+    for d in definitions:
+        if d.target in between:
+            evaluation.having(d.target, evaluation.defined(d.indices, d.body))
+    return float(evaluation.array(before.adjoint)[place])

@@ -63,6 +63,7 @@ class Search:
     edits: list[Edit] = field(init=False)
     bases: list[Evaluation] = field(init=False)
     _known: dict[tuple[int, int], dict[Tensor, Value]] = field(init=False, default_factory=dict)
+    diagonals: dict[tuple[Tensor, Tensor, int], Array] = field(init=False, default_factory=dict)
     _stop: int | None = field(init=False, default=None)
     _work: int = field(init=False, default=0)
     _ways: dict[tuple[str, Tensor], frozenset[Tensor]] = field(init=False, default_factory=dict)
