@@ -66,6 +66,7 @@ class Mender:
         self._names: dict[str, Tensor] = {}
         self._variables: list[str] | None = None
         self._sound: set[str] | None = None
+        self._fixes: dict[tuple[object, ...], Repair | None] = {}
         self.likely: frozenset[str] = frozenset()
         self._evaluations = [Evaluation(p.env) for p in trial.points]
 
@@ -95,10 +96,17 @@ class Mender:
             if self._right(target, fixed):
                 break
             if not self._right(name, fixed):
-                found = self._single(name, fixed, limit, share=0.5)
+                found = self._fix(name, fixed, limit) if name != target else self._single(name, fixed, limit)
                 if found is not None:
                     fixed[found.place] = found
         return list(fixed.values()) if fixed and self._right(target, fixed) else None
+
+    def _fix(self, name: str, fixed: dict[int, Repair], limit: float) -> Repair | None:
+        """The change that makes a variable right, sought once for all gradients behind it."""
+        key = (name, tuple(sorted(fixed)), limit, self.likely)
+        if key not in self._fixes:
+            self._fixes[key] = self._single(name, fixed, limit, share=0.5)
+        return self._fixes[key]
 
     def _told(self, wanted: Tensor, found: Sequence[Repair]) -> Explanation:
         reasons = tuple(self.reason(wanted, r) for r in found)
