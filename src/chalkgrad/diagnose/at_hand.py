@@ -7,6 +7,7 @@ import ast
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import combinations
 from typing import Any
 
@@ -74,18 +75,23 @@ def _lined_up(own: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...] |
 
 
 def parts(
-    watched: Watched, sizes: Mapping[str, Any], forward: ast.AST | None, more: Sequence[Part]
+    watched: Watched,
+    left: Mapping[str, Any],
+    sizes: Mapping[str, Any],
+    forward: ast.AST | None,
+    more: Sequence[Part],
 ) -> list[Part]:
     """All values at hand, variables first.
 
     Args:
         watched: The function, after a run that was recorded.
+        left: Its variables at the end.
         sizes: The sizes of the ranges, by name.
         forward: The syntax of the user's forward.
         more: What the derivation knows besides.
     """
     found: dict[str, Part] = {}
-    left = watched.left
+    add = partial(_add, found, watched.names, left)
     for name, value in left.items():
         kind = kind_of(value, name in sizes)
         if kind:
@@ -94,19 +100,20 @@ def parts(
     for place in watched.places:
         kind = kind_of(place.value, False)
         if kind and place.kind != "number":
-            _add(found, watched, ast.unparse(place.node), place.value, kind, 0.15)
+            add(ast.unparse(place.node), place.value, kind, 0.15)
     for text in _written(forward):
-        _add(found, watched, text, None, "", 0.2)
+        add(text, None, "", 0.2)
     for part in _of_scalars([found[n] for n in scalars]):
         found.setdefault(part.text, part)
     for text in _conditions(found):
-        _add(found, watched, text, None, "mask", 0.2)
+        add(text, None, "mask", 0.2)
     return _distinct([*found.values(), *more])
 
 
 def _add(
-    found: dict[str, Part], watched: Watched, text: str, value: Any, kind: str, cost: float
-) -> None:
+    found: dict[str, Part], names: Mapping[str, Any], left: Mapping[str, Any],
+    text: str, value: Any, kind: str, cost: float,
+) -> None:  # fmt: skip
     """One more expression, evaluated with the variables at the end if its value is not known."""
     if text in found or len(text) >= LONG or text.isidentifier():
         return
@@ -114,17 +121,16 @@ def _add(
         code = compile(text, "<part>", "eval")
         if value is None:
             with np.errstate(all="ignore"):
-                value = eval(code, watched.names, dict(watched.left))
+                value = eval(code, dict(names), dict(left))
     except Exception:  # noqa: BLE001 (what the forward can say the backward may not)
         return
     kind = kind or kind_of(value, False)
     if not kind:
         return
     tree = ast.parse(text, mode="eval")
-    names = frozenset(n.id for n in ast.walk(tree) if isinstance(n, ast.Name)) - watched.names.keys()
-    found[text] = Part(
-        text, lambda scope: eval(code, watched.names, dict(scope)), kind, cost, value, names - {"np"}
-    )
+    own = frozenset(n.id for n in ast.walk(tree) if isinstance(n, ast.Name)) & left.keys()
+    seen = dict(names)
+    found[text] = Part(text, lambda scope: eval(code, seen, dict(scope)), kind, cost, value, own)
 
 
 def _named(name: str) -> Callable[[Scope], Any]:

@@ -195,9 +195,7 @@ class Mender:
             place = places[number]
             above = places[place.above] if place.above >= 0 else None
             shapes = {np.shape(v) for v in self.trial.points[0].true.values()} if place.above < 0 else set()
-            self._repairs[number] = list(
-                repairs(number, place, above, self.at_hand(), self._cause, shapes)
-            )
+            self._repairs[number] = list(repairs(number, place, above, self.at_hand(), self._cause, shapes))
         return self._repairs[number]
 
     def at_hand(self) -> AtHand:
@@ -210,13 +208,13 @@ class Mender:
                 for t in self.derived.program.tensors()
                 if t.dtype == "float" and t in env.arrays
             }
-            left = self.rerun.watched.left
+            left = self.rerun.left
             arrays = {n: a for n, v in left.items() if (a := as_array(v)) is not None}
             self._names = {n: t for t, n in named(values, arrays).items()}
             self._graph = Graph.of(self.derived)
             sizes = {r.name: n for r, n in env.sizes.items()}
             more = [*self._known(values), *islice(self._products(), PRODUCTS)]
-            found = parts(self.rerun.watched, sizes, self.forward, more)
+            found = parts(self.rerun.watched, left, sizes, self.forward, more)
             self._at_hand = AtHand([self._steady(p) for p in found])
         return self._at_hand
 
@@ -242,7 +240,7 @@ class Mender:
         for d in (*self.derived.closed.definitions, *self.derived.staged.definitions):
             for node in (n for n in walk(d.body) if isinstance(n, Mul)):
                 factors = [f for f in node.factors if not isinstance(f, Const)]
-                some = [(f,) for f in factors if not isinstance(f, Access)]
+                some: list[tuple[Expr, ...]] = [(f,) for f in factors if not isinstance(f, Access)]
                 some += [c for n in (2, 3) for c in combinations(factors, n)] if len(factors) < 6 else []
                 for one in some:
                     e = one[0] if len(one) == 1 else Mul(one)
@@ -324,7 +322,7 @@ class Mender:
         """The user's variables that are called like an adjoint of the derivation."""
         assert self.rerun is not None
         if self._variables is None:
-            left = self.rerun.watched.left
+            left = self.rerun.left
             self._variables = [
                 n for n in self._adjoints() if n in left and np.shape(left[n]) == self._true(n, 0).shape
             ]

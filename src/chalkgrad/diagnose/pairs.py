@@ -227,7 +227,8 @@ def _may(search: Search, before: Tensor, after: Tensor, wanted: Tensor, returned
     if returned.shape != np.shape(search.points[0].env.array(after.adjoint)):
         return False
     place = tuple(int(n) for n in np.unravel_index(int(np.abs(returned).argmax()), returned.shape))
-    return abs(_entry(search, before, after, 0, place) - returned[place]) <= 1e-6 * abs(returned[place])
+    largest = float(returned[place])
+    return abs(_entry(search, before, after, 0, place) - largest) <= 1e-6 * abs(largest)
 
 
 def _between(search: Search, before: Tensor, after: Tensor) -> set[Tensor]:

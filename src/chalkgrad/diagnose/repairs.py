@@ -149,7 +149,8 @@ def _whole(
 ) -> Iterator[Repair]:
     """Changes of whole numbers: of sizes and places."""
     if not scaled:
-        yield Repair(number, "sign", f"-({text})", 1.2, _after(place, lambda v: -v))
+        cost = 2.0 if text.isidentifier() else 1.2  # a size has no sign
+        yield Repair(number, "sign", f"-({text})", cost, _after(place, lambda v: -v))
         for c in (2, 3):
             yield Repair(number, "constant_factor", f"{c} * ({text})", 1.75,
                          _after(place, partial(operator.mul, c)))  # fmt: skip
@@ -338,14 +339,17 @@ def _by_one(
 
 
 def _others(number: int, place: Place, text: str, at_hand: AtHand, cause: Named) -> Iterator[Repair]:
-    """Another variable of the same shape, or what it holds with a sign or another axis order."""
+    """Another variable of the same shape."""
     for part in at_hand.parts:
         if part.text == text or not part.known(place.scope) or not part.text.isidentifier():
             continue
         if np.shape(part.value) == np.shape(place.value) and (np.ndim(part.value) or part.kind == "scalar"):
-            read = part.read
-            yield Repair(number, cause(text, part.text), part.text, 1.48 + part.cost,
-                         lambda v, scope, r=read: r(scope))  # fmt: skip
+            change = partial(_instead, part.read)
+            yield Repair(number, cause(text, part.text), part.text, 1.48 + part.cost, change)
+
+
+def _instead(read: Callable[[Scope], Any], _operands: list[Any], scope: Scope) -> Any:
+    return read(scope)
 
 
 def ones(number: int, place: Place) -> Iterator[Repair]:

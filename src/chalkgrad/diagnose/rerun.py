@@ -33,6 +33,7 @@ class Rerun:
     Attributes:
         at: The point of the run that is going on.
         work: Operations done so far, by the count of `replay`.
+        left: The variables when it returned, or when it raised.
     """
 
     def __init__(self, watched: Watched, caller: Caller, form: Form, trial: Trial) -> None:
@@ -43,7 +44,7 @@ class Rerun:
         self.at = 0
         self.work = 0
         self.whole = 10 + sum(Step.of(p, h).work for p, h in watched.body)
-        begun = []
+        begun: list[dict[str, Any]] = []
         watched.recording = True
         for at in reversed(range(len(trial.points))):
             watched.left = {}
@@ -51,6 +52,8 @@ class Rerun:
             begun.insert(0, watched.begun)
         watched.recording = False
         self.replay = self._replay(begun) if watched.left else None
+        seen = [p.scope for p in watched.places if p.scope]
+        self.left = dict(watched.left or (max(seen, key=len) if seen else {}))
         self._slices: dict[tuple[frozenset[int], str], Slice | None] = {}
 
     @staticmethod
@@ -111,7 +114,8 @@ class Rerun:
 
     def _base(self, target: str, at: int) -> Array | None:
         if target.startswith("="):
-            return self.trial.results[at].gradients.get(target[1:])
+            results = self.trial.results
+            return results[at].gradients.get(target[1:]) if at < len(results) else None
         if self.replay is not None:
             return as_array(self.replay.states[at][-1].get(target))
         self.run(at, {})
@@ -148,6 +152,7 @@ class Rerun:
         self.at = at
         self.work += self.whole
         self.watched.active = dict(active)
+        self.watched.left = {}
         try:
             with np.errstate(all="ignore"), quiet():
                 value = self.form.invoke(
