@@ -33,6 +33,7 @@ class Part:
         cost: How unlikely it is, beside a variable.
         value: What it is at the first point.
         names: The variables that it reads.
+        single: Whether it is one variable, or one value of the derivation.
     """
 
     text: str
@@ -41,6 +42,7 @@ class Part:
     cost: float
     value: Any
     names: frozenset[str]
+    single: bool = False
 
     def known(self, scope: Scope) -> bool:
         """Whether it can be had where only these variables are known."""
@@ -95,7 +97,7 @@ def parts(
     for name, value in left.items():
         kind = kind_of(value, name in sizes)
         if kind:
-            found[name] = Part(name, _named(name), kind, 0.0, value, frozenset({name}))
+            found[name] = Part(name, _named(name), kind, 0.0, value, frozenset({name}), True)
     scalars = [n for n, p in found.items() if p.kind in ("size", "scalar")]
     for place in watched.places:
         kind = kind_of(place.value, False)

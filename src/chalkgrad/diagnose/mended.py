@@ -228,9 +228,12 @@ class Mender:
             if t in env.arrays and t not in {w.adjoint for w in self.derived.wrt}:
                 value = np.asarray(env.array(t))
                 name = f"∂L/∂{t.name}" if t.role == "adjoint" else t.name
+                if name in rerun.left:
+                    name = f"{name} of the layer"
+                self._names.setdefault(name, t)
                 yield Part(
                     name, lambda scope, t=t: np.asarray(points[rerun.at].env.array(t)),  # type: ignore[misc]
-                    kind_of(value if value.ndim else float(value), False), 0.25, value, frozenset(),
+                    kind_of(value if value.ndim else float(value), False), 0.25, value, frozenset(), True,
                 )  # fmt: skip
 
     def _products(self) -> Iterator[Part]:

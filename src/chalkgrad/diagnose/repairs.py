@@ -323,7 +323,10 @@ def _with(number: int, place: Place, text: str, part: Part) -> Iterator[Repair]:
                          partial(_by_one, kind, read, sign, False), True, own)  # fmt: skip
         yield Repair(number, "missing_factor", "({text}) / (1 + {own})", 2.0 + part.cost,
                      partial(_by_one, kind, read, "+", True), True, own)  # fmt: skip
-    if part.text != text:  # twice itself is a constant factor
+    if part.text == place.target and place.above < 0 and place.looped:
+        yield Repair(number, "missing_sum", "{own} + {text}, as += has it", 1.4,
+                     _beside(kind, part, operator.add), False, own)  # fmt: skip
+    elif part.text != text:  # twice itself is a constant factor
         for sign, by in (("+", operator.add), ("-", operator.sub)):
             yield Repair(number, "missing_term", f"{{text}} {sign} {{own}}", 1.6 + part.cost,
                          _beside(kind, part, by), False, own)  # fmt: skip
@@ -341,7 +344,7 @@ def _by_one(
 def _others(number: int, place: Place, text: str, at_hand: AtHand, cause: Named) -> Iterator[Repair]:
     """Another variable of the same shape."""
     for part in at_hand.parts:
-        if part.text == text or not part.known(place.scope) or not part.text.isidentifier():
+        if part.text == text or not part.known(place.scope) or not part.single:
             continue
         if np.shape(part.value) == np.shape(place.value) and (np.ndim(part.value) or part.kind == "scalar"):
             change = partial(_instead, part.read)

@@ -52,6 +52,7 @@ class Place:
         value: What it was.
         scope: The variables at that time.
         step: The number of the statement of the function's body that holds it, loops and all.
+        looped: Whether it stands in a loop.
     """
 
     node: ast.expr
@@ -64,6 +65,7 @@ class Place:
     value: Any = None
     scope: dict[str, Any] = field(default_factory=dict)
     step: int = 0
+    looped: bool = False
 
 
 class Watched:
@@ -177,6 +179,15 @@ class _Hooks(ast.NodeTransformer):
         self.above = -1
         self.target = ""
         self.step = -1
+        self.loops = 0
+
+    def visit_For(self, node: ast.For) -> ast.AST:
+        self.above, self.target = -1, ""
+        node.iter = self.visit(node.iter)
+        self.loops += 1
+        node.body = [self.visit(s) for s in node.body]
+        self.loops -= 1
+        return node
 
     def top(self, statement: ast.stmt) -> ast.stmt:
         """A statement of the body itself, with hooks."""
@@ -188,7 +199,7 @@ class _Hooks(ast.NodeTransformer):
     def _place(self, node: ast.expr, kind: str) -> ast.expr:
         above, self.above = self.above, -1
         place = Place(copy.deepcopy(node), kind, self.statement, node.lineno, above, self.target)
-        place.step = self.step
+        place.step, place.looped = self.step, self.loops > 0
         self.places.append(place)
         return ast.Constant(len(self.places) - 1)
 
