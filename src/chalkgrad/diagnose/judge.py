@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -114,7 +115,7 @@ class Judge:
             return [Fault(wanted.name, "unknown", text, shown(line))]
         worst = self._worst(wanted, observed[0])
         return [
-            Fault(wanted.name, r.code, _sentence(r.text, worst), shown(r.expected))
+            Fault(wanted.name, r.code, _sentence(r.text, worst), shown(r.expected), r.fix, yours=r.yours)
             for r in explanation.reasons
         ]
 
@@ -142,6 +143,9 @@ class Judge:
         if mended is None or derived is None:
             return mended or derived
         same = {_family(r.code) for r in mended.reasons} == {_family(r.code) for r in derived.reasons}
+        if same and len(derived.reasons) == len(mended.reasons) == 1:
+            own = mended.reasons[0]
+            return replace(derived, reasons=(replace(derived.reasons[0], yours=own.yours, fix=own.fix),))
         return derived if same or mended.cost > limit else mended
 
     def _two(self, wanted: Tensor, observed: Sequence[Array]) -> Iterator[Explanation]:

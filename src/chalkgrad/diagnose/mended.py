@@ -8,6 +8,7 @@ changed in the small ways of `repairs`, and what makes the numbers right at ever
 from __future__ import annotations
 
 import ast
+import builtins
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from itertools import combinations, islice
@@ -24,6 +25,7 @@ from chalkgrad.diagnose.own_source import tree_of
 from chalkgrad.diagnose.own_variables import named
 from chalkgrad.diagnose.repairs import AtHand, Repair, repairs
 from chalkgrad.diagnose.rerun import Rerun, quiet
+from chalkgrad.diagnose.rewritten import rewritten
 from chalkgrad.diagnose.search import PAIR, Explanation, Reason
 from chalkgrad.diagnose.trial import Trial
 from chalkgrad.emit.names import identifier
@@ -118,7 +120,11 @@ class Mender:
         line = next(d for d in self.derived.chosen.definitions if d.target is wanted.adjoint)
         place = self.rerun.watched.places[repair.place]
         text = ast.unparse(place.node)
-        return Reason(repair.code, f"in line {place.line}, `{text}` should be `{repair.written(text)}`", line)
+        new = repair.written(text)
+        watched = self.rerun.watched
+        known = {*place.scope, *watched.names, *dir(builtins)}
+        yours, fix = rewritten(watched.body[place.step][0], place.node, new, known)
+        return Reason(repair.code, f"in line {place.line}, `{text}` should be `{new}`", line, yours, fix)
 
     def changed(self, wanted: Tensor) -> Iterator[tuple[Repair, Array]]:
         """What a gradient becomes at the first point by each single change, simplest first."""

@@ -89,7 +89,6 @@ def repairs(
         return
     elif place.kind == "compare":
         yield from _turned(number, place, text)
-        return
     elif isinstance(place.node, ast.Call):
         yield from _call(number, place)
     if not isinstance(place.value, int | float | np.number | np.ndarray):
@@ -324,7 +323,7 @@ def _with(number: int, place: Place, text: str, part: Part) -> Iterator[Repair]:
         yield Repair(number, "missing_factor", "({text}) / (1 + {own})", 2.0 + part.cost,
                      partial(_by_one, kind, read, "+", True), True, own)  # fmt: skip
     if part.text == place.target and place.above < 0 and place.looped:
-        yield Repair(number, "missing_sum", "{own} + {text}, as += has it", 1.4,
+        yield Repair(number, "missing_sum", "{own} + {text}", 1.4,
                      _beside(kind, part, operator.add), False, own)  # fmt: skip
     elif part.text != text:  # twice itself is a constant factor
         for sign, by in (("+", operator.add), ("-", operator.sub)):

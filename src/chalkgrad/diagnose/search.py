@@ -24,11 +24,13 @@ PAIR = 0.6
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """One cause with its words and the line that holds."""
+    """One cause with its words, the line that holds, and the user's line before and after, where known."""
 
     code: str
     text: Words | str
     expected: Definition
+    yours: str = ""
+    fix: str = ""
 
 
 @dataclass(frozen=True, slots=True)
