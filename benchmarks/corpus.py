@@ -278,33 +278,12 @@ def _names(node: ast.AST) -> set[str]:
 
 
 def _mask(node: ast.AST, masks: set[str]) -> bool:
-    """Whether a factor is a condition, the complement of one, or a product of them.
-
-    A product or sum of other values with a condition somewhere in it is a factor like others.
-    """
-    match node:
-        case ast.Compare():
-            return True
-        case ast.Name(id=name):
-            return name in masks or name == "mask"
-        case ast.BinOp(left=left, op=ast.Mult(), right=right):
-            return _mask(left, masks) and _mask(right, masks)
-        case ast.BinOp(left=ast.Constant(value=1 | 1.0), op=ast.Sub(), right=right):
-            return _mask(right, masks)
-        case ast.Subscript(value=value) | ast.Call(func=ast.Attribute(value=value, attr="astype")):
-            return _mask(value, masks)
-        case ast.Call(args=[value]) if ast.unparse(node.func) in ("np.ones_like", "np.asarray"):
-            return _mask(value, masks)
-    return False
-
-
-def _masked(node: ast.AST, masks: set[str]) -> bool:
-    """Whether a condition is one of the factors of a product or quotient."""
-    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult | ast.Div):
-        return _masked(node.left, masks) or (isinstance(node.op, ast.Mult) and _masked(node.right, masks))
-    if isinstance(node, ast.Subscript):
-        return _masked(node.value, masks)
-    return _mask(node, masks)
+    """Whether a factor is a condition, or the complement of one."""
+    text = ast.unparse(node)
+    cast = [n.value for n in ast.walk(node) if isinstance(n, ast.Attribute) and n.attr == "astype"]
+    names = {n.id for n in cast if isinstance(n, ast.Name)}
+    told = text in masks or bool(names & masks)
+    return any(isinstance(n, ast.Compare) for n in ast.walk(node)) or told or text == "mask"
 
 
 def _numeric(node: ast.AST, sizes: set[str]) -> bool:
@@ -321,8 +300,6 @@ def _factor(
         # A mask of numbers is a factor like others; the complement of one is a difference, too.
         plain = {"missing_factor"} if ast.unparse(node) in shapes else set()
         return {"missing_mask"} | plain | ({"missing_factor", *TERM} if one else set())
-    if _masked(node, masks):  # a mask and what multiplies it, both left out
-        return {"missing_mask", "missing_factor"}
     if isinstance(node, ast.Constant):
         return {"constant_factor"}
     if isinstance(node, ast.UnaryOp) and isinstance(node.operand, ast.Constant):
@@ -539,8 +516,8 @@ def differs(a: Any, b: Any) -> bool:
 def widened(right: Any, found: Any, labels: frozenset[str]) -> frozenset[str]:
     """The labels, with what else describes the result as well.
 
-    What raises, or has another shape for want of a factor or a term, is a fault of shape; a gradient
-    that became another input's, or minus another's, or 0, is that by any other edit, too.
+    What raises, or has another shape for want of a factor, is a fault of shape; a gradient that became
+    another input's, or minus another's, or 0, is that by any other edit, too.
     """
     if found is None:
         return labels | {"shape"}
@@ -551,7 +528,7 @@ def widened(right: Any, found: Any, labels: frozenset[str]) -> frozenset[str]:
             labels |= {"wrong_argument"}
         if "wrong_argument" in labels and not differs((x,), (-np.asarray(y),)):
             labels |= {"sign"}
-        if labels & {"missing_factor", "missing_term"} and np.shape(x) != np.shape(y):
+        if "missing_factor" in labels and np.shape(x) != np.shape(y):
             labels |= {"shape"}
         if float(np.abs(y).max(initial=0.0)) <= 1e-12:
             labels |= TERM
