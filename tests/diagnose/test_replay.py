@@ -167,6 +167,19 @@ def test_two_faults_of_which_one_stands_in_no_line_of_the_derivation() -> None:
     assert causes(backward, "silu", forward) >= {"sign"}
 
 
+def test_a_wrong_operand_in_a_gradient_that_is_transposed_besides() -> None:
+    def forward(x: Any) -> Any:
+        e = np.exp(-x)
+        return x / (1 + e), (x, e)
+
+    def backward(dout: Any, cache: Any) -> Any:
+        x, e = cache  # noqa: RUF059 (taking e for it is the fault)
+        s = 1 / (1 + e)
+        return (dout * s * (1 + e * (1 - s))).T
+
+    assert causes(backward, "silu", forward) == {"transpose", "wrong_operand"}
+
+
 def test_the_same_is_found_however_slow_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """Work is counted: no clock decides what is tried."""
     import time

@@ -17,7 +17,7 @@ from chalkgrad.diagnose.points import Point, with_inputs
 from chalkgrad.diagnose.report import Fault
 from chalkgrad.diagnose.search import Explanation, Reason, Search
 from chalkgrad.diagnose.trial import Trial
-from chalkgrad.diagnose.twofold import twofold
+from chalkgrad.diagnose.twofold import turned, twofold
 from chalkgrad.diagnose.variants import in_one_line, variants, varied
 from chalkgrad.diagnose.views import collapsed, head, summed_away, unsummed, views
 from chalkgrad.diagnose.words import Words, words
@@ -150,9 +150,11 @@ class Judge:
 
     def _two(self, wanted: Tensor, observed: Sequence[Array]) -> Iterator[Explanation]:
         """Two causes at once."""
-        found = list(twofold(self.search, self.mender, wanted)) if self.mender is not None else []
+        alike = observed[0].shape == self.points[0].true[wanted].shape
+        search = twofold if alike else turned
+        found = list(search(self.search, self.mender, wanted)) if self.mender is not None else []
         yield from found
-        if not found and observed[0].shape == self.points[0].true[wanted].shape:
+        if alike and not found:
             yield from pairs(self.search, wanted, observed)
 
     def _by_value(self, wanted: Tensor, observed: Sequence[Array]) -> Iterator[Explanation]:

@@ -85,7 +85,8 @@ def repairs(
     elif place.kind == "number":
         for c in FACTORS:
             yield Repair(number, "constant_factor", f"{c * place.value:.4g}", 1.5, _constant(c * place.value))
-        yield Repair(number, "sign", f"-{place.value}", 1.2, _constant(-place.value))
+        cost = 2.2 if above is not None and above.kind == "Pow" else 1.3
+        yield Repair(number, "sign", f"-{place.value}", cost, _constant(-place.value))
         return
     elif place.kind == "compare":
         yield from _turned(number, place, text)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import permutations
 
 import numpy as np
 
@@ -45,6 +46,8 @@ def twofold(search: Search, mender: Mender, wanted: Tensor) -> Iterator[Explanat
     sort = sorted(range(len(places)), key=places.__getitem__)
     known = [places[n] for n in sort]
     for repair, value in mender.changed(wanted):
+        if value.shape != true.shape:
+            continue
         at = float(value.ravel() @ direction)
         apart = NEAR * float(np.abs(value).ravel() @ np.abs(direction))
         for n in sort[bisect_left(known, at - apart) : bisect_right(known, at + apart)]:
@@ -56,6 +59,21 @@ def twofold(search: Search, mender: Mender, wanted: Tensor) -> Iterator[Explanat
                     reasons = (own, *(r for r in found.reasons if r.code != own.code))
                     yield Explanation(repair.cost + found.cost + PAIR, reasons)
         yield from _scaled(search, mender, wanted, repair, value)
+
+
+def turned(search: Search, mender: Mender, wanted: Tensor) -> Iterator[Explanation]:
+    """A change of the text after which a gradient is right but for the order of its axes."""
+    true = [p.true[wanted] for p in search.points]
+    line = search.line(wanted)
+    for repair, value in mender.changed(wanted):
+        for order in permutations(range(true[0].ndim)):
+            fits = value.ndim == true[0].ndim and value.transpose(order).shape == true[0].shape
+            if not fits or not search.equal(value.transpose(order), true[0]):
+                continue
+            values = mender.at_all(wanted, repair)
+            if values and all(search.equal(v.transpose(order), t) for v, t in zip(values, true, strict=True)):
+                own = Reason("transpose", f"d{wanted.name} is transposed", line)
+                yield Explanation(repair.cost + 1.0 + PAIR, (own, mender.reason(wanted, repair)))
 
 
 def _scaled(
@@ -97,4 +115,4 @@ def _predicted(search: Search, wanted: Tensor) -> Iterator[Predicted]:
             yield Predicted(predict, (reason,), cost)
 
 
-__all__: Sequence[str] = ["twofold"]
+__all__: Sequence[str] = ["turned", "twofold"]
