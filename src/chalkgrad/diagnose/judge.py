@@ -42,6 +42,9 @@ WHOLE = frozenset({"wrong_argument", "statistics_constant", "diagonal_only", "mu
 DIVIDED = 2.5
 """What a division by an array costs, which undoes whatever factor is wrong: the derivation knows better."""
 
+SIMPLE = 1.5
+"""What explains a difference as small as a rounding has to be as simple as this."""
+
 ROUNDED = 1.5e-3
 """The largest relative difference that rounding to half precision makes, with some room."""
 
@@ -100,13 +103,15 @@ class Judge:
                 return [Fault(wanted.name, r.code, f"{text}{r.text}.", shown(line)) for r in mended.reasons]
             return [Fault(wanted.name, "unknown", f"d{wanted.name} has entries that are no finite numbers.",
                           shown(line))]  # fmt: skip
-        explanation = self._told_by_text(wanted, self._explained(wanted, observed))
-        if explanation is None or (explanation.cost > GOOD and len(explanation.reasons) == 1):
+        lost = self._lost_digits(wanted, observed)
+        most = SIMPLE if lost else DIVIDED
+        explanation = self._told_by_text(wanted, self._explained(wanted, observed), most)
+        unsure = explanation is None or (explanation.cost > GOOD and len(explanation.reasons) == 1)
+        if unsure and not lost:
             two = min(self._two(wanted, observed), key=lambda e: e.cost, default=None)
             if two is not None and (explanation is None or two.cost < explanation.cost):
                 explanation = two
-        lost = self._lost_digits(wanted, observed)
-        if lost and (explanation is None or explanation.cost > 1.5):
+        if lost and (explanation is None or explanation.cost > SIMPLE):
             return [
                 Fault(wanted.name, "precision", lost, shown(line), "Compute in the precision of the inputs.")
             ]
@@ -121,7 +126,9 @@ class Judge:
 
     def _explained(self, wanted: Tensor, observed: Sequence[Array]) -> Explanation | None:
         found = list(self._by_shape(wanted, observed))
-        if not found and self.anchored is not None and self.anchored.anchors:
+        if found:
+            return min(found, key=lambda e: e.cost)
+        if self.anchored is not None and self.anchored.anchors:
             line_by_line = self.anchored.explained(wanted, observed)
             if line_by_line is not None:
                 found = [line_by_line, *self._stale(wanted, observed), *self._elsewhere(wanted, observed)]
@@ -129,7 +136,7 @@ class Judge:
             found += self._by_value(wanted, observed)
         return min(found, key=lambda e: e.cost, default=None)
 
-    def _told_by_text(self, wanted: Tensor, derived: Explanation | None) -> Explanation | None:
+    def _told_by_text(self, wanted: Tensor, derived: Explanation | None, most: float) -> Explanation | None:
         """The explanation by a change of the user's own text, where it is as simple as the derivation's.
 
         Many a fault gives the same numbers as another one in a line of the derivation that the user has
@@ -137,7 +144,7 @@ class Judge:
         """
         codes = {r.code for r in derived.reasons} if derived is not None else set()
         more = 0.0 if codes & WHOLE else OWN_TEXT
-        limit = 9.0 if derived is None else min(derived.cost + more, DIVIDED)
+        limit = min(derived.cost + more, most) if derived is not None else 9.0 if most == DIVIDED else most
         likely = {c for code in codes for c in _alike(code)}
         mended = self.mender.explained(wanted, limit, likely) if self.mender is not None else None
         if mended is None or derived is None:
