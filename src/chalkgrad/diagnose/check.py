@@ -33,8 +33,8 @@ POINTS = 3
 SLOW = 1.0
 """Seconds after which one call is called slow."""
 
-SHAPE_WORDS = ("shape", "broadcast", "dimension", "matmul", "align", "size", "mismatch", "axis", "index",
-               "float' object", "int' object")  # fmt: skip
+SHAPE_WORDS = ("shape", "broadcast", "dimension", "matmul", "align", "size", "mismatch", "axis", "axes",
+               "index", "float' object", "int' object")  # fmt: skip
 
 
 class HasProgram(Protocol):
@@ -160,6 +160,9 @@ class Check:
                     square = run(self.caller, form, points, self.timeout)
                     if points and not square.error and not any(r.problem for r in square.results):
                         return self.squared(square, error)
+        mended = self.made_to_run(trial, error)
+        if mended:
+            return self.done(mended, trial)
         line = next((c.line for c in trial.calls if c.error), 0)
         where = f" in line {line}" if line else ""
         text = f"it raises {error}{where}" if not error.startswith(("it ", "the ")) else f"{error}"
@@ -173,6 +176,22 @@ class Check:
             fix if "argument" in text else "Make it run first: the lines below are what it has to compute.",
         )  # fmt: skip
         return self.done([fault], trial)
+
+    def made_to_run(self, trial: Trial, error: str) -> list[Fault]:
+        """The one change of the text after which it runs and a gradient is right."""
+        if trial.failed or not trial.calls or error.startswith("it "):
+            return []
+        points = self.points(not trial.form.upstream)
+        whole = Trial(trial.form, [trial.form.prepare(p) for p in points])
+        mender = Mender(self.derived, self.caller, whole)
+        for t in self.derived.wrt:
+            found = mender.explained(t)
+            if found is not None:
+                line = next(d for d in self.derived.chosen.definitions if d.target is t.adjoint)
+                return [
+                    Fault(t.name, r.code, f"it raises {error}; {r.text}.", shown(line)) for r in found.reasons
+                ]
+        return []
 
     def squares(self, size: int, seed: int, unit: bool, *, flat: bool = False) -> list[Point]:
         """A point with all sizes equal, or those of matrices alone, if there is one."""

@@ -23,6 +23,9 @@ from chalkgrad.expr.ops import canonical, children, rebuild, tensors_in, walk
 TWO = 60
 """How much deeper two terms left out together count, which is less likely than one."""
 
+MANY = 6
+"""Of sums of more terms no two are left out together."""
+
 
 @dataclass(frozen=True, slots=True)
 class Edit:
@@ -130,8 +133,7 @@ def _linear_terms(e: Expr, depth: int = 0) -> Iterator[tuple[Expr, Expr, int]]:
         for place, term in enumerate(e.terms):
             rest = (*e.terms[:place], *e.terms[place + 1 :])
             yield term, rest[0] if len(rest) == 1 else Add(rest), depth
-        local = [t for t in e.terms if not any(a.role == "adjoint" for a in tensors_in(t))]
-        for one, two in combinations(local, 2) if len(e.terms) > 2 else ():
+        for one, two in combinations(e.terms, 2) if 2 < len(e.terms) <= MANY else ():
             rest = tuple(t for t in e.terms if t is not one and t is not two)
             yield Add((one, two)), rest[0] if len(rest) == 1 else Add(rest), depth + TWO
     if isinstance(e, Add | Mul | Sum):

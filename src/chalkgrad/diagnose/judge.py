@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -15,10 +17,11 @@ from chalkgrad.diagnose.points import Point, with_inputs
 from chalkgrad.diagnose.report import Fault
 from chalkgrad.diagnose.search import Explanation, Reason, Search
 from chalkgrad.diagnose.trial import Trial
+from chalkgrad.diagnose.twofold import turned, twofold
 from chalkgrad.diagnose.variants import in_one_line, variants, varied
 from chalkgrad.diagnose.views import collapsed, head, summed_away, unsummed, views
 from chalkgrad.diagnose.words import Words, words
-from chalkgrad.expr.nodes import Definition, Tensor
+from chalkgrad.expr.nodes import Definition, Program, Tensor
 from chalkgrad.expr.ops import tensors_in
 from chalkgrad.render.math_text import math_text
 from chalkgrad.verify.environment import Array
@@ -26,6 +29,21 @@ from chalkgrad.verify.environment import Array
 GOOD = 2.45
 """An explanation that costs no more ends the search before the text and pairs are tried."""
 
+
+SURE = 2.0
+"""An explanation along the user's own lines that costs no more needs no other beside it."""
+
+OWN_TEXT = 0.2
+"""By how much a change of the user's text may cost more than what the derivation says, and be preferred."""
+
+WHOLE = frozenset({"wrong_argument", "statistics_constant", "diagonal_only", "mutates_input"})
+"""Causes that concern all of a gradient: a change of the text that cures them has to be simpler."""
+
+DIVIDED = 2.5
+"""What a division by an array costs, which undoes whatever factor is wrong: the derivation knows better."""
+
+SIMPLE = 1.5
+"""What explains a difference as small as a rounding has to be as simple as this."""
 
 ROUNDED = 1.5e-3
 """The largest relative difference that rounding to half precision makes, with some room."""
@@ -51,7 +69,6 @@ class Judge:
         self.wrong = tuple(wrong)
         self.spelled = spelled
         self.mender = mender
-        self._known: dict[Tensor, Explanation | None] = {}
         self.points = trial.points
         single = any(
             g.dtype.kind == "f" and g.dtype.itemsize < 8 for r in trial.results for g in r.gradients.values()
@@ -80,19 +97,21 @@ class Judge:
         assert observed is not None
         observed = [np.asarray(o, float) for o in observed]
         if not all(np.isfinite(o).all() for o in observed):
-            mended = self._mended(wanted)
+            mended = self.mender.explained(wanted) if self.mender is not None else None
             if mended is not None:
                 text = f"d{wanted.name} has entries that are no finite numbers; "
                 return [Fault(wanted.name, r.code, f"{text}{r.text}.", shown(line)) for r in mended.reasons]
             return [Fault(wanted.name, "unknown", f"d{wanted.name} has entries that are no finite numbers.",
                           shown(line))]  # fmt: skip
-        explanation = self._explained(wanted, observed)
-        if explanation is None or explanation.cost > GOOD:
-            mended = self._mended(wanted)
-            if mended is not None and (explanation is None or mended.cost < explanation.cost):
-                explanation = mended
         lost = self._lost_digits(wanted, observed)
-        if lost and (explanation is None or explanation.cost > 1.5):
+        most = SIMPLE if lost else DIVIDED
+        explanation = self._told_by_text(wanted, self._explained(wanted, observed), most)
+        unsure = explanation is None or (explanation.cost > GOOD and len(explanation.reasons) == 1)
+        if unsure and not lost:
+            two = min(self._two(wanted, observed), key=lambda e: e.cost, default=None)
+            if two is not None and (explanation is None or two.cost < explanation.cost):
+                explanation = two
+        if lost and (explanation is None or explanation.cost > SIMPLE):
             return [
                 Fault(wanted.name, "precision", lost, shown(line), "Compute in the precision of the inputs.")
             ]
@@ -101,27 +120,49 @@ class Judge:
             return [Fault(wanted.name, "unknown", text, shown(line))]
         worst = self._worst(wanted, observed[0])
         return [
-            Fault(wanted.name, r.code, _sentence(r.text, worst), shown(r.expected))
+            Fault(wanted.name, r.code, _sentence(r.text, worst), shown(r.expected), r.fix, yours=r.yours)
             for r in explanation.reasons
         ]
 
     def _explained(self, wanted: Tensor, observed: Sequence[Array]) -> Explanation | None:
         found = list(self._by_shape(wanted, observed))
-        if not found and self.anchored is not None and self.anchored.anchors:
+        if found:
+            return min(found, key=lambda e: e.cost)
+        if self.anchored is not None and self.anchored.anchors:
             line_by_line = self.anchored.explained(wanted, observed)
             if line_by_line is not None:
                 found = [line_by_line, *self._stale(wanted, observed), *self._elsewhere(wanted, observed)]
-        if not found:
-            found = list(self._by_value(wanted, observed))
+        if not found or (min(e.cost for e in found) > SURE and len(found[0].reasons) == 1):
+            found += self._by_value(wanted, observed)
         return min(found, key=lambda e: e.cost, default=None)
 
-    def _mended(self, wanted: Tensor) -> Explanation | None:
-        """The change of the user's own text that makes a gradient right."""
-        if self.mender is None:
-            return None
-        if wanted not in self._known:
-            self._known[wanted] = self.mender.explained(wanted)
-        return self._known[wanted]
+    def _told_by_text(self, wanted: Tensor, derived: Explanation | None, most: float) -> Explanation | None:
+        """The explanation by a change of the user's own text, where it is as simple as the derivation's.
+
+        Many a fault gives the same numbers as another one in a line of the derivation that the user has
+        not written: the text tells which it was. Where both say the same, the derivation's words teach more.
+        """
+        codes = {r.code for r in derived.reasons} if derived is not None else set()
+        more = 0.0 if codes & WHOLE else OWN_TEXT
+        limit = min(derived.cost + more, most) if derived is not None else 9.0 if most == DIVIDED else most
+        likely = {c for code in codes for c in _alike(code)}
+        mended = self.mender.explained(wanted, limit, likely) if self.mender is not None else None
+        if mended is None or derived is None:
+            return mended or derived
+        same = {_family(r.code) for r in mended.reasons} == {_family(r.code) for r in derived.reasons}
+        if same and len(derived.reasons) == len(mended.reasons) == 1:
+            own = mended.reasons[0]
+            return replace(derived, reasons=(replace(derived.reasons[0], yours=own.yours, fix=own.fix),))
+        return derived if same or mended.cost > limit else mended
+
+    def _two(self, wanted: Tensor, observed: Sequence[Array]) -> Iterator[Explanation]:
+        """Two causes at once."""
+        alike = observed[0].shape == self.points[0].true[wanted].shape
+        search = twofold if alike else turned
+        found = list(search(self.search, self.mender, wanted)) if self.mender is not None else []
+        yield from found
+        if alike and not found:
+            yield from pairs(self.search, wanted, observed)
 
     def _by_value(self, wanted: Tensor, observed: Sequence[Array]) -> Iterator[Explanation]:
         found = [
@@ -132,11 +173,6 @@ class Judge:
         found = [self._weighed(e, wanted) for e in found]
         if min((e.cost for e in found), default=9.0) > 1.0:
             found += diagonals(self.search, wanted, observed)
-        if min((e.cost for e in found), default=9.0) > GOOD:
-            mended = self._mended(wanted)
-            found += [mended] if mended is not None else []
-        if min((e.cost for e in found), default=9.0) > GOOD:
-            found += pairs(self.search, wanted, observed)
         yield from found
 
     def _elsewhere(self, wanted: Tensor, observed: Sequence[Array]) -> Iterator[Explanation]:
@@ -262,15 +298,18 @@ class Judge:
         """What the formulas give with a parameter forgotten or misplaced in the forward values."""
         line = self.search.line(wanted)
         for code, text, forward in variants(self.derived.program):
-            points = [varied(self.derived, forward, p) for p in self.points]
-            values = [None if p is None else p.true[wanted] for p in points]
-            if self.search.holds(lambda n, v=values: v[n], observed):  # type: ignore[misc]
-                yield Explanation(1.3, (Reason(code, text, self.search.line(wanted)),))
-            elif all(p is not None for p in points):
-                yield from self._in_one_line(wanted, observed, Reason(code, text, line), points)
+            there = self._there(forward)
+            if self.search.holds(lambda at, there=there: _gradient(there(at), wanted), observed):  # type: ignore[misc]
+                yield Explanation(1.3, (Reason(code, text, line),))
+            elif there(0) is not None:
+                yield from self._in_one_line(wanted, observed, Reason(code, text, line), there)
+
+    def _there(self, forward: Program) -> Callable[[int], Point | None]:
+        """The points with another forward's values, each worked out when it is asked for."""
+        return lru_cache(None)(lambda at: varied(self.derived, forward, self.points[at]))
 
     def _in_one_line(
-        self, wanted: Tensor, observed: Sequence[Array], why: Reason, points: Sequence[Point | None]
+        self, wanted: Tensor, observed: Sequence[Array], why: Reason, there: Callable[[int], Point | None]
     ) -> Iterator[Explanation]:
         """The same slip, made in one adjoint alone."""
         for d in self.derived.staged.definitions:
@@ -278,10 +317,10 @@ class Judge:
                 continue
 
             def predict(at: int, line: Definition = d) -> Array | None:
-                there = points[at]
-                assert there is not None
-                here, base = self.points[at], self.search.bases[at]
-                return in_one_line(self.derived, line, here, there, base, wanted)
+                other, here = there(at), self.points[at]
+                if other is None:
+                    return None
+                return in_one_line(self.derived, line, here, other, self.search.bases[at], wanted)
 
             if self.search.holds(predict, observed):
                 text = words(f"{why.text}, in ", d.target)
@@ -295,7 +334,8 @@ class Judge:
             return ""
         place = np.unravel_index(int(np.abs(returned - true).argmax()), true.shape)
         at = f"[{', '.join(str(int(p)) for p in place)}]" if place else ""
-        return f"d{wanted.name}{at} is {returned[place]:.4g} and should be {true[place]:.4g}"
+        got, right = told_apart(float(returned[place]), float(true[place]))
+        return f"d{wanted.name}{at} is {got} and should be {right}"
 
     def _lost_digits(self, wanted: Tensor, observed: Sequence[Array]) -> str:
         """Words for differences that are no larger than roundings to half precision; else empty."""
@@ -328,6 +368,29 @@ class Judge:
                 axes.append(f"only at {r.name} index {', '.join(str(int(n)) for n in np.flatnonzero(hit))}")
         where = f" ({'; '.join(axes)})" if axes else ""
         return f"{share}{where}; {self._worst(wanted, returned)}."
+
+
+def _gradient(point: Point | None, wanted: Tensor) -> Array | None:
+    return None if point is None else point.true[wanted]
+
+
+def told_apart(one: float, other: float) -> tuple[str, str]:
+    """Two numbers with four digits, or as many more as show that they differ."""
+    for digits in range(4, 18):
+        texts = f"{one:.{digits}g}", f"{other:.{digits}g}"
+        if texts[0] != texts[1]:
+            return texts
+    return texts
+
+
+def _alike(code: str) -> set[str]:
+    """A cause and its other name."""
+    return {"missing_term", "missing_path"} if code in ("missing_term", "missing_path") else {code}
+
+
+def _family(code: str) -> str:
+    """A cause; a path is a term."""
+    return "missing_term" if code == "missing_path" else code
 
 
 def _sentence(said: Words | str, worst: str) -> str:

@@ -1,37 +1,50 @@
-"""The smallest change of the user's own text that makes a gradient right, where no hypothesis does.
+"""The smallest change of the user's own text that makes a gradient right.
 
 The derivation is one way to write a backward; the user's may be arranged otherwise, with a fault at a
-place that no line of the derivation has. Then the fault is sought in the text itself: each place is
+place that no line of the derivation has. So the fault is sought in the text itself, too: each place is
 changed in the small ways of `repairs`, and what makes the numbers right at every point is the cause.
 """
 
 from __future__ import annotations
 
 import ast
-import contextlib
-import io
-import time
-from collections.abc import Iterator, Sequence
+import builtins
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
+from itertools import combinations, islice
 
 import numpy as np
 
 from chalkgrad.derivation import Derived
+from chalkgrad.diagnose.at_hand import Part, kind_of, parts
 from chalkgrad.diagnose.calling import Caller
-from chalkgrad.diagnose.capture import as_array, duplicate
+from chalkgrad.diagnose.capture import as_array
 from chalkgrad.diagnose.graph import Graph
+from chalkgrad.diagnose.labelled import Evaluation
+from chalkgrad.diagnose.own_source import tree_of
 from chalkgrad.diagnose.own_variables import named
-from chalkgrad.diagnose.repairs import Repair, ones, parts, repairs
+from chalkgrad.diagnose.repairs import AtHand, Repair, repairs
+from chalkgrad.diagnose.rerun import Rerun, quiet
+from chalkgrad.diagnose.rewritten import rewritten
 from chalkgrad.diagnose.search import PAIR, Explanation, Reason
 from chalkgrad.diagnose.trial import Trial
-from chalkgrad.diagnose.watched import Watched
 from chalkgrad.emit.names import identifier
-from chalkgrad.expr.nodes import Tensor
+from chalkgrad.expr.nodes import Access, Const, Definition, Expr, Mul, Tensor
+from chalkgrad.expr.ops import free_indices, walk
+from chalkgrad.render.math_text import math_text
 from chalkgrad.verify.environment import Array
 
-BUDGET = 0.9
-"""Seconds of work for the changes of one check; a busy machine takes nothing from them."""
-SLOW = 5e-3
-"""Seconds of one call from which on too few changes could be tried."""
+BUDGET = 200_000
+"""Operations on small arrays for the changes of one check: under a second. Counted rather than timed, so
+that a slow machine finds the same as a fast one."""
+PAIRS = 40_000
+"""The same for changes beside another fault."""
+ALIKE = 0.2
+"""By how much two changes may differ in cost and count as equally simple."""
+FIXED = 0.6
+"""What a size costs that is the same at all points: a number may be meant."""
+PRODUCTS = 150
+"""So many products of the derivation's factors are at hand."""
 
 
 class Mender:
@@ -48,187 +61,261 @@ class Mender:
         self.derived = derived
         self.trial = trial
         self.tolerance = tolerance
-        self.watched = Watched.of(caller.backward)
-        self.all: list[Repair] = []
-        self.stop = 0.0
-        if self.watched is None:
-            return
-        other = Caller(self.watched.function, derived, caller.forward, caller.statics)
-        other.dtype = caller.dtype
-        self.caller = other
-        self.form = next((f for f in other.forms() if f.title == trial.form.title), None)
-        if self.form is None:
-            self.watched = None
+        self.forward = tree_of(caller.forward) if caller.forward is not None else None
+        self.rerun = Rerun.of(derived, caller, trial)
+        self._repairs: dict[int, list[Repair]] = {}
+        self._at_hand: AtHand | None = None
+        self._names: dict[str, Tensor] = {}
+        self._variables: list[str] | None = None
+        self._sound: set[str] | None = None
+        self._fixes: dict[tuple[object, ...], Repair | None] = {}
+        self.likely: frozenset[str] = frozenset()
+        self._evaluations = [Evaluation(p.env) for p in trial.points]
 
-    def explained(self, wanted: Tensor) -> Explanation | None:
-        """One change, or one for each wrong variable on the way, that makes an input's gradient right."""
-        if self.watched is None or not self._prepared():
+    def explained(
+        self, wanted: Tensor, limit: float = 9.0, likely: Collection[str] = ()
+    ) -> Explanation | None:
+        """One change, or one for each wrong variable on the way, that makes an input's gradient right.
+
+        Changes that cost more than `limit` are not tried. Of changes that cost about the same, one with a
+        `likely` cause is taken.
+        """
+        self.likely = frozenset(likely)
+        if self.rerun is None:
             return None
         target = f"={wanted.name}"
-        found = self._line_by_line(target)
-        if found is None:
-            alone = self._single(target, {})
-            found = [alone] if alone is not None else None
+        with quiet():
+            found = self._line_by_line(target, limit)
+            if found is None:
+                alone = self._single(target, {}, limit)
+                found = [alone] if alone is not None else None
         return self._told(wanted, found) if found else None
 
-    def _line_by_line(self, target: str) -> list[Repair] | None:
+    def _line_by_line(self, target: str, limit: float) -> list[Repair] | None:
         """One change for each wrong variable on the way to a gradient, those nearest to the output first."""
         fixed: dict[int, Repair] = {}
-        for name in [*self._variables(), target]:
+        for name in [*self.variables(), target]:
             if self._right(target, fixed):
                 break
             if not self._right(name, fixed):
-                found = self._single(name, fixed, share=0.5)
+                found = self._fix(name, fixed, limit) if name != target else self._single(name, fixed, limit)
                 if found is not None:
                     fixed[found.place] = found
         return list(fixed.values()) if fixed and self._right(target, fixed) else None
 
+    def _fix(self, name: str, fixed: dict[int, Repair], limit: float) -> Repair | None:
+        """The change that makes a variable right, sought once for all gradients behind it."""
+        key = (name, tuple(sorted(fixed)), limit, self.likely)
+        if key not in self._fixes:
+            self._fixes[key] = self._single(name, fixed, limit, share=0.5)
+        return self._fixes[key]
+
     def _told(self, wanted: Tensor, found: Sequence[Repair]) -> Explanation:
+        reasons = tuple(self.reason(wanted, r) for r in found)
+        return Explanation(sum(r.cost for r in found) + PAIR * (len(found) - 1), reasons)
+
+    def reason(self, wanted: Tensor, repair: Repair) -> Reason:
+        """A change in words."""
+        assert self.rerun is not None
         line = next(d for d in self.derived.chosen.definitions if d.target is wanted.adjoint)
-        assert self.watched is not None
-        reasons = []
-        for r in found:
-            place = self.watched.places[r.place]
-            text = f"in line {place.line}, `{ast.unparse(place.node)}` should be `{r.new}`"
-            reasons.append(Reason(r.code, text, line))
-        return Explanation(sum(r.cost for r in found) + PAIR * (len(found) - 1), tuple(reasons))
+        place = self.rerun.watched.places[repair.place]
+        text = ast.unparse(place.node)
+        new = repair.written(text)
+        watched = self.rerun.watched
+        known = {*place.scope, *watched.names, *dir(builtins)}
+        yours, fix = rewritten(watched.body[place.step][0], place.node, new, known)
+        return Reason(repair.code, f"in line {place.line}, `{text}` should be `{new}`", line, yours, fix)
+
+    def changed(self, wanted: Tensor) -> Iterator[tuple[Repair, Array]]:
+        """What a gradient becomes at the first point by each single change, simplest first."""
+        if self.rerun is None:
+            return
+        target = f"={wanted.name}"
+        stop = self.rerun.work + PAIRS
+        with quiet():
+            for repair in self._candidates(target, {}):
+                if self.rerun.work > stop:
+                    return
+                value = self._value(target, 0, {repair.place: repair})
+                if value is not None and np.isfinite(value).all():
+                    yield repair, value
+
+    def at_all(self, wanted: Tensor, repair: Repair) -> list[Array] | None:
+        """What a gradient becomes by a change at every point; None where it raises."""
+        points = range(len(self.trial.points))
+        found = [self._value(f"={wanted.name}", at, {repair.place: repair}) for at in points]
+        return None if any(v is None for v in found) else [v for v in found if v is not None]
 
     # --- trying ------------------------------------------------------------------------------------
 
-    def _prepared(self) -> bool:
-        """The first run, in which every place is seen, and all changes of all places."""
-        watched = self.watched
-        assert watched is not None
-        if self.stop:
-            return bool(self.all)
-        watched.recording = True
-        found = self._run(0, {})
-        watched.recording = False
-        began = time.thread_time()
-        self._run(0, {})
-        if found is None or time.thread_time() - began > SLOW:
-            self.stop = 1.0
-            return False
-        self.stop = time.thread_time() + BUDGET
-        at_hand = parts(watched, {r.name: n for r, n in self.trial.points[0].env.sizes.items()})
-        env = self.trial.points[0].env
-        values = {
-            t: np.asarray(env.array(t))
-            for t in self.derived.program.tensors()
-            if t.dtype == "float" and t in env.arrays
-        }
-        arrays = {n: a for n, v in watched.left.items() if (a := as_array(v)) is not None}
-        ours = {n: t for t, n in named(values, arrays).items()}
-        graph = Graph.of(self.derived)
-
-        def cause(one: str, two: str) -> str:
-            both = one in ours and two in ours
-            return "preactivation" if both and graph.activates(ours[one], ours[two]) else "wrong_operand"
-
-        for number, place in enumerate(watched.places):
-            if place.operands:
-                above = watched.places[place.above] if place.above >= 0 else None
-                self.all += repairs(number, place, above, at_hand, cause)
-                if place.kind != "number" and place.kind != "compare" and isinstance(
-                    place.value, np.ndarray | float
-                ):  # fmt: skip
-                    self.all += ones(number, place)
-        self.all.sort(key=lambda r: r.cost)
-        return bool(self.all)
-
-    def _run(self, at: int, active: dict[int, Repair]) -> dict[str, Array] | None:
-        """The gradients, by input, of the function with some places changed; None where it raises."""
-        watched = self.watched
-        assert watched is not None
-        assert self.form is not None
-        watched.active = {n: r.change for n, r in active.items()}
-        try:
-            heard = io.StringIO()
-            with (
-                np.errstate(all="ignore"),
-                contextlib.redirect_stdout(heard),
-                contextlib.redirect_stderr(heard),
-            ):
-                value = self.form.invoke(
-                    {n: duplicate(v) for n, v in self.trial.prepared[at].arguments.items()}
-                )
-        except (Exception, SystemExit):  # noqa: BLE001 (a changed text may raise anything)
-            return None
-        finally:
-            watched.active = {}
-        return dict(self.caller.result(value, self.form).gradients)
-
-    def _single(self, target: str, fixed: dict[int, Repair], share: float = 1.0) -> Repair | None:
+    def _single(
+        self, target: str, fixed: dict[int, Repair], limit: float, share: float = 1.0
+    ) -> Repair | None:
         """The simplest change that makes a target right, beside those that are made already.
 
-        `share` is the part of the time left that it may take.
+        `share` is the part of the work left that it may take.
         """
-        now = time.thread_time()
-        stop = now + share * (self.stop - now)
-        matter = self._matter(target, fixed)
-        for repair in self.all:
-            if time.thread_time() > stop:
-                return None
-            if repair.place in matter and repair.place not in fixed and self._right(
-                target, {**fixed, repair.place: repair}
-            ):  # fmt: skip
-                return repair
-        return None
+        assert self.rerun is not None
+        stop = self.rerun.work + share * (BUDGET - self.rerun.work)
+        first: Repair | None = None
+        for repair in self._candidates(target, fixed):
+            if repair.cost > limit or self.rerun.work > stop:
+                break
+            if self._right(target, {**fixed, repair.place: repair}):
+                if not self.likely or repair.code in self.likely:
+                    return repair
+                if first is None:
+                    first, limit = repair, min(limit, repair.cost + ALIKE)
+        return first
 
-    def _matter(self, target: str, fixed: dict[int, Repair]) -> set[int]:
-        """The places on which a target depends."""
+    def _candidates(self, target: str, fixed: dict[int, Repair]) -> list[Repair]:
+        """All changes of the places on which a target may depend, simplest first."""
+        assert self.rerun is not None
+        places = self.rerun.watched.places
         before = self._value(target, 0, fixed)
-        found = set()
-        assert self.watched is not None
+        wild = len(places)
         if before is not None and not np.isfinite(before).all():
-            return self._unbounded() - fixed.keys()
-        sound = {n for n in self._variables() if n != target and self._right(n, fixed)}
-        for number in {r.place for r in self.all} - fixed.keys():
-            place = self.watched.places[number]
-            if place.target in sound:
+            wild = min((p.statement for p in places if _wild(p.value)), default=wild)
+        sound = self._sound_names() - {target}
+        found: list[Repair] = []
+        for number, place in enumerate(places):
+            if number in fixed or place.target in sound or not place.operands:
                 continue
-            if np.asarray(place.value).dtype.kind != "f":
-                found.add(number)
+            if place.statement > wild:
                 continue
-            shaken = next(r for r in self.all if r.place == number)
-            after = self._value(target, 0, {**fixed, number: shaken})
-            if before is None or after is None or before.shape != after.shape or (before != after).any():
-                found.add(number)
-        return found
+            if self.rerun.reaches(number, target):
+                found += self._of(number)
+        return sorted(found, key=lambda r: r.cost)
 
-    def _unbounded(self) -> set[int]:
-        """The places of the first statement with a value that is no finite number."""
-        assert self.watched is not None
-        places = self.watched.places
-        wild = [p.statement for p in places if _wild(p.value)]
-        return {n for n, p in enumerate(places) if wild and p.statement == min(wild)}
+    def _sound_names(self) -> set[str]:
+        """Variables that are right without any change."""
+        if self._sound is None:
+            self._sound = {n for n in self.variables() if self._right(n, {})}
+        return self._sound
+
+    def _of(self, number: int) -> list[Repair]:
+        """All changes of one place."""
+        assert self.rerun is not None
+        if number not in self._repairs:
+            places = self.rerun.watched.places
+            place = places[number]
+            above = places[place.above] if place.above >= 0 else None
+            shapes = {np.shape(v) for v in self.trial.points[0].true.values()} if place.above < 0 else set()
+            self._repairs[number] = list(repairs(number, place, above, self.at_hand(), self._cause, shapes))
+        return self._repairs[number]
+
+    def at_hand(self) -> AtHand:
+        """What a change may put in."""
+        assert self.rerun is not None
+        if self._at_hand is None:
+            env = self.trial.points[0].env
+            values = {
+                t: np.asarray(env.array(t))
+                for t in self.derived.program.tensors()
+                if t.dtype == "float" and t in env.arrays
+            }
+            left = self.rerun.left
+            arrays = {n: a for n, v in left.items() if (a := as_array(v)) is not None}
+            self._names = {n: t for t, n in named(values, arrays).items()}
+            self._graph = Graph.of(self.derived)
+            sizes = {r.name: n for r, n in env.sizes.items()}
+            more = [*self._known(values), *islice(self._products(), PRODUCTS)]
+            found = parts(self.rerun.watched, left, sizes, self.forward, more)
+            self._at_hand = AtHand([self._steady(p) for p in found])
+        return self._at_hand
+
+    def _known(self, values: dict[Tensor, Array]) -> Iterator[Part]:
+        """Forward values and adjoints of the derivation, which the text may lack."""
+        assert self.rerun is not None
+        rerun, points = self.rerun, self.trial.points
+        env = points[0].env
+        adjoints = [d.target for d in self.derived.staged.definitions]
+        for t in (*values, *adjoints):
+            if t in env.arrays and t not in {w.adjoint for w in self.derived.wrt}:
+                value = np.asarray(env.array(t))
+                name = f"∂L/∂{t.name}" if t.role == "adjoint" else t.name
+                if name in rerun.left:
+                    name = f"{name} of the layer"
+                self._names.setdefault(name, t)
+                yield Part(
+                    name, lambda scope, t=t: np.asarray(points[rerun.at].env.array(t)),  # type: ignore[misc]
+                    kind_of(value if value.ndim else float(value), False), 0.25, value, frozenset(), True,
+                )  # fmt: skip
+
+    def _products(self) -> Iterator[Part]:
+        """Factors that stand together in a line of the derivation, and what is no plain value."""
+        assert self.rerun is not None
+        seen: set[Expr] = set()
+        for d in (*self.derived.closed.definitions, *self.derived.staged.definitions):
+            for node in (n for n in walk(d.body) if isinstance(n, Mul)):
+                factors = [f for f in node.factors if not isinstance(f, Const)]
+                some: list[tuple[Expr, ...]] = [(f,) for f in factors if not isinstance(f, Access)]
+                some += [c for n in (2, 3) for c in combinations(factors, n)] if len(factors) < 6 else []
+                for one in some:
+                    e = one[0] if len(one) == 1 else Mul(one)
+                    if e not in seen:
+                        seen.add(e)
+                        yield from self._expression(e, d, 0.3 + 0.05 * len(one))
+
+    def _expression(self, e: Expr, d: Definition, cost: float) -> Iterator[Part]:
+        """An expression of the derivation as a part, its axes in the order of its line."""
+        assert self.rerun is not None
+        rerun = self.rerun
+        labels = tuple(i for i in d.indices if i in free_indices(e))
+        if set(labels) != set(free_indices(e)):
+            return
+
+        known: dict[int, Array] = {}
+
+        def read(_scope: object) -> Array:
+            if rerun.at not in known:
+                found = self._evaluations[rerun.at].value(e)
+                order = [found.labels.index(i) for i in labels]
+                known[rerun.at] = np.asarray(found.array).transpose(order)
+            return known[rerun.at]
+
+        rerun.at = 0
+        value = read(None)
+        kind = "mask" if value.ndim and bool(np.isin(value, (0.0, 1.0)).all()) else kind_of(
+            value if value.ndim else float(value), False
+        )  # fmt: skip
+        yield Part(f"({math_text(e)})", read, kind, cost, value, frozenset())
+
+    def _steady(self, part: Part) -> Part:
+        """A size, costlier if it is the same at all points."""
+        assert self.rerun is not None
+        replay = self.rerun.replay
+        if part.kind != "size" or replay is None:
+            return part
+        try:
+            values = {float(part.read(states[-1])) for states in replay.states}
+        except (KeyError, TypeError, ValueError):
+            return part
+        return part if len(values) > 1 else replace(part, cost=part.cost + FIXED)
+
+    def _cause(self, one: str, two: str) -> str:
+        """The cause when one variable stands for another."""
+        both = one in self._names and two in self._names
+        near = both and self._graph.activates(self._names[one], self._names[two])
+        return "preactivation" if near else "wrong_operand"
+
+    # --- what is right -----------------------------------------------------------------------------
+
+    def _value(self, target: str, at: int, active: dict[int, Repair]) -> Array | None:
+        assert self.rerun is not None
+        value = self.rerun.value(target, at, {n: r.change for n, r in active.items()})
+        return None if value is None or value.dtype.kind not in "fiu" else np.asarray(value, float)
 
     def _right(self, target: str, active: dict[int, Repair]) -> bool:
         """Whether a target is what it should be at every point."""
         for at in range(len(self.trial.points)):
             value, true = self._value(target, at, active), self._true(target, at)
-            if value is None or value.shape != true.shape or not np.isfinite(value).all():
+            if value is None or value.shape != true.shape:
                 return False
             scale = float(np.abs(true).max(initial=0.0))
             if not np.abs(value - true).max(initial=0.0) <= self.tolerance * scale:
                 return False
         return True
-
-    def _value(self, target: str, at: int, active: dict[int, Repair]) -> Array | None:
-        """A gradient ("=x") or a variable ("dx") under changes."""
-        assert self.watched is not None
-        self.watched.left = {}
-        found = self._run(at, active)
-        if target.startswith("="):
-            value = (found or {}).get(target[1:])
-        else:
-            value = as_array(self.watched.left.get(target))
-        return None if value is None or value.dtype.kind not in "fiu" else np.asarray(value, float)
-
-    # --- what is right -----------------------------------------------------------------------------
-
-    def _adjoints(self) -> dict[str, Tensor]:
-        return {identifier(f"d{d.target.name}"): d.target for d in self.derived.staged.definitions}
 
     def _true(self, target: str, at: int) -> Array:
         env = self.trial.points[at].env
@@ -237,17 +324,21 @@ class Mender:
             return np.asarray(self.trial.points[at].true[tensor], float)
         return np.asarray(env.array(self._adjoints()[target]), float)
 
-    def _variables(self) -> Iterator[str]:
+    def _adjoints(self) -> dict[str, Tensor]:
+        return {identifier(f"d{d.target.name}"): d.target for d in self.derived.staged.definitions}
+
+    def variables(self) -> list[str]:
         """The user's variables that are called like an adjoint of the derivation."""
-        assert self.watched is not None
-        self._run(0, {})
-        left = dict(self.watched.left)
-        for name in self._adjoints():
-            if name in left and np.shape(left[name]) == self._true(name, 0).shape:
-                yield name
+        assert self.rerun is not None
+        if self._variables is None:
+            left = self.rerun.left
+            self._variables = [
+                n for n in self._adjoints() if n in left and np.shape(left[n]) == self._true(n, 0).shape
+            ]
+        return self._variables
 
 
 def _wild(value: object) -> bool:
     """Whether a value has entries that are no finite numbers."""
     array = as_array(value) if isinstance(value, np.ndarray | float) else None
-    return array is not None and not bool(np.isfinite(array).all())
+    return array is not None and array.dtype.kind == "f" and not bool(np.isfinite(array).all())

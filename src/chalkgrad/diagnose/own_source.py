@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import linecache
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from types import CodeType
 from typing import Any
@@ -77,17 +77,7 @@ class OwnSource:
 
     def _element(self, argument: str) -> ast.expr | None:
         """The expression that is returned for an input."""
-        value = self._returned()
-        names = [t.name for t in self.program.inputs]
-        floats = [t.name for t in self.program.inputs if t.dtype == "float"]
-        if isinstance(value, ast.Dict):
-            for key, element in zip(value.keys, value.values, strict=True):
-                if isinstance(key, ast.Constant) and match_key(str(key.value), names) == argument:
-                    return element
-            return None
-        if isinstance(value, ast.Tuple | ast.List):
-            return self._placed(argument, value.elts, names, floats)
-        return value if floats == [argument] else None
+        return element_of(self._returned(), argument, self.program)
 
     def _returned(self) -> ast.expr | None:
         if self.tree is None:
@@ -97,13 +87,21 @@ class OwnSource:
         returns = [n for n in ast.walk(self.tree) if isinstance(n, ast.Return) and n.value is not None]
         return returns[-1].value if returns else None
 
-    def _placed(
-        self, argument: str, elements: Sequence[ast.expr], names: list[str], floats: list[str]
-    ) -> ast.expr | None:
-        order = names if len(elements) == len(names) else floats
-        if argument not in order or len(elements) < len(order):
-            return None
-        return elements[order.index(argument)]
+
+def element_of(value: ast.expr | None, argument: str, program: Program) -> ast.expr | None:
+    """The part of what is returned that is an input's gradient; None where that cannot be told."""
+    names = [t.name for t in program.inputs]
+    floats = [t.name for t in program.inputs if t.dtype == "float"]
+    if isinstance(value, ast.Dict):
+        for key, element in zip(value.keys, value.values, strict=True):
+            if isinstance(key, ast.Constant) and match_key(str(key.value), names) == argument:
+                return element
+        return None
+    if isinstance(value, ast.Tuple | ast.List):
+        order = names if len(value.elts) == len(names) else floats
+        whole = argument in order and len(value.elts) >= len(order)
+        return value.elts[order.index(argument)] if whole else None
+    return value if floats == [argument] else None
 
 
 def _assigned(node: ast.AST) -> set[str]:

@@ -16,6 +16,9 @@ from chalkgrad.expr.nodes import Expr, Tensor
 from chalkgrad.expr.ops import tensors_in
 from chalkgrad.verify.environment import Array
 
+ENTRIES = 48
+"""Of larger values inside a layer no diagonal is taken: each entry takes a pass of its own."""
+
 LIKELY = 2.35
 """Edits that cost no more are tried inside each other."""
 
@@ -32,13 +35,15 @@ def _scaled_edits(search: Search, wanted: Tensor, observed: Sequence[Array]) -> 
     """An edit, and the whole multiplied by a ratio."""
     line = search.line(wanted)
     places: list[tuple[Predictor, Reason, float]] = [
-        (search.edit_predictor(e, wanted), Reason(e.code, e.text, e.expected), e.cost) for e in search.edits
+        (search.edit_predictor(e, wanted), Reason(e.code, e.text, e.expected), e.cost)
+        for e in search.edits
+        if search.reaches(e, wanted)
     ]
     for a in search.addends:
-        if not (a.whole and a.target is wanted.adjoint):
+        if search.leads(a.form, a.target, wanted) and not (a.whole and a.target is wanted.adjoint):
             places.append((_left_out(search, a, wanted), Reason(a.code, a.text, a.expected), a.cost))
     for predictor, reason, cost in places:
-        if search.out_of_time():
+        if search.exhausted():
             return
         ratio = search.ratio(predictor, observed)
         if ratio is not None and ratio.plain and not ratio.zero:
@@ -62,9 +67,10 @@ def _cost(ratio: Ratio) -> float:
 
 def _two_addends(search: Search, wanted: Tensor, observed: Sequence[Array]) -> Iterator[Explanation]:
     """Two parts, each left out, of the wrong sign or scaled."""
-    some = [a for a in search.addends if not a.whole and search.delta(a, wanted, 0) is not None]
+    ways = [a for a in search.addends if not a.whole and search.leads(a.form, a.target, wanted)]
+    some = [a for a in ways if search.delta(a, wanted, 0) is not None]
     for one, two in combinations(some, 2):
-        if search.out_of_time():
+        if search.exhausted():
             return
         scales: list[Array] = []
         for at, returned in enumerate(observed):
@@ -111,11 +117,15 @@ def _fit(
 def _edit_and_addend(search: Search, wanted: Tensor, observed: Sequence[Array]) -> Iterator[Explanation]:
     """An edit in one formula and a part of another left out, turned around or scaled."""
     for edit in sorted(search.edits, key=lambda e: e.cost):
-        if search.out_of_time():
+        if search.exhausted():
             return
-        if len(edit.bodies) > 1:
+        if len(edit.bodies) > 1 or not search.reaches(edit, wanted):
             continue
         for addend in search.addends:
+            if search.exhausted():
+                return
+            if not search.leads(addend.form, addend.target, wanted):
+                continue
             if addend.form != edit.form or (addend.whole and addend.target is wanted.adjoint):
                 continue
             scales = []
@@ -168,9 +178,10 @@ def _scale_under(
 def _nested(search: Search, wanted: Tensor, observed: Sequence[Array]) -> Iterator[Explanation]:
     """Two likely edits in different formulas."""
     likely = [e for e in search.edits if e.cost <= LIKELY and len(e.bodies) == 1]
+    likely = [e for e in likely if search.reaches(e, wanted)]
     likely = [e for e in likely if search.edited(e, 0).get(wanted.adjoint) is not None]
     for one, two in sorted(combinations(likely, 2), key=lambda p: p[0].cost + p[1].cost):
-        if search.out_of_time():
+        if search.exhausted():
             return
         if one.form != two.form or one.target is two.target:
             continue
@@ -200,13 +211,24 @@ def diagonals(search: Search, wanted: Tensor, observed: Sequence[Array]) -> Iter
             if not _between(search, before, after):
                 continue
             found = _diagonal_predictor(search, before, after, wanted)
-            if search.holds(found, observed):
+            if _may(search, before, after, wanted, observed[0]) and search.holds(found, observed):
                 text = f"only the diagonal of the Jacobian ∂{after.name}/∂{before.name} is used"
                 line = next(
                     (d for d in search.derived.chosen.definitions if d.target is before.adjoint),
                     search.line(wanted),
                 )
                 yield Explanation(1.62, (Reason("diagonal_only", text, line),))
+
+
+def _may(search: Search, before: Tensor, after: Tensor, wanted: Tensor, returned: Array) -> bool:
+    """Whether a gradient may be a diagonal's: where it is the value's own, its largest entry tells."""
+    if before is not wanted:
+        return search.leads("staged", before.adjoint, wanted)
+    if returned.shape != np.shape(search.points[0].env.array(after.adjoint)):
+        return False
+    place = tuple(int(n) for n in np.unravel_index(int(np.abs(returned).argmax()), returned.shape))
+    largest = float(returned[place])
+    return abs(_entry(search, before, after, 0, place) - largest) <= 1e-6 * abs(largest)
 
 
 def _between(search: Search, before: Tensor, after: Tensor) -> set[Tensor]:
@@ -225,23 +247,13 @@ def _between(search: Search, before: Tensor, after: Tensor) -> set[Tensor]:
 
 
 def _diagonal_predictor(search: Search, before: Tensor, after: Tensor, wanted: Tensor) -> Predictor:
-    between = {t.adjoint for t in _between(search, before, after)} - {after.adjoint}
     definitions = search.derived.staged.definitions
 
     def predict(at: int) -> Array | None:
         point = search.points[at]
-        upstream = np.asarray(point.env.array(after.adjoint))
-        result = np.zeros(upstream.shape)
-        silent = {d.target: Value(np.zeros([point.env.size(r) for r in d.target.axes])) for d in definitions}
-        for place in np.ndindex(*upstream.shape):
-            single = np.zeros(upstream.shape)
-            single[place] = 1.0
-            evaluation = Evaluation(point.env, {**silent, after.adjoint: Value(single)})
-            for d in definitions:
-                if d.target in between:
-                    evaluation.having(d.target, evaluation.defined(d.indices, d.body))
-            result[place] = evaluation.array(before.adjoint)[place]
-        diagonal = Value(upstream * result)
+        if before is not wanted and np.size(point.env.array(before.adjoint)) > ENTRIES:
+            return None
+        diagonal = Value(_diagonal(search, before, after, at))
         if before is wanted:
             return diagonal.array
         whole = Evaluation(point.env, {before.adjoint: diagonal}, search.bases[at])
@@ -251,3 +263,31 @@ def _diagonal_predictor(search: Search, before: Tensor, after: Tensor, wanted: T
         return whole.changed[wanted.adjoint].array if wanted.adjoint in whole.changed else None
 
     return predict
+
+
+def _diagonal(search: Search, before: Tensor, after: Tensor, at: int) -> Array:
+    """G[i] * d after[i] / d before[i] for every entry i, worked out once."""
+    key = (before, after, at)
+    if key in search.diagonals:
+        return search.diagonals[key]
+    upstream = np.asarray(search.points[at].env.array(after.adjoint))
+    result = np.zeros(upstream.shape)
+    for place in np.ndindex(*upstream.shape):
+        result[place] = _entry(search, before, after, at, place)
+    search.diagonals[key] = result
+    return result
+
+
+def _entry(search: Search, before: Tensor, after: Tensor, at: int, place: tuple[int, ...]) -> float:
+    """One entry of the upstream gradient times the derivative of the same entry."""
+    between = {t.adjoint for t in _between(search, before, after)} - {after.adjoint}
+    point, definitions = search.points[at], search.derived.staged.definitions
+    upstream = np.asarray(point.env.array(after.adjoint))
+    single = np.zeros(upstream.shape)
+    single[place] = upstream[place]
+    silent = {d.target: Value(np.zeros([point.env.size(r) for r in d.target.axes])) for d in definitions}
+    evaluation = Evaluation(point.env, {**silent, after.adjoint: Value(single)})
+    for d in definitions:
+        if d.target in between:
+            evaluation.having(d.target, evaluation.defined(d.indices, d.body))
+    return float(evaluation.array(before.adjoint)[place])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -74,8 +75,9 @@ def name_ratio(
     if np.any(got > 0) and np.any(got < 0):
         return None
     sign = 1 if got[0] > 0 else -1
-    for text, constant, over, under, expected in _candidates(sizes):
-        if np.allclose(np.abs(got), expected, rtol=CLOSE, atol=0):
+    size = [abs(float(g)) for g in got]
+    for text, constant, over, under, expected in _candidates(tuple(tuple(s.items()) for s in sizes)):
+        if all(abs(g - e) <= CLOSE * e for g, e in zip(size, expected, strict=True)):
             return Ratio(("-" if sign < 0 else "") + text, sign, constant, over, under, True)
     if np.allclose(got, got[0], rtol=CLOSE, atol=0):
         text = _of_parameters(abs(float(got[0])), parameters or {}) or f"{abs(got[0]):.6g}"
@@ -96,30 +98,37 @@ def _of_parameters(value: float, parameters: Mapping[str, float]) -> str:
     return ""
 
 
-def _candidates(
-    sizes: Sequence[Mapping[Range, int]],
-) -> Iterator[tuple[str, float, tuple[Range, ...], tuple[Range, ...], np.ndarray]]:
+Candidate = tuple[str, float, tuple[Range, ...], tuple[Range, ...], tuple[float, ...]]
+"""Words, a constant, the ranges whose sizes multiply and divide it, and the value at each point."""
+
+
+@lru_cache(64)
+def _candidates(known: tuple[tuple[tuple[Range, int], ...], ...]) -> tuple[Candidate, ...]:
+    """Everything that a ratio may be called, simplest first; made once for the points of a check."""
+    return tuple(_made([dict(s) for s in known]))
+
+
+def _made(sizes: Sequence[Mapping[Range, int]]) -> Iterator[Candidate]:
     ranges = tuple(r for r in sizes[0] if all(r in s for s in sizes))
     varying = tuple(r for r in ranges if len({s[r] for s in sizes}) > 1)
-    ones = np.ones(len(sizes))
     for constant in CONSTANTS:
-        yield str(constant), float(constant), (), (), float(constant) * ones
+        yield str(constant), float(constant), (), (), (float(constant),) * len(sizes)
     for constant in CONSTANTS:
         for over, under in _monomials(varying):
             if over or under:
-                value = float(constant) * np.array([_product(over, s) / _product(under, s) for s in sizes])
+                value = tuple(float(constant) * _product(over, s) / _product(under, s) for s in sizes)
                 yield _spelled(constant, over, under), float(constant), over, under, value
     for r in varying:
-        n = np.array([float(s[r]) for s in sizes])
-        yield f"{r.name}/({r.name} - 1)", 1.0, (), (), n / (n - 1)
-        yield f"({r.name} - 1)/{r.name}", 1.0, (), (), (n - 1) / n
-        yield f"({r.name} - 1)", 1.0, (), (), n - 1
-        yield f"sqrt({r.name})", 1.0, (), (), np.sqrt(n)
-        yield f"1/sqrt({r.name})", 1.0, (), (), 1 / np.sqrt(n)
+        n = [float(s[r]) for s in sizes]
+        yield f"{r.name}/({r.name} - 1)", 1.0, (), (), tuple(m / (m - 1) for m in n)
+        yield f"({r.name} - 1)/{r.name}", 1.0, (), (), tuple((m - 1) / m for m in n)
+        yield f"({r.name} - 1)", 1.0, (), (), tuple(m - 1 for m in n)
+        yield f"sqrt({r.name})", 1.0, (), (), tuple(math.sqrt(m) for m in n)
+        yield f"1/sqrt({r.name})", 1.0, (), (), tuple(1 / math.sqrt(m) for m in n)
 
 
 def _product(ranges: tuple[Range, ...], sizes: Mapping[Range, int]) -> float:
-    return float(np.prod([sizes[r] for r in ranges])) if ranges else 1.0
+    return float(math.prod(sizes[r] for r in ranges))
 
 
 def _spelled(constant: Fraction, over: tuple[Range, ...], under: tuple[Range, ...]) -> str:

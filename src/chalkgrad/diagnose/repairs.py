@@ -4,30 +4,31 @@ from __future__ import annotations
 
 import ast
 import operator
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 from itertools import combinations
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from chalkgrad.diagnose.watched import OPERATIONS, Change, Place, Scope, Watched
+from chalkgrad.diagnose.at_hand import Part, kind_of
+from chalkgrad.diagnose.watched import OPERATIONS, Change, Place, Scope
 
+OPPOSITE = {"Lt": ">=", "LtE": ">", "Gt": "<=", "GtE": "<", "Eq": "!=", "NotEq": "=="}
 FACTORS = (2, 0.5, 3, 1 / 3, 4, 0.25)
 
 
-@dataclass(frozen=True, slots=True)
-class Repair:
+class Repair(NamedTuple):
     """One change of one place.
 
     Attributes:
         place: Its number.
         code: The cause that it cures.
-        new: The text that belongs there.
+        new: The text that belongs there; with `own`, a pattern for that and the text that stands there.
         cost: How unlikely it is.
         change: The change itself.
         factor: Whether it scales the whole.
+        own: The text of the part that comes in.
     """
 
     place: int
@@ -36,94 +37,42 @@ class Repair:
     cost: float
     change: Change
     factor: bool = False
+    own: str = ""
+
+    def written(self, text: str) -> str:
+        """What belongs where a text stands."""
+        return self.new.format(text=text, own=self.own) if self.own else self.new
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A value that the user's text has at hand: a variable, or an expression that it computes elsewhere."""
+class AtHand:
+    """Parts, and which of them fit a value of a shape."""
 
-    text: str
-    read: Callable[[Scope], Any]
-    kind: str
-    cost: float
+    def __init__(self, parts: Sequence[Part]) -> None:
+        self.parts = list(parts)
+        self._fitting: dict[tuple[tuple[int, ...], ...], list[Part]] = {}
+
+    def fitting(self, shape: tuple[int, ...], wide: Collection[tuple[int, ...]]) -> list[Part]:
+        """Those that can stand beside a value, so that it keeps its shape or grows to one of some."""
+        key = (shape, *sorted(wide))
+        if key not in self._fitting:
+            self._fitting[key] = [
+                f for p in self.parts if p.kind != "places" for f in _fitted(p, shape, wide)
+            ]
+        return self._fitting[key]
 
 
 Named = Callable[[str, str], str]
 """The cause when one variable stands for another."""
 
 
-def parts(watched: Watched, sizes: Mapping[str, Any]) -> list[Part]:
-    """All values at hand, variables first."""
-    found: dict[str, Part] = {}
-    scalars: list[str] = []
-    for name, value in watched.left.items():
-        kind = _kind(value, name in sizes)
-        if kind:
-            found[name] = Part(name, _reader(name, watched), kind, 0.0)
-            if kind in ("size", "scalar"):
-                scalars.append(name)
-    for place in watched.places:
-        text = ast.unparse(place.node)
-        kind = _kind(place.value, False)
-        if kind and text not in found and len(text) < 80 and place.kind != "number":
-            found[text] = Part(text, _reader(text, watched), kind, 0.15)
-    sizes_here = [n for n in scalars if found[n].kind == "size"]
-    for count in (2, 3, 4):
-        for some in combinations(sizes_here, count):
-            text = " * ".join(some)
-            found.setdefault(text, Part(text, _reader(text, watched), "size", 0.1 * count))
-            for one in (n for n in scalars if n not in sizes_here):  # dL / (N * K)
-                over = f"{one} / ({text})"
-                found.setdefault(over, Part(over, _reader(over, watched), "scalar", 0.3))
-    for one, two in combinations(scalars, 2):
-        for text in (f"{one} * {two}", f"{one} / {two}", f"{two} / {one}"):
-            found.setdefault(text, Part(text, _reader(text, watched), "scalar", 0.3))
-    return _distinct(found.values(), watched.left)
-
-
-def _distinct(found: Iterable[Part], scope: Scope) -> list[Part]:
-    """Those that hold other values than the ones before, as far as all variables are known."""
-    kept, seen = [], set()
-    for part in found:
-        try:
-            array = np.asarray(part.read(scope))
-            key = (array.shape, array.tobytes())
-        except Exception:  # noqa: BLE001 (what cannot be had at the end may be had before)
-            kept.append(part)
-            continue
-        if key not in seen or part.text.isidentifier():
-            kept.append(part)
-        seen.add(key)
-    return kept
-
-
-def _kind(value: Any, size: bool) -> str:
-    if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.number | np.ndarray):
-        return ""
-    array = np.asarray(value)
-    if array.dtype.kind == "b":
-        return "mask"
-    if array.dtype.kind in "iu":
-        return "size" if array.ndim == 0 else ""
-    if array.ndim == 0:
-        return "size" if size else "scalar"
-    return "mask" if bool(np.isin(array, (0.0, 1.0)).all()) else "array"
-
-
-def _reader(text: str, watched: Watched) -> Callable[[Scope], Any]:
-    if text.isidentifier():
-        return lambda scope: scope[text]
-    code = compile(text, "<part>", "eval")
-    return lambda scope: eval(code, watched.names, dict(scope))
-
-
 def repairs(
-    number: int, place: Place, above: Place | None, at_hand: list[Part], cause: Named
-) -> Iterator[Repair]:
+    number: int, place: Place, above: Place | None, at_hand: AtHand, cause: Named,
+    shapes: Collection[tuple[int, ...]] = (),
+) -> Iterator[Repair]:  # fmt: skip
     """All small changes of one place.
 
     A factor of a product is scaled as well by scaling the product, a summand is extended by extending the
-    sum: what the place above does is not done again.
+    sum: what the place above does is not done again. `shapes` are those that a value may grow to.
     """
     alike = above is not None and np.shape(above.value) == np.shape(place.value)
     scaled = alike and above is not None and above.kind in ("Mult", "Div", "MatMult")
@@ -136,32 +85,106 @@ def repairs(
     elif place.kind == "number":
         for c in FACTORS:
             yield Repair(number, "constant_factor", f"{c * place.value:.4g}", 1.5, _constant(c * place.value))
+        cost = 2.2 if above is not None and above.kind == "Pow" else 1.3
+        yield Repair(number, "sign", f"-{place.value}", cost, _constant(-place.value))
         return
     elif place.kind == "compare":
-        yield Repair(number, "wrong_operand", f"~({text})", 2.0, lambda v, scope: ~v[0])
-        return
+        yield from _turned(number, place, text)
+    elif isinstance(place.node, ast.Call):
+        yield from _call(number, place)
     if not isinstance(place.value, int | float | np.number | np.ndarray):
         return
     value = np.asarray(place.value)
-    if value.dtype.kind != "f":
-        if text.isidentifier() and value.ndim:
-            yield from _others(number, place, text, at_hand, cause)
+    if text.isidentifier() and (value.ndim or value.dtype.kind == "f"):
+        yield from _others(number, place, text, at_hand, cause)
+    if value.dtype.kind in "iu":
+        yield from _whole(number, place, text, at_hand, scaled, added)
         return
-    if not scaled:
-        yield Repair(number, "sign", f"-({text})", 1.0, _after(place, lambda v: -v))
-    for c in FACTORS if not scaled else ():
+    if value.dtype.kind != "f" and not value.ndim:
+        return
+    if not scaled and value.dtype.kind == "f":
+        compared = above is not None and above.kind == "compare"
+        alone = text.isidentifier() and above is None  # nobody forgets the minus of z = -x
+        cost = 1.6 if compared or alone else 1.15 if text.isidentifier() else 1.0
+        yield Repair(number, "sign", f"-({text})", cost, _after(place, lambda v: -v))
+    for c in FACTORS if not scaled and value.dtype.kind == "f" else ():
         yield Repair(
             number, "constant_factor", f"{c:.4g} * ({text})", 1.75, _after(place, partial(operator.mul, c))
         )
     if value.ndim == 2:
         yield Repair(number, "transpose", f"({text}).T", 1.5, _after(place, lambda v: v.T))
-    wide = np.shape(above.value) if above is not None else ()
+    wide = {np.shape(above.value)} if above is not None and isinstance(above.value, np.ndarray) else set()
     yield from (
-        r for r in _missing(number, place, text, at_hand, wide)
+        r for r in _missing(number, place, text, at_hand, {*wide, *shapes})
         if not (scaled and r.factor) and not (added and r.code == "missing_term")
     )  # fmt: skip
-    if text.isidentifier():
-        yield from _others(number, place, text, at_hand, cause)
+    if value.dtype.kind == "f":
+        yield from ones(number, place)
+
+
+def _turned(number: int, place: Place, text: str) -> Iterator[Repair]:
+    """The opposite condition."""
+    node = place.node
+    simple = isinstance(node, ast.Compare) and len(node.ops) == 1 and type(node.ops[0]).__name__ in OPPOSITE
+    new = f"~({text})"
+    if simple and isinstance(node, ast.Compare):
+        sign = OPPOSITE[type(node.ops[0]).__name__]
+        new = f"{ast.unparse(node.left)} {sign} {ast.unparse(node.comparators[0])}"
+    yield Repair(number, "wrong_operand", new, 1.5, lambda v, scope: ~v[0])
+
+
+def _call(number: int, place: Place) -> Iterator[Repair]:
+    """The argument itself in place of what a function makes of it."""
+    node = place.node
+    assert isinstance(node, ast.Call)
+    if len(place.operands) != 2 or np.shape(place.operands[1]) != np.shape(place.value):
+        return
+    everywhere = np.asarray(place.operands[1]).dtype.kind == "b" and bool(np.all(place.value))
+    code, cost = ("missing_mask", 1.3) if everywhere else ("preactivation", 2.2)
+    yield Repair(number, code, ast.unparse(node.args[0]), cost, lambda v, scope: v[1])
+
+
+def _whole(
+    number: int, place: Place, text: str, at_hand: AtHand, scaled: bool, added: bool
+) -> Iterator[Repair]:
+    """Changes of whole numbers: of sizes and places."""
+    if not scaled:
+        cost = 2.0 if text.isidentifier() else 1.2  # a size has no sign
+        yield Repair(number, "sign", f"-({text})", cost, _after(place, lambda v: -v))
+        for c in (2, 3):
+            yield Repair(number, "constant_factor", f"{c} * ({text})", 1.75,
+                         _after(place, partial(operator.mul, c)))  # fmt: skip
+    if added:
+        return
+    for c in (1, 2):
+        yield Repair(number, "missing_term", f"{text} + {c}", 1.6, _after(place, partial(operator.add, c)))
+        yield Repair(number, "missing_term", f"{text} - {c}", 1.6, _after(place, partial(operator.add, -c)))
+    for part in at_hand.parts:
+        if part.kind not in ("size", "places") or not part.known(place.scope):
+            continue
+        if part.kind == "places" and not _broadcasts(part.value, place.value):
+            continue
+        own = f"({part.text})" if " " in part.text else part.text
+        for sign, by in (("+", operator.add), ("-", operator.sub)):
+            yield Repair(number, "missing_term", f"{text} {sign} {own}", 1.6 + part.cost,
+                         _beside(place.kind, part, by))  # fmt: skip
+        if part.kind == "size" and not scaled:
+            yield Repair(number, "constant_factor", f"{own} * ({text})", 1.5 + part.cost,
+                         _beside(place.kind, part, operator.mul))  # fmt: skip
+
+
+def _broadcasts(one: Any, other: Any) -> bool:
+    try:
+        np.broadcast_shapes(np.shape(one), np.shape(other))
+    except ValueError:
+        return False
+    return True
+
+
+def _beside(kind: str, part: Part, by: Callable[[Any, Any], Any]) -> Change:
+    """What a place gives, put together with a part."""
+    read = part.read
+    return lambda v, scope: by(_given(kind, v), read(scope))
 
 
 def _after(place: Place, function: Callable[[Any], Any]) -> Change:
@@ -194,10 +217,6 @@ def _reduce(kind: str, more: dict[str, Any], operands: list[Any], _scope: Scope)
     return getattr(np, kind)(operands[0], **{**operands[1], **more})
 
 
-def _named(name: str, _operands: list[Any], scope: Scope) -> Any:
-    return scope[name]
-
-
 def _constant(value: float) -> Change:
     return lambda operands, scope: value
 
@@ -206,7 +225,7 @@ def _operation(number: int, place: Place) -> Iterator[Repair]:
     """Another operation, or one operand alone."""
     assert isinstance(place.node, ast.BinOp)
     left, right = ast.unparse(place.node.left), ast.unparse(place.node.right)
-    kinds = [_kind(v, False) for v in place.operands]
+    kinds = [kind_of(v, False) for v in place.operands]
     turned = {"Add": ("Sub", "-"), "Sub": ("Add", "+")}
     if place.kind in turned:
         other, sign = turned[place.kind]
@@ -241,66 +260,99 @@ def _reduction(number: int, place: Place) -> Iterator[Repair]:
     yield Repair(number, "extra_sum", operand, 1.5, lambda v, s: v[0])
     for axis in range(np.ndim(place.operands[0])):
         change = partial(_reduce, place.kind, {"axis": axis})
-        yield Repair(number, "extra_sum", f"{operand}.{place.kind}(axis={axis})", 1.8, change)
+        yield Repair(number, "extra_sum", f"({operand}).{place.kind}(axis={axis})", 1.8, change)
 
 
 def _missing(
-    number: int, place: Place, text: str, at_hand: list[Part], wide: tuple[int, ...]
+    number: int, place: Place, text: str, at_hand: AtHand, wide: Collection[tuple[int, ...]]
 ) -> Iterator[Repair]:
     """A factor, a divisor, a summand or a sum too few."""
     shape = np.shape(place.value)
-    for axis in range(len(shape)):
-        new = f"({text}).sum(axis={axis})"
-        yield Repair(number, "missing_sum", new, 1.5, _after(place, partial(np.sum, axis=axis)))
-        kept = f"({text}).sum(axis={axis}, keepdims=True)"
-        yield Repair(
-            number, "missing_sum", kept, 1.7, _after(place, partial(np.sum, axis=axis, keepdims=True))
-        )
-    for part in at_hand:
-        try:
-            value = part.read(place.scope)
-            fits = np.broadcast_shapes(np.shape(value), shape) in (shape, wide)
-        except Exception:  # noqa: BLE001 (a variable that does not exist yet at this place)
+    for count in range(1, len(shape) + 1):
+        for axes in combinations(range(len(shape)), count):
+            axis: Any = axes[0] if count == 1 else axes
+            cost = 1.5 + 0.03 * count
+            new = f"({text}).sum(axis={axis})"
+            yield Repair(number, "missing_sum", new, cost, _after(place, partial(np.sum, axis=axis)))
+            kept = f"({text}).sum(axis={axis}, keepdims=True)"
+            yield Repair(
+                number, "missing_sum", kept, cost + 0.2,
+                _after(place, partial(np.sum, axis=axis, keepdims=True)),
+            )  # fmt: skip
+    for part in at_hand.fitting(shape, wide):
+        if part.known(place.scope):
+            yield from _with(number, place, text, part)
+
+
+def _fitted(part: Part, shape: tuple[int, ...], wide: Collection[tuple[int, ...]]) -> Iterator[Part]:
+    """A part as it can stand beside a value: as it is, or with new axes."""
+    own = np.shape(part.value)
+    good = (shape, *wide)
+    try:
+        if np.broadcast_shapes(own, shape) in good:
+            yield part
+            return
+    except ValueError:
+        pass
+    for whole in good:
+        other = part.fitted(whole)
+        if other is None or not _broadcasts(other.value, np.empty(shape)):
             continue
-        if not fits:
-            continue
-        yield from _with(number, place, text, part)
+        if np.broadcast_shapes(np.shape(other.value), shape) in good:
+            yield other
+            return
 
 
 def _with(number: int, place: Place, text: str, part: Part) -> Iterator[Repair]:
     kind, read, own = place.kind, part.read, f"({part.text})" if " " in part.text else part.text
     times = {"mask": "missing_mask", "size": "constant_factor"}.get(part.kind, "missing_factor")
-    over = {"size": "sum_for_mean"}.get(part.kind, "missing_factor")
     base = 1.3 if part.kind == "mask" else 1.5
-    yield Repair(
-        number, times, f"{own} * ({text})", base + part.cost, lambda v, s: _given(kind, v) * read(s), True
-    )
+    yield Repair(number, times, "{own} * ({text})", base + part.cost,
+                 lambda v, s: _given(kind, v) * read(s), True, own)  # fmt: skip
     if part.kind == "mask":
-        yield Repair(number, "missing_mask", f"(1 - {own}) * ({text})", base + 0.3 + part.cost,
-                     lambda v, s: _given(kind, v) * (1.0 - read(s)), True)  # fmt: skip
+        yield Repair(number, "missing_mask", "(1 - {own}) * ({text})", base + 0.3 + part.cost,
+                     lambda v, s: _given(kind, v) * (1.0 - read(s)), True, own)  # fmt: skip
         return
     # Dividing is what a wrong factor asks for, too: where the derivation explains that, it has the word.
-    divided = 1.4 if part.kind == "size" else 2.55
-    yield Repair(
-        number, over, f"({text}) / {own}", divided + part.cost, lambda v, s: _given(kind, v) / read(s), True
-    )
-    yield Repair(
-        number, "missing_term", f"{text} + {own}", 1.6 + part.cost, lambda v, s: _given(kind, v) + read(s)
-    )
-    yield Repair(
-        number, "missing_term", f"{text} - {own}", 1.6 + part.cost, lambda v, s: _given(kind, v) - read(s)
-    )
+    over, divided = ("sum_for_mean", 1.4) if part.kind == "size" else ("missing_factor", 2.55)
+    yield Repair(number, over, "({text}) / {own}", divided + part.cost,
+                 lambda v, s: _given(kind, v) / read(s), True, own)  # fmt: skip
+    if part.kind == "array":
+        for sign, cost in (("-", 1.7), ("+", 1.9)):
+            yield Repair(number, "missing_factor", f"(1 {sign} {{own}}) * ({{text}})", cost + part.cost,
+                         partial(_by_one, kind, read, sign, False), True, own)  # fmt: skip
+        yield Repair(number, "missing_factor", "({text}) / (1 + {own})", 2.0 + part.cost,
+                     partial(_by_one, kind, read, "+", True), True, own)  # fmt: skip
+    if part.text == place.target and place.above < 0 and place.looped:
+        yield Repair(number, "missing_sum", "{own} + {text}", 1.4,
+                     _beside(kind, part, operator.add), False, own)  # fmt: skip
+    elif part.text != text:  # twice itself is a constant factor
+        for sign, by in (("+", operator.add), ("-", operator.sub)):
+            yield Repair(number, "missing_term", f"{{text}} {sign} {{own}}", 1.6 + part.cost,
+                         _beside(kind, part, by), False, own)  # fmt: skip
 
 
-def _others(number: int, place: Place, text: str, at_hand: list[Part], cause: Named) -> Iterator[Repair]:
+def _by_one(
+    kind: str, read: Callable[[Scope], Any], sign: str, under: bool, operands: list[Any], scope: Scope
+) -> Any:
+    """A value times, or over, 1 and a part."""
+    factor = 1 + read(scope) if sign == "+" else 1 - read(scope)
+    value = _given(kind, operands)
+    return value / factor if under else value * factor
+
+
+def _others(number: int, place: Place, text: str, at_hand: AtHand, cause: Named) -> Iterator[Repair]:
     """Another variable of the same shape."""
-    for part in at_hand:
-        value = place.scope.get(part.text)
-        if part.text != text and value is not None and np.shape(value) == np.shape(place.value):
-            if np.ndim(value) == 0:
-                continue
-            code = cause(text, part.text)
-            yield Repair(number, code, part.text, 1.48, partial(_named, part.text))
+    for part in at_hand.parts:
+        if part.text == text or not part.known(place.scope) or not part.single:
+            continue
+        if np.shape(part.value) == np.shape(place.value) and (np.ndim(part.value) or part.kind == "scalar"):
+            change = partial(_instead, part.read)
+            yield Repair(number, cause(text, part.text), part.text, 1.48 + part.cost, change)
+
+
+def _instead(read: Callable[[Scope], Any], _operands: list[Any], scope: Scope) -> Any:
+    return read(scope)
 
 
 def ones(number: int, place: Place) -> Iterator[Repair]:
@@ -312,4 +364,4 @@ def ones(number: int, place: Place) -> Iterator[Repair]:
         yield Repair(number, "missing_term", f"{text} - 1", 1.9, _after(place, lambda v: v - 1))
 
 
-__all__ = ["Part", "Repair", "parts", "repairs"]
+__all__ = ["Repair", "repairs"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ from chalkgrad.diagnose.points import Point
 from chalkgrad.diagnose.ratios import Ratio, name_ratio
 from chalkgrad.diagnose.words import Words, words
 from chalkgrad.expr.nodes import Const, Definition, Expr, Pow, Size, Sum, Tensor
-from chalkgrad.expr.ops import walk
+from chalkgrad.expr.ops import tensors_in, walk
 from chalkgrad.verify.environment import Array
 
 PAIR = 0.6
@@ -25,11 +24,13 @@ PAIR = 0.6
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """One cause with its words and the line that holds."""
+    """One cause with its words, the line that holds, and the user's line before and after, where known."""
 
     code: str
     text: Words | str
     expected: Definition
+    yours: str = ""
+    fix: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,18 +54,21 @@ class Search:
         derived: The derivation.
         points: Where the user's code was called.
         tolerance: Relative difference that counts as equal.
-        budget: Seconds of work for the search for pairs.
+        budget: So many formulas are evaluated in the search for pairs.
     """
 
     derived: Derived
     points: Sequence[Point]
     tolerance: float = 1e-8
-    budget: float = 0.8
+    budget: int = 4_000
     addends: list[Addend] = field(init=False)
     edits: list[Edit] = field(init=False)
     bases: list[Evaluation] = field(init=False)
     _known: dict[tuple[int, int], dict[Tensor, Value]] = field(init=False, default_factory=dict)
-    _stop: float | None = field(init=False, default=None)
+    diagonals: dict[tuple[Tensor, Tensor, int], Array] = field(init=False, default_factory=dict)
+    _stop: int | None = field(init=False, default=None)
+    _work: int = field(init=False, default=0)
+    _ways: dict[tuple[str, Tensor], frozenset[Tensor]] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         self.addends, self.edits = _hypotheses(self.derived)
@@ -79,9 +83,26 @@ class Search:
     def predict(self, form: str, bodies: Mapping[Tensor, Expr], at: int) -> dict[Tensor, Value]:
         """The adjoints that the changed formulas give, those alone that change."""
         evaluation = Evaluation(self.points[at].env, base=self.bases[at])
+        before = len(evaluation.changed)
         with np.errstate(all="ignore"):
             evaluation.run(self.form(form).definitions, bodies)
+        self._work += 1 + len(evaluation.changed) - before
         return evaluation.changed
+
+    def leads(self, form: str, target: Tensor, wanted: Tensor) -> bool:
+        """Whether an adjoint is one on which an input's gradient depends in a form."""
+        key = (form, wanted)
+        if key not in self._ways:
+            found = {wanted.adjoint}
+            for d in reversed(self.form(form).definitions):
+                if d.target in found:
+                    found |= tensors_in(d.body)
+            self._ways[key] = frozenset(found)
+        return target in self._ways[key]
+
+    def reaches(self, edit: Edit, wanted: Tensor) -> bool:
+        """Whether an edit may change an input's gradient."""
+        return any(self.leads(edit.form, target, wanted) for target, _ in edit.bodies)
 
     def edited(self, edit: Edit, at: int) -> dict[Tensor, Value]:
         """The adjoints under an edit, remembered."""
@@ -154,7 +175,7 @@ class Search:
         # well, but less simply.
         chance = 0.4 if any(r.code == "constant_factor" for e in whole for r in e.reasons) else 0.0
         for edit in self.edits:
-            if self.holds(self.edit_predictor(edit, wanted), observed):
+            if self.reaches(edit, wanted) and self.holds(self.edit_predictor(edit, wanted), observed):
                 own = edit.target is wanted.adjoint
                 cost = edit.cost + (0.0 if own else 0.15) + chance
                 yield Explanation(cost, (Reason(edit.code, edit.text, edit.expected),), (edit,))
@@ -170,6 +191,8 @@ class Search:
 
     def _addends(self, wanted: Tensor, observed: Sequence[Array]) -> Iterator[Explanation]:
         for addend in self.addends:
+            if not self.leads(addend.form, addend.target, wanted):
+                continue
             scales = []
             for at, returned in enumerate(observed):
                 part = self.delta(addend, wanted, at)
@@ -269,11 +292,12 @@ class Search:
                 text = f"what is returned for d{wanted.name} is the gradient of {d.target.name}"
                 yield Explanation(2.75, (Reason("wrong_argument", text, self.line(wanted)),))
 
-    def out_of_time(self) -> bool:
-        """Whether the time for pairs, of all arguments together, is used up."""
+    def exhausted(self) -> bool:
+        """Whether the work for pairs, of all arguments together, is done: counted rather than timed, so that
+        a slow machine finds the same as a fast one."""
         if self._stop is None:
-            self._stop = time.thread_time() + self.budget
-        return time.thread_time() > self._stop
+            self._stop = self._work + self.budget
+        return self._work > self._stop
 
 
 _KEPT: OrderedDict[int, tuple[Derived, list[Addend], list[Edit]]] = OrderedDict()

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from chalkgrad.diagnose.capture import duplicate
 from chalkgrad.diagnose.own_source import tree_of
 from chalkgrad.diagnose.own_variables import plain
 
@@ -50,6 +51,8 @@ class Place:
         operands: What the operands were in the first run; the value itself where there is no operation.
         value: What it was.
         scope: The variables at that time.
+        step: The number of the statement of the function's body that holds it, loops and all.
+        looped: Whether it stands in a loop.
     """
 
     node: ast.expr
@@ -61,6 +64,8 @@ class Place:
     operands: list[Any] = field(default_factory=list)
     value: Any = None
     scope: dict[str, Any] = field(default_factory=dict)
+    step: int = 0
+    looped: bool = False
 
 
 class Watched:
@@ -69,18 +74,24 @@ class Watched:
     Args:
         places: Its expressions.
         names: The globals that it sees.
+        body: Its statements, each as written and with hooks.
 
     Attributes:
         function: The new function, of the same arguments.
         active: The changes that are being tried, by place.
         recording: Whether the values of all places are kept.
         left: The variables when it last returned.
+        begun: The variables with which it last began.
     """
 
-    def __init__(self, places: list[Place], names: dict[str, Any]) -> None:
+    def __init__(
+        self, places: list[Place], names: dict[str, Any], body: list[tuple[ast.stmt, ast.stmt]]
+    ) -> None:
         self.function: Callable[..., Any] = print
         self.places = places
         self.names = names
+        self.body = body
+        self.begun: dict[str, Any] = {}
         self.active: dict[int, Change] = {}
         self.recording = False
         self.left: dict[str, Any] = {}
@@ -98,10 +109,12 @@ class Watched:
         made = copy.deepcopy(tree)
         made.decorator_list = []
         hooks = _Hooks(frozenset(own.__code__.co_varnames))
-        made.body = [hooks.visit(s) for s in made.body]
+        made.body = [hooks.top(s) for s in made.body]
+        body = list(zip(tree.body, made.body, strict=True))
+        made.body = [ast.Expr(_call("begin")), *made.body]
         module = ast.fix_missing_locations(ast.Module([made], []))
         names = dict(own.__globals__)
-        watched = Watched(hooks.places, names)
+        watched = Watched(hooks.places, names, body)
         names[HOOK] = watched
         try:
             with warnings.catch_warnings():  # what the text is warned about was said when it was read
@@ -130,6 +143,17 @@ class Watched:
         value = getattr(np, kind)(operand, **how)
         return self._passed(place, [operand, how], value) if self.recording else value
 
+    def applied(self, place: int, function: Callable[..., Any], operand: Any, **how: Any) -> Any:
+        """What a function makes of one argument, or what it is changed to."""
+        value = function(operand, **how)
+        seen = self.recording or place in self.active
+        return self._passed(place, [value, operand], value) if seen else value
+
+    def begin(self) -> None:
+        """The variables with which it begins are remembered."""
+        if self.recording:
+            self.begun = {n: duplicate(v) for n, v in sys._getframe(1).f_locals.items()}
+
     def end(self, value: Any) -> Any:
         """What is returned; the variables are remembered."""
         self.left = dict(sys._getframe(1).f_locals)
@@ -154,10 +178,29 @@ class _Hooks(ast.NodeTransformer):
         self.statement = 0
         self.above = -1
         self.target = ""
+        self.step = -1
+        self.loops = 0
+
+    def visit_For(self, node: ast.For) -> ast.AST:
+        self.above, self.target = -1, ""
+        node.iter = self.visit(node.iter)
+        self.loops += 1
+        node.body = [self.visit(s) for s in node.body]
+        self.loops -= 1
+        return node
+
+    def top(self, statement: ast.stmt) -> ast.stmt:
+        """A statement of the body itself, with hooks."""
+        self.step += 1
+        found = self.visit(statement)
+        assert isinstance(found, ast.stmt)
+        return found
 
     def _place(self, node: ast.expr, kind: str) -> ast.expr:
         above, self.above = self.above, -1
-        self.places.append(Place(copy.deepcopy(node), kind, self.statement, node.lineno, above, self.target))
+        place = Place(copy.deepcopy(node), kind, self.statement, node.lineno, above, self.target)
+        place.step, place.looped = self.step, self.loops > 0
+        self.places.append(place)
         return ast.Constant(len(self.places) - 1)
 
     def visit_Assign(self, node: ast.Assign) -> ast.AST:
@@ -211,6 +254,12 @@ class _Hooks(ast.NodeTransformer):
                 return call
         place = self._place(node, "")
         whose = node.func.value if isinstance(node.func, ast.Attribute) else None
+        if ast.unparse(node.func).startswith("np.") and len(node.args) == 1 and all(
+            k.arg is not None for k in node.keywords
+        ) and not isinstance(node.args[0], ast.Tuple | ast.Starred):  # fmt: skip
+            call = _call("applied", place, node.func, self.visit(node.args[0]))
+            call.keywords = node.keywords
+            return call
         if whose is not None and not (isinstance(whose, ast.Name) and whose.id not in self.variables):
             assert isinstance(node.func, ast.Attribute)
             node.func.value = self.visit(node.func.value)

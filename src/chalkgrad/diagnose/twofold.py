@@ -1,0 +1,118 @@
+"""Two faults of which one is undone in the user's text and the other is one of the derivation's hypotheses.
+
+What the text gives with a change is looked up among what all hypotheses predict, so that trying all
+pairs takes no longer than trying all changes.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import permutations
+
+import numpy as np
+
+from chalkgrad.diagnose.mended import Mender
+from chalkgrad.diagnose.repairs import Repair
+from chalkgrad.diagnose.search import PAIR, Explanation, Predictor, Reason, Search
+from chalkgrad.expr.nodes import Tensor
+from chalkgrad.verify.environment import Array
+
+NEAR = 1e-7
+"""How near two arrays' random projections lie, beside their size, if they may be equal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Predicted:
+    """What one hypothesis says that a gradient is."""
+
+    predictor: Predictor
+    reasons: tuple[Reason, ...]
+    cost: float
+
+
+def twofold(search: Search, mender: Mender, wanted: Tensor) -> Iterator[Explanation]:
+    """A change of the text together with a hypothesis about one input's gradient."""
+    table = list(_predicted(search, wanted))
+    true = search.points[0].true[wanted]
+    direction = np.random.default_rng(0).normal(size=true.size)
+    places, order = [], []
+    for number, p in enumerate(table):
+        array = p.predictor(0)
+        if array is not None and array.shape == true.shape and np.isfinite(array).all():
+            places.append(float(array.ravel() @ direction))
+            order.append(number)
+    sort = sorted(range(len(places)), key=places.__getitem__)
+    known = [places[n] for n in sort]
+    for repair, value in mender.changed(wanted):
+        if value.shape != true.shape:
+            continue
+        at = float(value.ravel() @ direction)
+        apart = NEAR * float(np.abs(value).ravel() @ np.abs(direction))
+        for n in sort[bisect_left(known, at - apart) : bisect_right(known, at + apart)]:
+            found = table[order[n]]
+            if search.equal(np.asarray(found.predictor(0)), value):
+                values = mender.at_all(wanted, repair)
+                if values is not None and search.holds(found.predictor, values):
+                    own = mender.reason(wanted, repair)
+                    reasons = (own, *(r for r in found.reasons if r.code != own.code))
+                    yield Explanation(repair.cost + found.cost + PAIR, reasons)
+        yield from _scaled(search, mender, wanted, repair, value)
+
+
+def turned(search: Search, mender: Mender, wanted: Tensor) -> Iterator[Explanation]:
+    """A change of the text after which a gradient is right but for the order of its axes."""
+    true = [p.true[wanted] for p in search.points]
+    line = search.line(wanted)
+    for repair, value in mender.changed(wanted):
+        for order in permutations(range(true[0].ndim)):
+            fits = value.ndim == true[0].ndim and value.transpose(order).shape == true[0].shape
+            if not fits or not search.equal(value.transpose(order), true[0]):
+                continue
+            values = mender.at_all(wanted, repair)
+            if values and all(search.equal(v.transpose(order), t) for v, t in zip(values, true, strict=True)):
+                own = Reason("transpose", f"d{wanted.name} is transposed", line)
+                yield Explanation(repair.cost + 1.0 + PAIR, (own, mender.reason(wanted, repair)))
+
+
+def _scaled(
+    search: Search, mender: Mender, wanted: Tensor, repair: Repair, value: Array
+) -> Iterator[Explanation]:
+    """A change after which the whole is a sign or a factor off."""
+    true = search.points[0].true[wanted]
+    square = float((true * true).sum())
+    if not square > 0 or not search.equal(float((true * value).sum()) / square * true, value):
+        return
+    values = mender.at_all(wanted, repair)
+    ratio = search.ratio(lambda at: search.points[at].true[wanted], values) if values else None
+    if ratio is None or ratio.zero or not ratio.plain:
+        return
+    line = search.line(wanted)
+    more = search.reasons(ratio, line.body, line, f"d{wanted.name}")
+    own = mender.reason(wanted, repair)
+    cost = 1.0 if ratio.text == "-1" else 1.3 if ratio.over or ratio.under else 1.75
+    yield Explanation(repair.cost + cost + PAIR, (own, *(r for r in more if r.code != own.code)))
+
+
+def _predicted(search: Search, wanted: Tensor) -> Iterator[Predicted]:
+    for e in (e for e in search.edits if search.reaches(e, wanted)):
+        yield Predicted(search.edit_predictor(e, wanted), (Reason(e.code, e.text, e.expected),), e.cost)
+    for a in (a for a in search.addends if search.leads(a.form, a.target, wanted)):
+        if search.delta(a, wanted, 0) is None or (a.whole and a.target is wanted.adjoint):
+            continue
+        for scale, reason, cost in (
+            (0.0, Reason(a.code, a.text, a.expected), a.cost),
+            (-1.0, Reason("sign", f"a term of d{wanted.name} has the wrong sign", a.expected), 1.2),
+            (2.0, Reason("constant_factor", f"a term of d{wanted.name} is doubled", a.expected), 1.9),
+            (0.5, Reason("constant_factor", f"a term of d{wanted.name} is halved", a.expected), 1.9),
+        ):
+
+            def predict(at: int, a: object = a, scale: float = scale) -> Array | None:
+                part = search.delta(a, wanted, at)  # type: ignore[arg-type]
+                return None if part is None else search.points[at].true[wanted] + (scale - 1) * part
+
+            yield Predicted(predict, (reason,), cost)
+
+
+__all__: Sequence[str] = ["turned", "twofold"]
