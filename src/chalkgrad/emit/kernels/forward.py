@@ -252,7 +252,7 @@ class _Forward:
             for rows in {self._height(vectors), 1}:
                 if (rows, vectors) in found:  # a last panel that is not full may have as many vectors
                     continue
-                blocked = depth > block_depth(depth, self.target.panel)
+                blocked = depth > block_depth(depth, self.target)
                 shape = Shape(rows, vectors, "rows", pitch, blocked=blocked)
                 found[rows, vectors] = write_tile(
                     self.module, self.target, f"{name}_{rows}_{vectors}", shape, self._epilogue(kernel)
@@ -277,7 +277,7 @@ class _Forward:
             left, pitch = w["x"], depth
         else:
             left, pitch = w.at(w["memory"], self.places.value(product.left)), self.places.padded(inner)
-        block = block_depth(depth, self.target.panel)
+        block = block_depth(depth, self.target)
         sums = self.places.sums("sums of tiles", self.places.chunk * panels.panel)
         for first, count, vectors, _ in panels.parts():
             width, high = vectors * lanes, self._height(vectors)
