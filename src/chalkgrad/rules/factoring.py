@@ -45,7 +45,9 @@ def absorb(e: Expr) -> Expr:
             assert isinstance(total, Add)
             terms = [_absorbed(f, *_term(t)) for t in total.terms] if isinstance(f, Access) else []
             if any(cancelled for cancelled, _ in terms):
-                rest = [g for g in factors if g is not f and g is not total]
+                rest = list(factors)
+                rest.remove(f)
+                rest.remove(total)
                 written = Mul((*rest, _sum([t for _, t in terms]))) if rest else _sum([t for _, t in terms])
                 if expression_flops(written) <= expression_flops(inner):
                     return absorb(written)
