@@ -15,7 +15,7 @@ from chalkgrad.diagnose.mended import Mender
 from chalkgrad.diagnose.pairs import diagonals, pairs
 from chalkgrad.diagnose.points import Point, with_inputs
 from chalkgrad.diagnose.report import Fault
-from chalkgrad.diagnose.search import Explanation, Reason, Search
+from chalkgrad.diagnose.search import CLASH, Explanation, Reason, Search
 from chalkgrad.diagnose.trial import Trial
 from chalkgrad.diagnose.twofold import turned, twofold
 from chalkgrad.diagnose.variants import in_one_line, variants, varied
@@ -41,6 +41,9 @@ WHOLE = frozenset({"wrong_argument", "statistics_constant", "diagonal_only", "mu
 
 DIVIDED = 2.5
 """What a division by an array costs, which undoes whatever factor is wrong: the derivation knows better."""
+
+UNLIKELY = 9.0
+"""What no explanation costs."""
 
 SIMPLE = 1.5
 """What explains a difference as small as a rounding has to be as simple as this."""
@@ -105,7 +108,7 @@ class Judge:
                           shown(line))]  # fmt: skip
         lost = self._lost_digits(wanted, observed)
         most = SIMPLE if lost else DIVIDED
-        explanation = self._told_by_text(wanted, self._explained(wanted, observed), most)
+        explanation = self._told_by_text(wanted, self._explained(wanted, observed, most), most)
         unsure = explanation is None or (explanation.cost > GOOD and len(explanation.reasons) == 1)
         if unsure and not lost:
             two = min(self._two(wanted, observed), key=lambda e: e.cost, default=None)
@@ -124,7 +127,7 @@ class Judge:
             for r in explanation.reasons
         ]
 
-    def _explained(self, wanted: Tensor, observed: Sequence[Array]) -> Explanation | None:
+    def _explained(self, wanted: Tensor, observed: Sequence[Array], most: float) -> Explanation | None:
         found = list(self._by_shape(wanted, observed))
         if found:
             return min(found, key=lambda e: e.cost)
@@ -133,7 +136,7 @@ class Judge:
             if line_by_line is not None:
                 found = [line_by_line, *self._stale(wanted, observed), *self._elsewhere(wanted, observed)]
         if not found or (min(e.cost for e in found) > SURE and len(found[0].reasons) == 1):
-            found += self._by_value(wanted, observed)
+            found += self._by_value(wanted, observed, SIMPLE if most == SIMPLE else UNLIKELY)
         return min(found, key=lambda e: e.cost, default=None)
 
     def _told_by_text(self, wanted: Tensor, derived: Explanation | None, most: float) -> Explanation | None:
@@ -164,14 +167,14 @@ class Judge:
         if alike and not found:
             yield from pairs(self.search, wanted, observed)
 
-    def _by_value(self, wanted: Tensor, observed: Sequence[Array]) -> Iterator[Explanation]:
+    def _by_value(self, wanted: Tensor, observed: Sequence[Array], most: float) -> Iterator[Explanation]:
         found = [
             *self._stale(wanted, observed),
             *self._elsewhere(wanted, observed),
-            *self.search.singles(wanted, observed),
+            *self.search.singles(wanted, observed, most),
         ]
         found = [self._weighed(e, wanted) for e in found]
-        if min((e.cost for e in found), default=9.0) > 1.0:
+        if most > SIMPLE and min((e.cost for e in found), default=9.0) > 1.0:
             found += diagonals(self.search, wanted, observed)
         yield from found
 
@@ -190,7 +193,7 @@ class Judge:
             t.adjoint in spoiled and not self.search.equal(spoiled[t.adjoint].array, self.points[0].true[t])
             for t in others
         )
-        cost = explanation.cost + (0.3 if clash else 0.0)
+        cost = explanation.cost + (CLASH if clash else 0.0)
         return Explanation(cost, explanation.reasons, explanation.edits)
 
     # --- shapes ------------------------------------------------------------------------------------

@@ -36,7 +36,7 @@ from chalkgrad.primitives import PRIMITIVES
 from chalkgrad.verify.environment import Array, Environment
 from chalkgrad.verify.reference import COMPARE, evaluate
 
-LARGE = 50_000
+LARGE = 5_000
 """Products with more entries are contracted instead of multiplied out."""
 
 

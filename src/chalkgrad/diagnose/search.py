@@ -18,6 +18,9 @@ from chalkgrad.expr.nodes import Const, Definition, Expr, Pow, Size, Sum, Tensor
 from chalkgrad.expr.ops import tensors_in, walk
 from chalkgrad.verify.environment import Array
 
+CLASH = 0.3
+"""What an explanation costs more that would have spoiled a gradient which is right."""
+
 PAIR = 0.6
 """What a second cause costs beside the costs of both."""
 
@@ -63,6 +66,7 @@ class Search:
     budget: int = 4_000
     addends: list[Addend] = field(init=False)
     edits: list[Edit] = field(init=False)
+    likeliest: list[Edit] = field(init=False)
     bases: list[Evaluation] = field(init=False)
     _known: dict[tuple[int, int], dict[Tensor, Value]] = field(init=False, default_factory=dict)
     diagonals: dict[tuple[Tensor, Tensor, int], Array] = field(init=False, default_factory=dict)
@@ -72,6 +76,7 @@ class Search:
 
     def __post_init__(self) -> None:
         self.addends, self.edits = _hypotheses(self.derived)
+        self.likeliest = sorted(self.edits, key=lambda e: e.cost)
         self.bases = [Evaluation(p.env) for p in self.points]
 
     # --- predictions -------------------------------------------------------------------------------
@@ -166,19 +171,27 @@ class Search:
 
     # --- explanations ------------------------------------------------------------------------------
 
-    def singles(self, wanted: Tensor, observed: Sequence[Array]) -> Iterator[Explanation]:
-        """Every single cause that explains one input's gradient."""
-        whole = list(self._ratios(wanted, observed))
-        yield from whole
-        yield from self._addends(wanted, observed)
+    def singles(self, wanted: Tensor, observed: Sequence[Array], most: float = 9.0) -> Iterator[Explanation]:
+        """The single causes that explain one input's gradient, but for those that cannot be the simplest.
+
+        No edit that costs more than `most` is among them.
+        """
+        found = list(self._ratios(wanted, observed))
         # Halved everywhere: the mean over an axis that had two entries at every point explains it as
         # well, but less simply.
-        chance = 0.4 if any(r.code == "constant_factor" for e in whole for r in e.reasons) else 0.0
-        for edit in self.edits:
-            if self.reaches(edit, wanted) and self.holds(self.edit_predictor(edit, wanted), observed):
-                own = edit.target is wanted.adjoint
-                cost = edit.cost + (0.0 if own else 0.15) + chance
-                yield Explanation(cost, (Reason(edit.code, edit.text, edit.expected),), (edit,))
+        chance = 0.4 if any(r.code == "constant_factor" for e in found for r in e.reasons) else 0.0
+        found += self._addends(wanted, observed)
+        yield from found
+        best = min((e.cost for e in found), default=most)
+        for edit in self.likeliest:
+            if edit.cost > min(most, best + CLASH):
+                return
+            if not self.reaches(edit, wanted) or not self.holds(self.edit_predictor(edit, wanted), observed):
+                continue
+            own = edit.target is wanted.adjoint
+            cost = edit.cost + (0.0 if own else 0.15) + chance
+            best = min(best, cost)
+            yield Explanation(cost, (Reason(edit.code, edit.text, edit.expected),), (edit,))
 
     def _ratios(self, wanted: Tensor, observed: Sequence[Array]) -> Iterator[Explanation]:
         ratio = self.ratio(lambda at: self.points[at].true[wanted], observed)
