@@ -336,10 +336,17 @@ def _with(number: int, place: Place, text: str, part: Part) -> Iterator[Repair]:
     if part.text == place.target and place.above < 0 and place.looped:
         yield Repair(number, "missing_sum", "{own} + {text}", 1.4,
                      _beside(kind, part, operator.add), False, own)  # fmt: skip
-    elif part.text != text:  # twice itself is a constant factor
+    elif part.text not in (text, *_operands(place)):  # twice itself is a constant factor
         for sign, by in (("+", operator.add), ("-", operator.sub)):
             yield Repair(number, "missing_term", f"{{text}} {sign} {{own}}", 1.6 + part.cost,
                          _beside(kind, part, by), False, own)  # fmt: skip
+
+
+def _operands(place: Place) -> list[str]:
+    """What a sum consists of: a term too many is taken away rather than subtracted."""
+    node = place.node
+    both = [node.left, node.right] if isinstance(node, ast.BinOp) and place.kind in ("Add", "Sub") else []
+    return [ast.unparse(n) for n in both]
 
 
 def _by_one(
