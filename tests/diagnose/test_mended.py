@@ -70,3 +70,41 @@ def test_the_variables_of_the_function_stay_its_own() -> None:
     judged(factor_of_one_term_forgotten)
     assert factor_of_one_term_forgotten.__code__ is before
     assert "__watched__" not in globals()
+
+
+AFFINE = cg.formula("f[i,k] = sum(d, x[i,d] * W[d,k]) + b[k]")
+
+
+def affine(x: Array, W: Array, b: Array) -> Any:
+    return x @ W + b, (x, W, b)
+
+
+def test_a_minus_too_many_is_taken_away_rather_than_doubled() -> None:
+    def backward(dout: Any, cache: Any) -> Any:
+        x, W, _ = cache
+        dx = -(dout @ W.T)
+        return dx, x.T @ dout, dout.sum(axis=0)
+
+    (fault,) = cg.check(backward, AFFINE, forward=affine).faults
+    assert (fault.cause, fault.yours, fault.fix) == ("sign", "dx = -(dout @ W.T)", "dx = dout @ W.T")
+
+
+def test_conditions_of_the_flow_are_no_formulas() -> None:
+    def backward(dout: Any, cache: Any) -> Any:
+        x, W, _ = cache
+        if dout.shape[0] > 1:
+            return dout @ W.T, 2 * x.T @ dout, dout.sum(axis=0)
+        return dout @ W.T, x.T @ dout, dout.sum(axis=0)
+
+    (fault,) = cg.check(backward, AFFINE, forward=affine).faults
+    assert (fault.argument, fault.cause) == ("W", "constant_factor")
+
+
+def test_a_term_too_many() -> None:
+    def backward(dout: Any, cache: Any) -> Any:
+        x, W, _ = cache
+        return dout @ W.T, x.T @ dout + W, dout.sum(axis=0)
+
+    (fault,) = cg.check(backward, AFFINE, forward=affine).faults
+    assert (fault.argument, fault.cause) == ("W", "wrong_operand")
+    assert "`x.T @ dout + W` should be `x.T @ dout`" in fault.evidence

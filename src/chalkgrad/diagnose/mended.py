@@ -181,8 +181,8 @@ class Mender:
         for number, place in enumerate(places):
             if number in fixed or place.target in sound or not place.operands:
                 continue
-            if place.statement > wild:
-                continue
+            if place.statement > wild or isinstance(self.rerun.watched.body[place.step][0], ast.Expr):
+                continue  # a call for its effect alone is no formula
             if self.rerun.reaches(number, target):
                 found += self._of(number)
         return sorted(found, key=lambda r: r.cost)

@@ -78,6 +78,8 @@ def repairs(
     scaled = alike and above is not None and above.kind in ("Mult", "Div", "MatMult")
     added = alike and above is not None and above.kind in ("Add", "Sub")
     text = ast.unparse(place.node)
+    if above is not None and above.kind == "compare" and not np.ndim(above.value):
+        return  # which way the text goes is no matter of the formula
     if place.kind in OPERATIONS:
         yield from _operation(number, place)
     elif place.kind in ("sum", "mean"):
@@ -89,6 +91,8 @@ def repairs(
         yield Repair(number, "sign", f"-{place.value}", cost, _constant(-place.value))
         return
     elif place.kind == "compare":
+        if not np.ndim(place.value):
+            return
         yield from _turned(number, place, text)
     elif isinstance(place.node, ast.Call):
         yield from _call(number, place)
@@ -106,7 +110,10 @@ def repairs(
         compared = above is not None and above.kind == "compare"
         alone = text.isidentifier() and above is None  # nobody forgets the minus of z = -x
         cost = 1.6 if compared or alone else 1.15 if text.isidentifier() else 1.0
-        yield Repair(number, "sign", f"-({text})", cost, _after(place, lambda v: -v))
+        node = place.node
+        minus = isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub)
+        new = ast.unparse(node.operand) if minus and isinstance(node, ast.UnaryOp) else f"-({text})"
+        yield Repair(number, "sign", new, cost, _after(place, lambda v: -v))
     for c in FACTORS if not scaled and value.dtype.kind == "f" else ():
         yield Repair(
             number, "constant_factor", f"{c:.4g} * ({text})", 1.75, _after(place, partial(operator.mul, c))
@@ -149,7 +156,7 @@ def _whole(
 ) -> Iterator[Repair]:
     """Changes of whole numbers: of sizes and places."""
     if not scaled:
-        cost = 2.0 if text.isidentifier() else 1.2  # a size has no sign
+        cost = 1.2 if np.ndim(place.value) or place.kind in OPERATIONS else 2.5  # a size has no sign
         yield Repair(number, "sign", f"-({text})", cost, _after(place, lambda v: -v))
         for c in (2, 3):
             yield Repair(number, "constant_factor", f"{c} * ({text})", 1.75,
@@ -230,6 +237,9 @@ def _operation(number: int, place: Place) -> Iterator[Repair]:
     if place.kind in turned:
         other, sign = turned[place.kind]
         yield Repair(number, "sign", f"{left} {sign} {right}", 1.0, _operate(other))
+        yield Repair(number, "wrong_operand", left, 2.3, lambda v, s: v[0])  # a term too many
+        if place.kind == "Add":
+            yield Repair(number, "wrong_operand", right, 2.3, lambda v, s: v[1])
     if place.kind in ("Mult", "Div"):
         other, sign = ("Div", "/") if place.kind == "Mult" else ("Mult", "*")
         yield Repair(number, "wrong_operand", f"{left} {sign} {right}", 2.4, _operate(other))
@@ -326,10 +336,17 @@ def _with(number: int, place: Place, text: str, part: Part) -> Iterator[Repair]:
     if part.text == place.target and place.above < 0 and place.looped:
         yield Repair(number, "missing_sum", "{own} + {text}", 1.4,
                      _beside(kind, part, operator.add), False, own)  # fmt: skip
-    elif part.text != text:  # twice itself is a constant factor
+    elif part.text not in (text, *_operands(place)):  # twice itself is a constant factor
         for sign, by in (("+", operator.add), ("-", operator.sub)):
             yield Repair(number, "missing_term", f"{{text}} {sign} {{own}}", 1.6 + part.cost,
                          _beside(kind, part, by), False, own)  # fmt: skip
+
+
+def _operands(place: Place) -> list[str]:
+    """What a sum consists of: a term too many is taken away rather than subtracted."""
+    node = place.node
+    both = [node.left, node.right] if isinstance(node, ast.BinOp) and place.kind in ("Add", "Sub") else []
+    return [ast.unparse(n) for n in both]
 
 
 def _by_one(
