@@ -44,7 +44,7 @@ def test_beside_the_main_thread_there_is_one(eight_cores):
 WORKERS = """
 import sys
 from joblib import Parallel, delayed
-from chalkgrad.train.threads import threads_for
+from chalkgrad.train.threads import limited, threads_for
 
 
 def chosen():
