@@ -18,7 +18,7 @@ from chalkgrad.diagnose.graph import Graph
 from chalkgrad.diagnose.spoiler import Spoiler, has_sum
 from chalkgrad.diagnose.words import Words, words
 from chalkgrad.expr.nodes import ONE, ZERO, Add, Definition, Expr, Mul, Sum, Tensor
-from chalkgrad.expr.ops import canonical, children, rebuild, tensors_in, walk
+from chalkgrad.expr.ops import children, rebuild, tensors_in, walk
 
 TWO = 60
 """How much deeper two terms left out together count, which is less likely than one."""
@@ -93,7 +93,7 @@ def hypotheses(derived: Derived) -> tuple[list[Addend], list[Edit]]:
                 continue
             addends += _addends(backward, d, graph)
             for change in Spoiler(d, graph, derived).everywhere(d.body, d.indices):
-                key = (d.target, canonical(change.node))
+                key = (d.target, change.node)
                 if key not in seen:
                     seen.add(key)
                     bodies = ((d.target, change.node),)
