@@ -9,6 +9,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+import chalkgrad as cg
 from chalkgrad.derivation import Backward
 from chalkgrad.emit.compiled import compile_numpy
 from chalkgrad.emit.cost import cost
@@ -181,3 +182,43 @@ def test_cost_is_symbolic():
     assert found.flops == ((("D", "K", "N"), 2.0), (("K", "N"), 1.0))
     assert found.nominal_flops == 2 * 64**3 + 64**2
     assert cost(backward.definitions).flops[0] == (("D", "K", "N"), 4.0)
+
+
+@cg.layer
+def halves(x: "N D"):
+    a, b = np.split(x, 2, axis=1)
+    return a * b
+
+
+@cg.layer
+def grouped(x: "N D"):
+    y = x.reshape(x.shape[0], 2, -1)
+    return y - y.mean(axis=2, keepdims=True)
+
+
+@cg.layer
+def joined_pairs(x: "N D"):
+    return x.reshape(x.shape[0] // 2, 2, x.shape[1]).sum(axis=1)
+
+
+@cg.layer
+def doubled(x: "N D"):
+    return 2 * x
+
+
+@pytest.mark.parametrize(
+    ("layer", "whole", "odd"),
+    [
+        (halves, (3, 4), (3, 5)),
+        (grouped, (3, 4), (3, 5)),
+        (joined_pairs, (4, 3), (5, 3)),
+        (cg.chain(doubled, halves), (3, 4), (3, 5)),
+    ],
+)
+def test_parts_must_be_equal_as_in_numpy(layer, whole, odd):
+    ops = layer.compile("numpy")
+    out, cache = ops.forward(np.ones(whole))
+    (dx,) = ops.backward(np.ones_like(out), cache)
+    assert dx.shape == whole
+    with pytest.raises(ShapeError, match="equal parts"):
+        ops.forward(np.ones(odd))

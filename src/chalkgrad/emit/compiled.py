@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,7 @@ from chalkgrad.emit.names import identifier, prefix
 from chalkgrad.emit.plan import plan
 from chalkgrad.errors import DataError, DerivationError, ShapeError, suggestion
 from chalkgrad.expr.nodes import Program, Range, Tensor
+from chalkgrad.verify.environment import whole_size
 
 AnyArray = npt.NDArray[Any]
 ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth")
@@ -63,6 +64,7 @@ class Ops:
             )
         arrays = [_array(t, value) for t, value in zip(tensors, inputs, strict=True)]
         sizes = _sizes(tensors, arrays)
+        _check_equal(self.program, sizes)
         arrays = _one_precision(tensors, arrays)
         for t, a in zip(tensors, arrays, strict=True):
             for r in self.labels.get(t, ()):
@@ -194,6 +196,22 @@ def _sizes(tensors: Sequence[Tensor], arrays: Sequence[AnyArray]) -> dict[Range,
                 raise ShapeError(f"{where} is {r.name} = {size}, but {there} is {r.name} = {before}")
             found.setdefault(r, (size, where))
     return {r: size for r, (size, _) in found.items()}
+
+
+def _check_equal(program: Program, sizes: Mapping[Range, int]) -> None:
+    """What the forward cuts or folds must come out whole, as NumPy asks too."""
+    if not program.equal_sizes:
+        return
+    known = dict(sizes)
+    for r, size in program.sizes:
+        known.setdefault(r, whole_size(size, known))
+    for one, other in program.equal_sizes:
+        left, right = whole_size(one, known), whole_size(other, known)
+        if left != right:
+            raise ShapeError(
+                f"{program.name} needs {one} = {other}, but here they are {left} and {right}",
+                hint="An axis that is split into equal parts must have a multiple of their number.",
+            )
 
 
 def _check_labels(t: Tensor, a: npt.NDArray[Any], of: Range, size: int) -> None:

@@ -307,6 +307,8 @@ class Program:
         outputs: The values returned.
         sizes: Ranges whose size follows from others, in order: |H2| = (|H| - |R|) // 2 + 1. The
             expressions hold sizes, constants and the integer functions floordiv and mod.
+        equal_sizes: Sizes that must come out equal, or the forward does not exist: |H| and 2 (|H| // 2)
+            where H was cut into halves.
     """
 
     name: str
@@ -315,6 +317,7 @@ class Program:
     definitions: tuple[Definition, ...]
     outputs: tuple[Tensor, ...]
     sizes: tuple[tuple[Range, Expr], ...] = ()
+    equal_sizes: tuple[tuple[Expr, Expr], ...] = ()
 
     def definition(self, name: str) -> Definition | None:
         """The definition of the value called `name`, if there is one."""

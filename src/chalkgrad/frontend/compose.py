@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from chalkgrad.errors import ShapeError, UnsupportedError
-from chalkgrad.expr.nodes import Program, Range, Tensor
+from chalkgrad.expr.nodes import Expr, Program, Range, Tensor
 from chalkgrad.frontend.relabel import one_letter_names, relabel
 from chalkgrad.frontend.sizes import Sizes, all_ranges, in_order, size_form, with_ranges
 
@@ -50,7 +50,8 @@ def chain(programs: Sequence[Program], name: str = "chain") -> Program:
         definitions += [relabel(d, mapping[d.target], mapping, of, avoid) for d in stage.definitions]
     outputs = tuple(tensors[len(stages) - 1, t] for t in stages[-1].outputs)
     sizes = _sizes(stages, ranges)
-    return Program(name, tuple(inputs), tuple(parameters), tuple(definitions), outputs, sizes)
+    equal = _equal_sizes(stages, ranges)
+    return Program(name, tuple(inputs), tuple(parameters), tuple(definitions), outputs, sizes, equal)
 
 
 def _sizes(stages: Sequence[Program], ranges: Mapping[Slot, Range]) -> Sizes:
@@ -60,6 +61,17 @@ def _sizes(stages: Sequence[Program], ranges: Mapping[Slot, Range]) -> Sizes:
         mine = {r: ranges[at, r] for r in all_ranges(stage)}
         found += [(mine[of], size_form(with_ranges(size, mine))) for of, size in stage.sizes]
     return in_order(found)
+
+
+def _equal_sizes(stages: Sequence[Program], ranges: Mapping[Slot, Range]) -> tuple[tuple[Expr, Expr], ...]:
+    """What the stages require of their sizes, of those that the composed layer knows."""
+    found = []
+    for at, stage in enumerate(stages):
+        mine = {r: ranges[at, r] for r in all_ranges(stage)}
+        found += [
+            (size_form(with_ranges(a, mine)), size_form(with_ranges(b, mine))) for a, b in stage.equal_sizes
+        ]
+    return tuple(dict.fromkeys(found))
 
 
 def _own_inputs(stages: Sequence[Program], at: int) -> tuple[Tensor, ...]:

@@ -82,7 +82,8 @@ def assemble(
     )
     returned = tuple(tensors[o] for o in outputs)
     sizes = recorder.sizes_of(_ranges(inputs, definitions))
-    return Program(recorder.name, tuple(inputs), tuple(parameters), definitions, returned, sizes)
+    equal = tuple(recorder.equal_sizes)
+    return Program(recorder.name, tuple(inputs), tuple(parameters), definitions, returned, sizes, equal)
 
 
 def _ranges(inputs: Sequence[Tensor], definitions: Sequence[Definition]) -> set[Range]:

@@ -207,6 +207,7 @@ def split(array: TracedArray, indices_or_sections: Any, axis: int = 0) -> list[T
         count = int(indices_or_sections)
         part = size_form(Apply("floordiv", (Size(along.range), as_expr(count))))
         cuts = [size_form(Mul((as_expr(n), part))) for n in range(count + 1)]
+        array.recorder.require_equal(Size(along.range), cuts[-1])
     else:
         cuts = [
             ZERO,
@@ -313,9 +314,12 @@ def _wanted(a: TracedArray, shape: list[Any]) -> list[Expr]:
     sizes = [ONE if n in unknown else exact(a, whole(a, s, "A size")) for n, s in enumerate(shape)]
     if len(unknown) > 1:
         raise a.fail(ShapeError, "Only one size of a reshape can be -1.")
+    total = arithmetic.multiply((ONE, *(Size(i.range) for i in a.indices)))
+    plain = [ONE if n in unknown else whole(a, s, "A size") for n, s in enumerate(shape)]
     if unknown:
-        total = arithmetic.multiply((ONE, *(Size(i.range) for i in a.indices)))
         sizes[unknown[0]] = exact(a, Apply("floordiv", (total, Mul(tuple(sizes)))))
+        plain[unknown[0]] = Apply("floordiv", (total, Mul(tuple(plain))))
+    a.recorder.require_equal(total, Mul(tuple(plain)))
     return sizes
 
 

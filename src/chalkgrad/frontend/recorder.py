@@ -53,6 +53,7 @@ class Recorder:
         """Whether the function names PyTorch: then some of its methods may not mean NumPy's."""
         self.temporaries: dict[Tensor, Temporary] = {}
         self.sizes: dict[Range, Expr] = {}
+        self.equal_sizes: dict[tuple[Expr, Expr], None] = {}
         self.range_names: set[str] = set()
         self.given: set[Range] = set()
         self._known: dict[tuple[object, ...], Tensor] = {}
@@ -96,6 +97,12 @@ class Recorder:
         if isinstance(size, Size) and size.range in self.sizes and size.range not in self.given:
             return self.in_arguments(self.sizes[size.range])
         return map_children(size, self.in_arguments)
+
+    def require_equal(self, one: Expr, other: Expr) -> None:
+        """Note that two sizes must come out equal, unless they always do."""
+        pair = size_form(self.in_arguments(one)), size_form(self.in_arguments(other))
+        if pair[0] is not pair[1]:
+            self.equal_sizes[pair] = None
 
     def sizes_of(self, used: set[Range]) -> Sizes:
         """The derived sizes among these ranges, with those that they need."""
