@@ -135,7 +135,7 @@ def _value_of(forward: Callable[..., Any]) -> Callable[..., Any]:
 
 def _by_values(name: str, module: ModuleType) -> Layer | None:
     """The gallery's layer whose values the user's forward returns."""
-    from chalkgrad.diagnose.check import same_forward
+    from chalkgrad.diagnose.same import same_forward
     from chalkgrad.layers import GALLERY
 
     forward = _sibling(name, module)

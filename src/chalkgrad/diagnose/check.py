@@ -18,13 +18,14 @@ from chalkgrad.diagnose.extras import lost_in_single_precision, other_subgradien
 from chalkgrad.diagnose.forms import Prepared
 from chalkgrad.diagnose.forward_value import forward_fault
 from chalkgrad.diagnose.frameworks import framework_of
-from chalkgrad.diagnose.judge import Judge, shown
+from chalkgrad.diagnose.judge import Judge
 from chalkgrad.diagnose.mended import Mender
 from chalkgrad.diagnose.names import required
 from chalkgrad.diagnose.own_words import held, in_own_names
 from chalkgrad.diagnose.points import Point, nudged, several, square_sizes
 from chalkgrad.diagnose.report import Diagnosis, Fault, ended
 from chalkgrad.diagnose.trial import Bounds, Trial, best, run, wrong_arguments
+from chalkgrad.diagnose.words import shown
 from chalkgrad.diff import derive
 from chalkgrad.errors import ChalkgradError, VerificationError
 from chalkgrad.expr.nodes import Program, Tensor
@@ -381,29 +382,6 @@ class Check:
                 if t.name in result.gradients:
                     worst = max(worst, _relative(t, prepared.point, result.gradients[t.name]))
         return worst
-
-
-def same_forward(forward: Callable[..., Any], layer: HasProgram) -> bool:
-    """Whether a forward that returns (out, cache) gives the layer's values.
-
-    Raises:
-        VerificationError: The layer has no test point.
-    """
-    judge = Check(lambda dout, cache: None, layer, forward, None, 0, None)
-    form = next(judge.caller.forms(), None)
-    if form is None:
-        return False
-    for point in judge.points():
-        prepared = form.prepare(point)
-        run = prepared.forward
-        if (
-            run is None
-            or run.error
-            or prepared.out is None
-            or forward_fault(prepared, judge.caller.outputs, judge.layer) is not None
-        ):
-            return False
-    return True
 
 
 def _relative(t: Tensor, point: Point, returned: np.ndarray) -> float:

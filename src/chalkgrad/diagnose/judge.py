@@ -20,10 +20,9 @@ from chalkgrad.diagnose.trial import Trial
 from chalkgrad.diagnose.twofold import turned, twofold
 from chalkgrad.diagnose.variants import in_one_line, variants, varied
 from chalkgrad.diagnose.views import collapsed, head, summed_away, unsummed, views
-from chalkgrad.diagnose.words import Words, words
+from chalkgrad.diagnose.words import Words, shown, told_apart, words
 from chalkgrad.expr.nodes import Definition, Program, Tensor
 from chalkgrad.expr.ops import tensors_in
-from chalkgrad.render.math_text import math_text
 from chalkgrad.verify.environment import Array
 
 GOOD = 2.45
@@ -377,15 +376,6 @@ def _gradient(point: Point | None, wanted: Tensor) -> Array | None:
     return None if point is None else point.true[wanted]
 
 
-def told_apart(one: float, other: float) -> tuple[str, str]:
-    """Two numbers with four digits, or as many more as show that they differ."""
-    for digits in range(4, 18):
-        texts = f"{one:.{digits}g}", f"{other:.{digits}g}"
-        if texts[0] != texts[1]:
-            return texts
-    return texts
-
-
 def _alike(code: str) -> set[str]:
     """A cause and its other name."""
     return {"missing_term", "missing_path"} if code in ("missing_term", "missing_path") else {code}
@@ -399,8 +389,3 @@ def _family(code: str) -> str:
 def _sentence(said: Words | str, worst: str) -> str:
     text = str(said).rstrip(".")
     return f"{text}; {worst}." if worst else f"{text}."
-
-
-def shown(line: Definition) -> str:
-    """A line of the derivation for people: ∂L/∂W_dj = Σ_i x_id · ∂L/∂f_ij."""
-    return f"{math_text(line.access)} = {math_text(line.body)}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from chalkgrad.expr.nodes import Expr, Tensor
+from chalkgrad.expr.nodes import Definition, Expr, Tensor
 from chalkgrad.render.math_text import math_text
 
 PEOPLE = {"N": "the observations N", "D": "the features D", "K": "the classes K"}
@@ -41,3 +41,17 @@ def _spelled(part: str | Expr | Tensor) -> str:
     if isinstance(part, Tensor):
         return f"∂L/∂{part.name}" if part.role == "adjoint" else part.name
     return part if isinstance(part, str) else math_text(part)
+
+
+def told_apart(one: float, other: float) -> tuple[str, str]:
+    """Two numbers with four digits, or as many more as show that they differ."""
+    for digits in range(4, 18):
+        texts = f"{one:.{digits}g}", f"{other:.{digits}g}"
+        if texts[0] != texts[1]:
+            return texts
+    return texts
+
+
+def shown(line: Definition) -> str:
+    """A line of the derivation for people: ∂L/∂W_dj = Σ_i x_id · ∂L/∂f_ij."""
+    return f"{math_text(line.access)} = {math_text(line.body)}"
