@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 
 from hypothesis import HealthCheck, settings
 
@@ -35,6 +36,12 @@ def pytest_report_header() -> str:
     present = [name for name in ("torch", "jax", "sympy") if importlib.util.find_spec(name)]
     profile = os.environ.get("HYPOTHESIS_PROFILE", "dev")
     return f"hypothesis profile {profile}; oracles: {', '.join(present) or 'none'}"
+
+
+def pytest_sessionstart() -> None:
+    """Ctrl-C as in a terminal, also where the tests were started in the background, which ignores it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_finish() -> None:

@@ -6,7 +6,6 @@ import ast
 import os
 import signal
 import threading
-import time
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,6 @@ from chalkgrad.errors import DataError
 from chalkgrad.train.architecture import ACTIVATIONS, OBJECTIVES, objective_program
 from chalkgrad.train.callbacks import Callback
 from chalkgrad.train.engines import make_engine
-from chalkgrad.train.history import Epoch
 from chalkgrad.train.loop import fit
 from chalkgrad.train.network import Network
 from chalkgrad.train.objective import Objective
@@ -126,44 +124,33 @@ def test_unknown_engines_are_refused() -> None:
         fit(network(), blobs(), engine="nmupy")
 
 
-def test_progress_is_told_at_least_five_times_a_second() -> None:
-    class Times(Callback):
+def test_steps_are_taken_many_at_a_call_and_all_are_told() -> None:
+    """How often, `test_loop` says by a clock of its own."""
+
+    class Calls(Callback):
         def __init__(self) -> None:
-            self.at: list[float] = []
+            self.calls = 0
             self.steps = 0
 
         def on_steps(self, done: int, losses: Any) -> None:
-            self.at.append(time.monotonic())
+            self.calls += 1
             self.steps += len(losses)
             assert done == self.steps
 
-        def on_epoch_end(self, epoch: Epoch) -> None:
-            self.at.append(time.monotonic())
-
-    watch = Times()
+    watch = Calls()
     fit(network(), blobs(20_000), epochs=2, batch_size=1, callbacks=[watch])
     assert watch.steps == 40_000
-    assert len(watch.at) < 2_000, "steps must be taken many at a call"
-    assert np.diff(watch.at).max() < 0.2
+    assert 2 < watch.calls < 2_000
 
 
 def test_ctrl_c_is_prompt() -> None:
-    net, began = network(), time.monotonic()
-    pid = os.getpid()
-    pressed: list[float] = []
-
-    def press() -> None:
-        pressed.append(time.monotonic())
-        os.kill(pid, signal.SIGINT)
-
-    timer = threading.Timer(0.5, press)
+    """Long before the end; how prompt a call is, `test_loop` says by a clock of its own."""
+    timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
     timer.start()
-    history = fit(net, blobs(3_000), epochs=10_000, batch_size=1)
-    stopped = time.monotonic()
+    history = fit(network(), blobs(3_000), epochs=10_000, batch_size=1)
+    timer.join()
     assert history.interrupted
-    # How prompt a call is, `test_loop` says by a clock of its own: here other work may hold the machine up.
-    assert stopped - pressed[0] < 5
-    assert stopped - began < 5
+    assert len(history.epochs) < 5_000
 
 
 def objective(loss: str, weighted: bool, dtype: Any = np.float64) -> tuple[Objective, dict[str, Any]]:
