@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from chalkgrad.diagnose.forms import Form
 from chalkgrad.diagnose.points import Point, draw, square_sizes, with_inputs
 from chalkgrad.diagnose.trial import run
 from chalkgrad.errors import ChalkgradError
+from chalkgrad.expr.nodes import Range
 
 ENTRIES = 8
 """Arrays with more entries are no small example."""
@@ -25,9 +26,13 @@ def smallest(
     derived: Derived, caller: Caller, form: Form, wrong: Sequence[str], timeout: float | None
 ) -> str:
     """A case with sizes of one or two and small whole numbers, in words; empty if there is none."""
-    for size in (1, 2):
+    ones, twos = (square_sizes(derived.program, size) for size in (1, 2))
+    labelled = {r for t in derived.program.inputs if t.dtype == "int" for r in t.axes}
+    # Three labels out of two: one stands twice, which is where an overwritten entry shows.
+    more = [{r: 3 if r in labelled else n for r, n in twos.items()}] if labelled & twos.keys() else []
+    for sizes in (ones, twos, *more):
         for seed in range(3):
-            point = _whole(derived, size, seed, not form.upstream)
+            point = _whole(derived, sizes, seed, not form.upstream)
             if point is None:
                 continue
             trial = run(caller, form, [point], timeout)
@@ -43,11 +48,11 @@ def smallest(
     return ""
 
 
-def _whole(derived: Derived, size: int, seed: int, unit: bool) -> Point | None:
+def _whole(derived: Derived, sizes: Mapping[Range, int], seed: int, unit: bool) -> Point | None:
     """A point of whole numbers at which everything is finite."""
     rng = np.random.default_rng(seed)
     try:
-        point = draw(derived, seed, sizes=square_sizes(derived.program, size), unit=unit, tries=TRIES)
+        point = draw(derived, seed, sizes=sizes, unit=unit, tries=TRIES)
         inputs = {
             t: rng.choice([-2.0, -1.0, 1.0, 2.0, 3.0], size=np.shape(point.env.array(t)))
             for t in derived.program.inputs

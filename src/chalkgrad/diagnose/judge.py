@@ -15,7 +15,7 @@ from chalkgrad.diagnose.mended import Mender
 from chalkgrad.diagnose.pairs import diagonals, pairs
 from chalkgrad.diagnose.points import Point, with_inputs
 from chalkgrad.diagnose.report import Fault
-from chalkgrad.diagnose.search import CLASH, Explanation, Reason, Search
+from chalkgrad.diagnose.search import CLASH, PAIR, Explanation, Reason, Search
 from chalkgrad.diagnose.trial import Trial
 from chalkgrad.diagnose.twofold import turned, twofold
 from chalkgrad.diagnose.variants import in_one_line, variants, varied
@@ -37,6 +37,9 @@ OWN_TEXT = 0.2
 
 WHOLE = frozenset({"wrong_argument", "statistics_constant", "diagonal_only", "mutates_input"})
 """Causes that concern all of a gradient: a change of the text that cures them has to be simpler."""
+
+ALONE = frozenset({"shape", "mutates_input", "nondeterministic", "precision", "wrong_argument"})
+"""Causes that no other gradient's cause bears on."""
 
 DIVIDED = 2.5
 """What a division by an array costs, which undoes whatever factor is wrong: the derivation knows better."""
@@ -81,13 +84,38 @@ class Judge:
             mender.tolerance = tolerance
         self.anchored = Anchored(derived, self.points, held, tolerance) if held else None
         self.inputs = {t.name: t for t in derived.wrt}
+        self.costs: dict[str, float] = {}
 
     def faults(self) -> list[Fault]:
         """One or two faults for each wrong gradient."""
-        found: list[Fault] = []
-        for name in self.wrong:
-            found += self._faults(self.inputs[name])
-        return found
+        found = {name: self._faults(self.inputs[name]) for name in self.wrong}
+        return [f for faults in (self._shared(found) or found).values() for f in faults]
+
+    def _shared(self, found: dict[str, list[Fault]]) -> dict[str, list[Fault]]:
+        """One cause for all gradients where each has another by itself: one slip is likelier than two."""
+        causes = {frozenset(_family(f.cause) for f in faults) for faults in found.values()}
+        alone = {c for some in causes for c in some} & ALONE
+        if self.mender is None or len(causes) < 2 or alone or len(self.costs) < len(found):
+            return {}
+        wanted = [self.inputs[name] for name in found]
+        shared = self.mender.shared(wanted, max(self.costs.values()) + PAIR)
+        if shared is None:
+            return {}
+        return {
+            t.name: self._told(replace(shared, reasons=tuple(
+                replace(r, expected=self.search.line(t)) for r in shared.reasons
+            )), t)
+            for t in wanted
+        }  # fmt: skip
+
+    def _told(self, explanation: Explanation, wanted: Tensor) -> list[Fault]:
+        """An explanation of one input's gradient as faults."""
+        observed = [np.asarray(o, float) for o in self.trial.observed(wanted.name) or ()]
+        worst = self._worst(wanted, observed)
+        return [
+            Fault(wanted.name, r.code, _sentence(r.text, worst), shown(r.expected), r.fix, yours=r.yours)
+            for r in explanation.reasons
+        ]
 
     def _faults(self, wanted: Tensor) -> list[Fault]:
         line = self.search.line(wanted)
@@ -118,13 +146,11 @@ class Judge:
                 Fault(wanted.name, "precision", lost, shown(line), "Compute in the precision of the inputs.")
             ]
         if explanation is None:
+            self.costs[wanted.name] = UNLIKELY
             text = f"no usual mistake gives these numbers; {self._where(wanted, observed)}"
             return [Fault(wanted.name, "unknown", text, shown(line))]
-        worst = self._worst(wanted, observed[0])
-        return [
-            Fault(wanted.name, r.code, _sentence(r.text, worst), shown(r.expected), r.fix, yours=r.yours)
-            for r in explanation.reasons
-        ]
+        self.costs[wanted.name] = explanation.cost
+        return self._told(explanation, wanted)
 
     def _explained(self, wanted: Tensor, observed: Sequence[Array], most: float) -> Explanation | None:
         found = list(self._by_shape(wanted, observed))
@@ -330,8 +356,17 @@ class Judge:
 
     # --- words -------------------------------------------------------------------------------------
 
-    def _worst(self, wanted: Tensor, returned: Array) -> str:
-        true = self.points[0].true[wanted]
+    def _clearest(self, wanted: Tensor, observed: Sequence[Array]) -> int:
+        """The first point with a wrong entry; a fault that needs a repeated label shows at some only."""
+        for at, returned in enumerate(observed):
+            true = self.points[at].true[wanted]
+            if returned.shape != true.shape or _wrong_entries(returned, true).any():
+                return at
+        return 0
+
+    def _worst(self, wanted: Tensor, observed: Sequence[Array]) -> str:
+        at_point = self._clearest(wanted, observed)
+        returned, true = observed[at_point], self.points[at_point].true[wanted]
         if returned.shape != true.shape or not true.size:
             return ""
         place = np.unravel_index(int(np.abs(returned - true).argmax()), true.shape)
@@ -357,10 +392,11 @@ class Judge:
 
     def _where(self, wanted: Tensor, observed: Sequence[Array]) -> str:
         """Where the difference lies, for a difference that nothing explains."""
-        returned, true = observed[0], self.points[0].true[wanted]
+        at = self._clearest(wanted, observed)
+        returned, true = observed[at], self.points[at].true[wanted]
         if returned.shape != true.shape:
             return f"the shape is {returned.shape} instead of {true.shape}."
-        wrong = np.abs(returned - true) > 1e-8 * max(float(np.abs(true).max(initial=0.0)), 1e-12)
+        wrong = _wrong_entries(returned, true)
         share = f"{int(wrong.sum())} of {wrong.size} entries differ"
         axes = []
         for axis, r in enumerate(wanted.axes):
@@ -369,7 +405,11 @@ class Judge:
             if not hit.all():
                 axes.append(f"only at {r.name} index {', '.join(str(int(n)) for n in np.flatnonzero(hit))}")
         where = f" ({'; '.join(axes)})" if axes else ""
-        return f"{share}{where}; {self._worst(wanted, returned)}."
+        return f"{share}{where}; {self._worst(wanted, observed)}."
+
+
+def _wrong_entries(returned: Array, true: Array) -> Array:
+    return np.asarray(np.abs(returned - true) > 1e-8 * max(float(np.abs(true).max(initial=0.0)), 1e-12))
 
 
 def _gradient(point: Point | None, wanted: Tensor) -> Array | None:

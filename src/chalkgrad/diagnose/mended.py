@@ -26,7 +26,7 @@ from chalkgrad.diagnose.own_variables import named
 from chalkgrad.diagnose.repairs import AtHand, Repair, repairs
 from chalkgrad.diagnose.rerun import Rerun, quiet
 from chalkgrad.diagnose.rewritten import rewritten
-from chalkgrad.diagnose.search import PAIR, Explanation, Reason
+from chalkgrad.diagnose.search import CLASH, PAIR, Explanation, Reason
 from chalkgrad.diagnose.trial import Trial
 from chalkgrad.emit.names import identifier
 from chalkgrad.expr.nodes import Access, Const, Definition, Expr, Mul, Tensor
@@ -39,6 +39,8 @@ BUDGET = 200_000
 that a slow machine finds the same as a fast one."""
 PAIRS = 40_000
 """The same for changes beside another fault."""
+SHARED = 60_000
+"""The same for one change that makes several gradients right."""
 ALIKE = 0.2
 """By how much two changes may differ in cost and count as equally simple."""
 FIXED = 0.6
@@ -68,6 +70,7 @@ class Mender:
         self._names: dict[str, Tensor] = {}
         self._variables: list[str] | None = None
         self._sound: set[str] | None = None
+        self._sound_inputs: list[str] | None = None
         self._fixes: dict[tuple[object, ...], Repair | None] = {}
         self.likely: frozenset[str] = frozenset()
         self._evaluations = [Evaluation(p.env) for p in trial.points]
@@ -90,6 +93,24 @@ class Mender:
                 alone = self._single(target, {}, limit)
                 found = [alone] if alone is not None else None
         return self._told(wanted, found) if found else None
+
+    def shared(self, wanted: Sequence[Tensor], limit: float) -> Explanation | None:
+        """The simplest change that makes several inputs' gradients right at once."""
+        if self.rerun is None:
+            return None
+        first, *others = (f"={t.name}" for t in wanted)
+        stop = self.rerun.work + SHARED
+        with quiet():
+            likeliest = self._candidates(first, {}, everywhere=True)
+            for repair in sorted(likeliest, key=lambda r: (r.cost, -r.place)):  # nearest to the end
+                if repair.cost > limit or self.rerun.work > stop:
+                    return None
+                if not all(self.rerun.reaches(repair.place, o) for o in others):
+                    continue
+                active = {repair.place: repair}
+                if all(self._right(t, active) for t in (first, *others)) and not self.spoils(repair):
+                    return self._told(wanted[0], [repair])
+        return None
 
     def _line_by_line(self, target: str, limit: float) -> list[Repair] | None:
         """One change for each wrong variable on the way to a gradient, those nearest to the output first."""
@@ -124,6 +145,8 @@ class Mender:
         watched = self.rerun.watched
         known = {*place.scope, *watched.names, *dir(builtins)}
         yours, fix = rewritten(watched.body[place.step][0], place.node, new, known)
+        if self.spoils(repair):
+            yours = fix = ""  # what cures one gradient and spoils another is no advice
         return Reason(repair.code, f"in line {place.line}, `{text}` should be `{new}`", line, yours, fix)
 
     def changed(self, wanted: Tensor) -> Iterator[tuple[Repair, Array]]:
@@ -162,21 +185,42 @@ class Mender:
             if repair.cost > limit or self.rerun.work > stop:
                 break
             if self._right(target, {**fixed, repair.place: repair}):
-                if not self.likely or repair.code in self.likely:
+                if self.spoils(repair):
+                    repair = repair._replace(cost=repair.cost + CLASH)  # noqa: PLW2901
+                    limit = min(limit, repair.cost)
+                elif not self.likely or repair.code in self.likely:
                     return repair
-                if first is None:
-                    first, limit = repair, min(limit, repair.cost + ALIKE)
+                else:
+                    limit = min(limit, repair.cost + ALIKE)
+                if first is None or repair.cost < first.cost:
+                    first = repair
         return first
 
-    def _candidates(self, target: str, fixed: dict[int, Repair]) -> list[Repair]:
-        """All changes of the places on which a target may depend, simplest first."""
+    def spoils(self, repair: Repair) -> bool:
+        """Whether a change makes a gradient wrong that is right."""
+        assert self.rerun is not None
+        if self._sound_inputs is None:
+            self._sound_inputs = [t.name for t in self.derived.wrt if self._right(f"={t.name}", {})]
+        return any(
+            self.rerun.reaches(repair.place, f"={n}") and not self._right(f"={n}", {repair.place: repair})
+            for n in self._sound_inputs
+        )
+
+    def _candidates(
+        self, target: str, fixed: dict[int, Repair], *, everywhere: bool = False
+    ) -> list[Repair]:
+        """All changes of the places on which a target may depend, simplest first.
+
+        Where variables are right they are left alone, unless it is asked for changes `everywhere`: what
+        both gradients lack may be put in at one place of the text and at two of the derivation.
+        """
         assert self.rerun is not None
         places = self.rerun.watched.places
         before = self._value(target, 0, fixed)
         wild = len(places)
         if before is not None and not np.isfinite(before).all():
             wild = min((p.statement for p in places if _wild(p.value)), default=wild)
-        sound = self._sound_names() - {target}
+        sound = set() if everywhere else self._sound_names() - {target}
         found: list[Repair] = []
         for number, place in enumerate(places):
             if number in fixed or place.target in sound or not place.operands:

@@ -153,6 +153,10 @@ def emitted_values(program: Program) -> dict[str, str]:
         return {}
     found: dict[str, list[str]] = {}
     for node in ast.walk(tree):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and node.value.args:
+            worked_on = node.value.args[0]  # np.add.at(dW, t, df)
+            if isinstance(worked_on, ast.Name) and worked_on.id in found:
+                found[worked_on.id][-1] += f"; {ast.unparse(node)}"
         line = ast.unparse(node) if isinstance(node, ast.Assign | ast.AugAssign) else ""
         line = re.sub(r"np\.asarray\((.+), \w+\.dtype\)", r"\1", line)  # care about float32, no mathematics
         if not re.search(r"= cache$|\.shape(\[\d+\])?$", line):

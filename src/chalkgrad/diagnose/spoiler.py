@@ -205,6 +205,10 @@ class Spoiler:
                 " (= instead of +=?)",
             )
             yield Change("missing_sum", text, 2.4, last)
+        yield from self.overwritten(indices, body)
+        if all(isinstance(f, Indicator) for f in (body.factors if isinstance(body, Mul) else (body,))):
+            text = words("the count ", Sum(indices, body), " is taken as 1 in ", self.target)
+            yield Change("missing_sum", text, 1.45, ONE)
         yield from self.wrong_axes(indices, body, scope)
         e_is_root = not any(i.range is s.range for i in indices for s in scope)
         for place, index in enumerate(indices):
@@ -231,6 +235,24 @@ class Spoiler:
                 best = Reduce("max", (index,), body)
                 yield Change("missing_sum", words("a maximum over ", index.name, " instead of the sum"), 3.2,
                              Sum(rest, best) if rest else best)  # fmt: skip
+
+    def overwritten(self, indices: tuple[Index, ...], body: Expr) -> Iterator[Change]:
+        """Entries that are stored where they have to be added: of those at one place the last stays."""
+        for at in dict.fromkeys(n for n in walk(body) if isinstance(n, Indicator) and n.op == "=="):
+            for place in (at.left, at.right):
+                index = place.indices[0] if isinstance(place, Access) and len(place.indices) == 1 else None
+                if not isinstance(place, Access) or place.tensor.dtype != "int" or index not in indices:
+                    continue
+                assert isinstance(index, Index)
+                later = Index(f"{index.name}°", index.range)
+                again = Indicator("==", Access(place.tensor, (later,)), place)
+                after = Mul((again, Indicator(">", later, index)))
+                last = Add((ONE, Mul((MINUS_ONE, Reduce("max", (later,), after)))))
+                text = words(
+                    f"where {place.tensor.name} holds a value twice, only the last one counts in ", self.target,
+                    f" (array[{place.tensor.name}] = … and += … store; np.add.at adds)",
+                )  # fmt: skip
+                yield Change("missing_sum", text, 1.3, Sum(indices, multiply((body, last))))
 
     def wrong_axes(
         self, indices: tuple[Index, ...], body: Expr, scope: tuple[Index, ...]
