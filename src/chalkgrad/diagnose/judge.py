@@ -9,6 +9,7 @@ from functools import lru_cache
 import numpy as np
 
 from chalkgrad.derivation import Derived
+from chalkgrad.diagnose import differences
 from chalkgrad.diagnose.anchored import Anchored, Held
 from chalkgrad.diagnose.capture import as_array
 from chalkgrad.diagnose.mended import Mender
@@ -20,7 +21,7 @@ from chalkgrad.diagnose.trial import Trial
 from chalkgrad.diagnose.twofold import turned, twofold
 from chalkgrad.diagnose.variants import in_one_line, variants, varied
 from chalkgrad.diagnose.views import collapsed, head, summed_away, unsummed, views
-from chalkgrad.diagnose.words import Words, shown, told_apart, words
+from chalkgrad.diagnose.words import Words, shown, words
 from chalkgrad.expr.nodes import Definition, Program, Tensor
 from chalkgrad.expr.ops import tensors_in
 from chalkgrad.verify.environment import Array
@@ -49,9 +50,6 @@ UNLIKELY = 9.0
 
 SIMPLE = 1.5
 """What explains a difference as small as a rounding has to be as simple as this."""
-
-ROUNDED = 1.5e-3
-"""The largest relative difference that rounding to half precision makes, with some room."""
 
 
 class Judge:
@@ -111,7 +109,7 @@ class Judge:
     def _told(self, explanation: Explanation, wanted: Tensor) -> list[Fault]:
         """An explanation of one input's gradient as faults."""
         observed = [np.asarray(o, float) for o in self.trial.observed(wanted.name) or ()]
-        worst = self._worst(wanted, observed)
+        worst = differences.worst(wanted, observed, self.points)
         return [
             Fault(wanted.name, r.code, _sentence(r.text, worst), shown(r.expected), r.fix, yours=r.yours)
             for r in explanation.reasons
@@ -133,7 +131,7 @@ class Judge:
                 return [Fault(wanted.name, r.code, f"{text}{r.text}.", shown(line)) for r in mended.reasons]
             return [Fault(wanted.name, "unknown", f"d{wanted.name} has entries that are no finite numbers.",
                           shown(line))]  # fmt: skip
-        lost = self._lost_digits(wanted, observed)
+        lost = differences.lost_digits(wanted, observed, self.points)
         most = SIMPLE if lost else DIVIDED
         explanation = self._told_by_text(wanted, self._explained(wanted, observed, most), most)
         unsure = explanation is None or (explanation.cost > GOOD and len(explanation.reasons) == 1)
@@ -147,7 +145,7 @@ class Judge:
             ]
         if explanation is None:
             self.costs[wanted.name] = UNLIKELY
-            text = f"no usual mistake gives these numbers; {self._where(wanted, observed)}"
+            text = f"no usual mistake gives these numbers; {differences.where(wanted, observed, self.points)}"
             return [Fault(wanted.name, "unknown", text, shown(line))]
         self.costs[wanted.name] = explanation.cost
         return self._told(explanation, wanted)
@@ -353,63 +351,6 @@ class Judge:
             if self.search.holds(predict, observed):
                 text = words(f"{why.text}, in ", d.target)
                 yield Explanation(1.6, (Reason(why.code, text, d),))
-
-    # --- words -------------------------------------------------------------------------------------
-
-    def _clearest(self, wanted: Tensor, observed: Sequence[Array]) -> int:
-        """The first point with a wrong entry; a fault that needs a repeated label shows at some only."""
-        for at, returned in enumerate(observed):
-            true = self.points[at].true[wanted]
-            if returned.shape != true.shape or _wrong_entries(returned, true).any():
-                return at
-        return 0
-
-    def _worst(self, wanted: Tensor, observed: Sequence[Array]) -> str:
-        at_point = self._clearest(wanted, observed)
-        returned, true = observed[at_point], self.points[at_point].true[wanted]
-        if returned.shape != true.shape or not true.size:
-            return ""
-        place = np.unravel_index(int(np.abs(returned - true).argmax()), true.shape)
-        at = f"[{', '.join(str(int(p)) for p in place)}]" if place else ""
-        got, right = told_apart(float(returned[place]), float(true[place]))
-        return f"d{wanted.name}{at} is {got} and should be {right}"
-
-    def _lost_digits(self, wanted: Tensor, observed: Sequence[Array]) -> str:
-        """Words for differences that are no larger than roundings to half precision; else empty."""
-        share = 0.0
-        for returned, point in zip(observed, self.points, strict=True):
-            if returned.shape != point.true[wanted].shape:
-                return ""
-            scale = np.maximum(
-                np.abs(point.true[wanted]), 1e-3 * float(point.magnitude[wanted].max(initial=0.0))
-            )
-            gap = np.abs(returned - point.true[wanted])
-            share = max(share, float((gap / np.maximum(scale, 1e-300)).max(initial=0.0)))
-        if share > ROUNDED:
-            return ""
-        digits = int(-np.log10(share))
-        return f"d{wanted.name} agrees with the derivation to {digits} digits only, although all is float64."
-
-    def _where(self, wanted: Tensor, observed: Sequence[Array]) -> str:
-        """Where the difference lies, for a difference that nothing explains."""
-        at = self._clearest(wanted, observed)
-        returned, true = observed[at], self.points[at].true[wanted]
-        if returned.shape != true.shape:
-            return f"the shape is {returned.shape} instead of {true.shape}."
-        wrong = _wrong_entries(returned, true)
-        share = f"{int(wrong.sum())} of {wrong.size} entries differ"
-        axes = []
-        for axis, r in enumerate(wanted.axes):
-            other = tuple(n for n in range(wrong.ndim) if n != axis)
-            hit = wrong.any(axis=other)
-            if not hit.all():
-                axes.append(f"only at {r.name} index {', '.join(str(int(n)) for n in np.flatnonzero(hit))}")
-        where = f" ({'; '.join(axes)})" if axes else ""
-        return f"{share}{where}; {self._worst(wanted, observed)}."
-
-
-def _wrong_entries(returned: Array, true: Array) -> Array:
-    return np.asarray(np.abs(returned - true) > 1e-8 * max(float(np.abs(true).max(initial=0.0)), 1e-12))
 
 
 def _gradient(point: Point | None, wanted: Tensor) -> Array | None:

@@ -27,6 +27,7 @@ from chalkgrad.diagnose.repairs import AtHand, Repair, repairs
 from chalkgrad.diagnose.rerun import Rerun, quiet
 from chalkgrad.diagnose.rewritten import rewritten
 from chalkgrad.diagnose.search import CLASH, PAIR, Explanation, Reason
+from chalkgrad.diagnose.throughout import REPEATED, throughout
 from chalkgrad.diagnose.trial import Trial
 from chalkgrad.emit.names import identifier
 from chalkgrad.expr.nodes import Access, Const, Definition, Expr, Mul, Tensor
@@ -92,6 +93,10 @@ class Mender:
             if found is None:
                 alone = self._single(target, {}, limit)
                 found = [alone] if alone is not None else None
+            if found is None:
+                same = throughout(self._candidates(target, {}), limit, lambda g: self._right(target, g))
+                if same:
+                    return self._told_of_all(wanted, same)
         return self._told(wanted, found) if found else None
 
     def shared(self, wanted: Sequence[Tensor], limit: float) -> Explanation | None:
@@ -135,16 +140,26 @@ class Mender:
         reasons = tuple(self.reason(wanted, r) for r in found)
         return Explanation(sum(r.cost for r in found) + PAIR * (len(found) - 1), reasons)
 
-    def reason(self, wanted: Tensor, repair: Repair) -> Reason:
-        """A change in words."""
+    def _told_of_all(self, wanted: Tensor, found: Sequence[Repair]) -> Explanation:
+        """One slip that was made at several places."""
+        first = self.reason(wanted, found[0], found[1:])
+        more = "another place" if len(found) == 2 else f"{len(found) - 1} other places"
+        text = f"{first.text}, and likewise at {more}"
+        return Explanation(max(r.cost for r in found) + REPEATED, (replace(first, text=text),))
+
+    def reason(self, wanted: Tensor, repair: Repair, others: Sequence[Repair] = ()) -> Reason:
+        """A change in words; `others` are made with it."""
         assert self.rerun is not None
         line = next(d for d in self.derived.chosen.definitions if d.target is wanted.adjoint)
-        place = self.rerun.watched.places[repair.place]
+        watched = self.rerun.watched
+        place = watched.places[repair.place]
         text = ast.unparse(place.node)
         new = repair.written(text)
-        watched = self.rerun.watched
         known = {*place.scope, *watched.names, *dir(builtins)}
-        yours, fix = rewritten(watched.body[place.step][0], place.node, new, known)
+        changes = [(place.node, new)]
+        changes += [(watched.places[r.place].node, r.written(ast.unparse(watched.places[r.place].node)))
+                    for r in others]  # fmt: skip
+        yours, fix = rewritten(watched.body[place.step][0], changes, known)
         if self.spoils(repair):
             yours = fix = ""  # what cures one gradient and spoils another is no advice
         return Reason(repair.code, f"in line {place.line}, `{text}` should be `{new}`", line, yours, fix)
@@ -206,9 +221,7 @@ class Mender:
             for n in self._sound_inputs
         )
 
-    def _candidates(
-        self, target: str, fixed: dict[int, Repair], *, everywhere: bool = False
-    ) -> list[Repair]:
+    def _candidates(self, target: str, fixed: dict[int, Repair], *, everywhere: bool = False) -> list[Repair]:
         """All changes of the places on which a target may depend, simplest first.
 
         Where variables are right they are left alone, unless it is asked for changes `everywhere`: what

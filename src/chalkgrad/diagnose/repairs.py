@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from chalkgrad.diagnose.at_hand import Part, kind_of
-from chalkgrad.diagnose.watched import OPERATIONS, Change, Place, Scope
+from chalkgrad.diagnose.watched import OPERATIONS, Change, Place, Scope, reduction
 
 OPPOSITE = {"Lt": ">=", "LtE": ">", "Gt": "<=", "GtE": "<", "Eq": "!=", "NotEq": "=="}
 FACTORS = (2, 0.5, 3, 1 / 3, 4, 0.25)
@@ -29,6 +29,7 @@ class Repair(NamedTuple):
         change: The change itself.
         factor: Whether it scales the whole.
         own: The text of the part that comes in.
+        alike: What it is besides its place, for a slip that may have been made throughout.
     """
 
     place: int
@@ -38,6 +39,7 @@ class Repair(NamedTuple):
     change: Change
     factor: bool = False
     own: str = ""
+    alike: str = ""
 
     def written(self, text: str) -> str:
         """What belongs where a text stands."""
@@ -86,7 +88,10 @@ def repairs(
         yield from _reduction(number, place)
     elif place.kind == "number":
         for c in FACTORS:
-            yield Repair(number, "constant_factor", f"{c * place.value:.4g}", 1.5, _constant(c * place.value))
+            new = f"{c * place.value:.4g}"
+            yield Repair(
+                number, "constant_factor", new, 1.5, _constant(c * place.value), alike=f"{text} {new}"
+            )
         cost = 2.2 if above is not None and above.kind == "Pow" else 1.3
         yield Repair(number, "sign", f"-{place.value}", cost, _constant(-place.value))
         return
@@ -262,15 +267,21 @@ def _extra(node: ast.expr, kind: str) -> str:
 def _reduction(number: int, place: Place) -> Iterator[Repair]:
     """A sum left out, over other axes, or in place of a mean."""
     assert isinstance(place.node, ast.Call)
-    operand = ast.unparse(place.node.func.value if isinstance(place.node.func, ast.Attribute) and not
-                          place.node.args else place.node.args[0])  # fmt: skip
+    parts = reduction(place.node)
+    assert parts is not None
+    operand = ast.unparse(parts[0])
+    whole = operand if isinstance(parts[0], ast.Name | ast.Call | ast.Subscript) else f"({operand})"
     other, code = ("mean", "sum_for_mean") if place.kind == "sum" else ("sum", "mean_for_sum")
-    how = ", ".join(f"{k.arg}={ast.unparse(k.value)}" for k in place.node.keywords)
-    yield Repair(number, code, f"({operand}).{other}({how})", 1.2, partial(_reduce, other, {}))
+    how = ", ".join(f"{k.arg}={ast.unparse(k.value)}" for k in parts[1])
+    yield Repair(number, code, f"{whole}.{other}({how})", 1.2, partial(_reduce, other, {}), alike=other)
     yield Repair(number, "extra_sum", operand, 1.5, lambda v, s: v[0])
     for axis in range(np.ndim(place.operands[0])):
-        change = partial(_reduce, place.kind, {"axis": axis})
-        yield Repair(number, "extra_sum", f"({operand}).{place.kind}(axis={axis})", 1.8, change)
+        for kept in (False, True):
+            change = partial(_reduce, place.kind, {"axis": axis, "keepdims": kept})
+            where = f"axis={axis}{', keepdims=True' if kept else ''}"
+            new = f"{whole}.{place.kind}({where})"
+            alike = f"{place.kind}({place.operands[1]}) {where}"
+            yield Repair(number, "extra_sum", new, 1.85 if kept else 1.8, change, alike=alike)
 
 
 def _missing(
@@ -365,7 +376,10 @@ def _others(number: int, place: Place, text: str, at_hand: AtHand, cause: Named)
             continue
         if np.shape(part.value) == np.shape(place.value) and (np.ndim(part.value) or part.kind == "scalar"):
             change = partial(_instead, part.read)
-            yield Repair(number, cause(text, part.text), part.text, 1.48 + part.cost, change)
+            yield Repair(
+                number, cause(text, part.text), part.text, 1.48 + part.cost, change,
+                alike=f"{text} {part.text}",
+            )  # fmt: skip
 
 
 def _instead(read: Callable[[Scope], Any], _operands: list[Any], scope: Scope) -> Any:

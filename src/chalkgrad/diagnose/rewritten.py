@@ -4,26 +4,31 @@ from __future__ import annotations
 
 import ast
 import copy
-from collections.abc import Container
+from collections.abc import Container, Sequence
 
 
-def rewritten(statement: ast.stmt, node: ast.expr, new: str, known: Container[str]) -> tuple[str, str]:
-    """The line that holds an expression, as it is and with the expression written otherwise.
+def rewritten(
+    statement: ast.stmt, changes: Sequence[tuple[ast.expr, str]], known: Container[str]
+) -> tuple[str, str]:
+    """The line that holds the first expression, as it is and with those of its expressions written otherwise.
 
-    Both are empty where the new text reads a value that the text has no variable for.
+    Both are empty where a new text reads a value that the text has no variable for.
     """
+    node = changes[0][0]
     try:
-        written = ast.parse(new, mode="eval").body
+        written = [(old, ast.parse(new, mode="eval").body) for old, new in changes]
     except SyntaxError:
         return "", ""
-    if any(isinstance(n, ast.Name) and n.id not in known for n in ast.walk(written)):
+    if any(isinstance(n, ast.Name) and n.id not in known for _, w in written for n in ast.walk(w)):
         return "", ""
     kinds = ast.Assign | ast.AugAssign | ast.Return | ast.Expr
     lines = [s for s in ast.walk(statement) if isinstance(s, kinds)]
     line = next((s for s in lines if any(_same(n, node) for n in ast.walk(s))), None)
     if line is None:
         return "", ""
-    right = _Put(node, written).visit(copy.deepcopy(line))
+    right: ast.AST = copy.deepcopy(line)
+    for old, new in reversed(written):  # inner ones, which stand later, first
+        right = _Put(old, new).visit(right)
     return ast.unparse(line), ast.unparse(ast.fix_missing_locations(right))
 
 

@@ -249,9 +249,10 @@ class Spoiler:
                 after = Mul((again, Indicator(">", later, index)))
                 last = Add((ONE, Mul((MINUS_ONE, Reduce("max", (later,), after)))))
                 text = words(
-                    f"where {place.tensor.name} holds a value twice, only the last one counts in ", self.target,
+                    f"where {place.tensor.name} holds a value twice, only the last one counts in ",
+                    self.target,
                     f" (array[{place.tensor.name}] = … and += … store; np.add.at adds)",
-                )  # fmt: skip
+                )
                 yield Change("missing_sum", text, 1.3, Sum(indices, multiply((body, last))))
 
     def wrong_axes(

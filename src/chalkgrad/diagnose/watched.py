@@ -244,13 +244,11 @@ class _Hooks(ast.NodeTransformer):
     def visit_Call(self, node: ast.Call) -> ast.AST:
         method = node.func.attr if isinstance(node.func, ast.Attribute) else ""
         if method in ("sum", "mean") and isinstance(node.func, ast.Attribute):
-            arguments = list(node.args)
-            whole = ast.unparse(node.func.value) == "np" and len(arguments) == 1
-            if whole or not arguments:
-                operand = arguments[0] if whole else node.func.value
+            parts = reduction(node)
+            if parts is not None:
                 place = self._place(node, method)
-                call = _call("reduced", place, ast.Constant(method), self.visit(operand))
-                call.keywords = node.keywords
+                call = _call("reduced", place, ast.Constant(method), self.visit(parts[0]))
+                call.keywords = parts[1]
                 return call
         place = self._place(node, "")
         whose = node.func.value if isinstance(node.func, ast.Attribute) else None
@@ -310,6 +308,17 @@ class _Hooks(ast.NodeTransformer):
 
     def visit_ListComp(self, node: ast.ListComp) -> ast.AST:
         return node
+
+
+def reduction(node: ast.Call) -> tuple[ast.expr, list[ast.keyword]] | None:
+    """What a sum or a mean is taken of, and how: x.sum(0), np.sum(x, axis=0); None for any other call."""
+    if not isinstance(node.func, ast.Attribute) or any(isinstance(a, ast.Starred) for a in node.args):
+        return None
+    whole = ast.unparse(node.func.value) == "np" and bool(node.args)
+    operand, *axis = node.args if whole else [node.func.value, *node.args]
+    if len(axis) > 1:
+        return None
+    return operand, [*(ast.keyword("axis", a) for a in axis), *node.keywords]
 
 
 def _call(method: str, *arguments: ast.expr) -> ast.Call:
