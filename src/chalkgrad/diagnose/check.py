@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import numpy as np
@@ -21,6 +22,7 @@ from chalkgrad.diagnose.frameworks import framework_of
 from chalkgrad.diagnose.judge import Judge
 from chalkgrad.diagnose.mended import Mender
 from chalkgrad.diagnose.names import required
+from chalkgrad.diagnose.own_epsilon import with_own_epsilon
 from chalkgrad.diagnose.own_words import held, in_own_names
 from chalkgrad.diagnose.points import Point, nudged, several, square_sizes
 from chalkgrad.diagnose.report import Diagnosis, Fault, ended
@@ -136,13 +138,14 @@ class Check:
             self.drawn[unit] = self.draw(unit)
         return self.drawn[unit]
 
-    def draw(self, unit: bool) -> list[Point]:
+    def draw(self, unit: bool, given: Mapping[Tensor, float] = MappingProxyType({})) -> list[Point]:
         taken = self.caller.accepted()
         moved = {t: nudged(v) for t, v in self.derived.program.parameters if t.name in taken}
+        moved |= given
         try:
             return several(self.derived, POINTS, self.seed, parameters=moved, unit=unit)
         except VerificationError:
-            return several(self.derived, POINTS, self.seed, unit=unit)
+            return several(self.derived, POINTS, self.seed, unit=unit, parameters=given)
 
     # --- errors ------------------------------------------------------------------------------------
 
@@ -219,7 +222,15 @@ class Check:
 
     def judged(self, trial: Trial) -> Diagnosis:
         """The diagnosis of code that runs."""
+        trial, own = with_own_epsilon(
+            self.caller, trial, self.bounds,
+            lambda given: self.draw(not trial.form.upstream, given), self.timeout,
+        )  # fmt: skip
         faults = [*self.forward_faults(trial), *self.whole_faults(trial)]
+        if own is not None and self.caller.forward is not None:
+            self.notes.append(own.note())
+        elif own is not None:
+            faults += own.faults()
         problem = next((r.problem for r in trial.results if r.problem), "")
         if problem:
             return self.done([*faults, Fault(None, "shape", ended(problem), self.all_lines())], trial)
