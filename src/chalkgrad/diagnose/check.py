@@ -230,7 +230,7 @@ class Check:
         if own is not None and self.caller.forward is not None:
             self.notes.append(own.note())
         elif own is not None:
-            faults += own.faults()
+            faults += own.faults(self.derived.program)
         problem = next((r.problem for r in trial.results if r.problem), "")
         if problem:
             return self.done([*faults, Fault(None, "shape", ended(problem), self.all_lines())], trial)

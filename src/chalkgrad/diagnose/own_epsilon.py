@@ -13,7 +13,9 @@ from chalkgrad.diagnose.own_source import tree_of
 from chalkgrad.diagnose.points import Point
 from chalkgrad.diagnose.report import Fault
 from chalkgrad.diagnose.trial import Bounds, Trial, run, wrong_arguments
-from chalkgrad.expr.nodes import Tensor
+from chalkgrad.diagnose.words import shown
+from chalkgrad.expr.nodes import Program, Tensor
+from chalkgrad.expr.ops import tensors_in
 
 SMALL = 1e-2
 """A constant below this that is added somewhere is an ε; a larger one may be anything."""
@@ -41,12 +43,13 @@ class OwnEpsilon:
         """A remark on a pair of forward and backward that agree with each other."""
         return f"judged with your {self.parameter.name} = {self.value:g}; the layer's is {self.default:g}"
 
-    def faults(self) -> list[Fault]:
+    def faults(self, program: Program) -> list[Fault]:
         """The cured gradients, which are wrong for the layer."""
+        line = next((shown(d) for d in program.definitions if self.parameter in tensors_in(d.body)), "")
         name = self.parameter.name
         text = f"{name} is {self.value:g} in line {self.line} and {self.default:g} in the layer."
         fix = f"Write {self.default:g}, or check it against a layer with your {name}."
-        return [Fault(t, "wrong_operand", text, "", fix) for t in self.cured]
+        return [Fault(t, "wrong_operand", text, line, fix) for t in self.cured]
 
 
 def with_own_epsilon(
