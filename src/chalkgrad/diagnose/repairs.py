@@ -15,6 +15,8 @@ from chalkgrad.diagnose.at_hand import Part, kind_of
 from chalkgrad.diagnose.watched import OPERATIONS, Change, Place, Scope, reduction
 
 OPPOSITE = {"Lt": ">=", "LtE": ">", "Gt": "<=", "GtE": "<", "Eq": "!=", "NotEq": "=="}
+OVERWRITTEN = 0.95
+"""What = for += in a loop costs: where adding is right, nothing else is meant."""
 FACTORS = (2, 0.5, 3, 1 / 3, 4, 0.25)
 
 
@@ -82,8 +84,13 @@ def repairs(
     text = ast.unparse(place.node)
     if above is not None and above.kind == "compare" and not np.ndim(above.value):
         return  # which way the text goes is no matter of the formula
+    if place.looped and place.stored:
+        new = f"{place.stored} + {text}"
+        yield Repair(number, "missing_sum", new, OVERWRITTEN, partial(_added, place.kind, place.stored))
     if place.kind in OPERATIONS:
         yield from _operation(number, place)
+        if place.kind == "Mult" and above is not None and np.ndim(above.value) == 2:
+            yield from _column(number, place)
     elif place.kind in ("sum", "mean"):
         yield from _reduction(number, place)
     elif place.kind == "number":
@@ -94,6 +101,8 @@ def repairs(
             )
         cost = 2.2 if above is not None and above.kind == "Pow" else 1.3
         yield Repair(number, "sign", f"-{place.value}", cost, _constant(-place.value))
+        if abs(place.value) == 1:
+            yield from _signs(number, place, at_hand)
         return
     elif place.kind == "compare":
         if not np.ndim(place.value):
@@ -132,6 +141,31 @@ def repairs(
     )  # fmt: skip
     if value.dtype.kind == "f":
         yield from ones(number, place)
+
+
+def _added(kind: str, stored: str, operands: list[Any], scope: Scope) -> Any:
+    """A value added to what stands where it would be stored."""
+    return eval(stored, {"np": np}, dict(scope)) + _given(kind, operands)
+
+
+def _column(number: int, place: Place) -> Iterator[Repair]:
+    """The outer product of two vectors where they are multiplied entry by entry."""
+    assert isinstance(place.node, ast.BinOp)
+    if all(np.ndim(v) == 1 for v in place.operands):
+        new = f"np.outer({ast.unparse(place.node.left)}, {ast.unparse(place.node.right)})"
+        yield Repair(number, "transpose", new, 1.5, lambda v, scope: np.outer(v[0], v[1]))
+
+
+def _signs(number: int, place: Place, at_hand: AtHand) -> Iterator[Repair]:
+    """The sign of a variable in place of 1."""
+    for part in at_hand.parts:
+        if part.kind == "array" and part.single and part.known(place.scope):
+            change = partial(_sign, part.read)
+            yield Repair(number, "sign", f"np.sign({part.text})", 1.35 + part.cost, change)
+
+
+def _sign(read: Callable[[Scope], Any], _operands: list[Any], scope: Scope) -> Any:
+    return np.sign(read(scope))
 
 
 def _turned(number: int, place: Place, text: str) -> Iterator[Repair]:
@@ -281,7 +315,9 @@ def _reduction(number: int, place: Place) -> Iterator[Repair]:
             where = f"axis={axis}{', keepdims=True' if kept else ''}"
             new = f"{whole}.{place.kind}({where})"
             alike = f"{place.kind}({place.operands[1]}) {where}"
-            yield Repair(number, "extra_sum", new, 1.85 if kept else 1.8, change, alike=alike)
+            same = len(parts[1]) > 0 and kept == bool(place.operands[1].get("keepdims"))
+            cost = 1.45 if same else 1.85 if kept else 1.8
+            yield Repair(number, "extra_sum", new, cost, change, alike=alike)
 
 
 def _missing(
@@ -345,7 +381,7 @@ def _with(number: int, place: Place, text: str, part: Part) -> Iterator[Repair]:
         yield Repair(number, "missing_factor", "({text}) / (1 + {own})", 2.0 + part.cost,
                      partial(_by_one, kind, read, "+", True), True, own)  # fmt: skip
     if part.text == place.target and place.above < 0 and place.looped:
-        yield Repair(number, "missing_sum", "{own} + {text}", 1.4,
+        yield Repair(number, "missing_sum", "{own} + {text}", OVERWRITTEN,
                      _beside(kind, part, operator.add), False, own)  # fmt: skip
     elif part.text not in (text, *_operands(place)):  # twice itself is a constant factor
         for sign, by in (("+", operator.add), ("-", operator.sub)):

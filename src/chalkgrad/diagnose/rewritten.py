@@ -29,7 +29,18 @@ def rewritten(
     right: ast.AST = copy.deepcopy(line)
     for old, new in reversed(written):  # inner ones, which stand later, first
         right = _Put(old, new).visit(right)
-    return ast.unparse(line), ast.unparse(ast.fix_missing_locations(right))
+    return ast.unparse(line), ast.unparse(ast.fix_missing_locations(_added_to(right)))
+
+
+def _added_to(line: ast.AST) -> ast.AST:
+    """x += e for x = x + e."""
+    match line:
+        case ast.Assign(
+            targets=[ast.Name() | ast.Subscript() as target], value=ast.BinOp(left, ast.Add(), right)
+        ):
+            if ast.unparse(target) == ast.unparse(left):
+                return ast.AugAssign(target, ast.Add(), right)
+    return line
 
 
 def _same(one: ast.AST, other: ast.expr) -> bool:

@@ -48,6 +48,7 @@ class Place:
         line: The statement's line in the file.
         above: The number of the place of which it is an operand; -1 if there is none.
         target: The variable that the statement assigns; empty if it is none.
+        stored: The part of an array that it assigns, as dx[i, j]; empty if it is none, or is added to.
         operands: What the operands were in the first run; the value itself where there is no operation.
         value: What it was.
         scope: The variables at that time.
@@ -61,6 +62,7 @@ class Place:
     line: int
     above: int = -1
     target: str = ""
+    stored: str = ""
     operands: list[Any] = field(default_factory=list)
     value: Any = None
     scope: dict[str, Any] = field(default_factory=dict)
@@ -178,6 +180,7 @@ class _Hooks(ast.NodeTransformer):
         self.statement = 0
         self.above = -1
         self.target = ""
+        self.stored = ""
         self.step = -1
         self.loops = 0
 
@@ -200,15 +203,18 @@ class _Hooks(ast.NodeTransformer):
         above, self.above = self.above, -1
         place = Place(copy.deepcopy(node), kind, self.statement, node.lineno, above, self.target)
         place.step, place.looped = self.step, self.loops > 0
+        place.stored, self.stored = self.stored, ""  # the whole of what is assigned comes first
         self.places.append(place)
         return ast.Constant(len(self.places) - 1)
 
     def visit_Assign(self, node: ast.Assign) -> ast.AST:
         self.statement += 1
         self.target = node.targets[0].id if isinstance(node.targets[0], ast.Name) else ""
+        self.stored = ast.unparse(node.targets[0]) if isinstance(node.targets[0], ast.Subscript) else ""
         self.above = -1
         if not (".shape" in ast.unparse(node.value) or isinstance(node.targets[0], ast.Tuple)):
             node.value = self.visit(node.value)
+        self.stored = ""
         return node
 
     def visit_AugAssign(self, node: ast.AugAssign) -> ast.AST:
