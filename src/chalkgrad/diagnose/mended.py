@@ -42,6 +42,8 @@ PAIRS = 40_000
 """The same for changes beside another fault."""
 SHARED = 60_000
 """The same for one change that makes several gradients right."""
+CURES_ALL = 1.5
+"""What it costs more to put the right gradient in place of a wrong one."""
 ALIKE = 0.2
 """By how much two changes may differ in cost and count as equally simple."""
 FIXED = 0.6
@@ -110,7 +112,8 @@ class Mender:
             for repair in sorted(likeliest, key=lambda r: (r.cost, -r.place)):  # nearest to the end
                 if repair.cost > limit or self.rerun.work > stop:
                     return None
-                if not all(self.rerun.reaches(repair.place, o) for o in others):
+                given = "∂L/∂" in repair.written("")  # the right value put in says nothing
+                if given or not all(self.rerun.reaches(repair.place, o) for o in others):
                     continue
                 active = {repair.place: repair}
                 if all(self._right(t, active) for t in (first, *others)) and not self.spoils(repair):
@@ -350,11 +353,15 @@ class Mender:
             return part
         return part if len(values) > 1 else replace(part, cost=part.cost + FIXED)
 
-    def _cause(self, one: str, two: str) -> str:
-        """The cause when one variable stands for another."""
+    def _cause(self, one: str, two: str) -> tuple[str, float]:
+        """The cause when one variable stands for another, and what it costs beside others.
+
+        The right gradient in place of a variable that is none of ours cures whatever is wrong with that.
+        """
         both = one in self._names and two in self._names
         near = both and self._graph.activates(self._names[one], self._names[two])
-        return "preactivation" if near else "wrong_operand"
+        cures_all = two.startswith("∂L/∂") and one not in self._names
+        return "preactivation" if near else "wrong_operand", CURES_ALL if cures_all else 0.0
 
     # --- what is right -----------------------------------------------------------------------------
 

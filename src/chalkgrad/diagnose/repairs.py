@@ -65,8 +65,8 @@ class AtHand:
         return self._fitting[key]
 
 
-Named = Callable[[str, str], str]
-"""The cause when one variable stands for another."""
+Named = Callable[[str, str], tuple[str, float]]
+"""The cause when one variable stands for another, and what that costs beside others."""
 
 
 def repairs(
@@ -134,6 +134,10 @@ def repairs(
         )
     if value.ndim == 2:
         yield Repair(number, "transpose", f"({text}).T", 1.5, _after(place, lambda v: v.T))
+    if value.ndim == 1 and above is not None and np.ndim(above.value) == 2:
+        column = text if text.isidentifier() else f"({text})"
+        yield Repair(number, "transpose", f"{column}[:, None]", 1.3, _after(place, lambda v: v[:, None]))
+    yield from _turned_round(number, place, value)
     wide = {np.shape(above.value)} if above is not None and isinstance(above.value, np.ndarray) else set()
     yield from (
         r for r in _missing(number, place, text, at_hand, {*wide, *shapes})
@@ -166,6 +170,23 @@ def _signs(number: int, place: Place, at_hand: AtHand) -> Iterator[Repair]:
 
 def _sign(read: Callable[[Scope], Any], _operands: list[Any], scope: Scope) -> Any:
     return np.sign(read(scope))
+
+
+def _turned_round(number: int, place: Place, value: Any) -> Iterator[Repair]:
+    """A kernel the other way round: correlation for convolution."""
+    node, text = place.node, ast.unparse(place.node)
+    steps = node.slice.elts if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Tuple) else []
+    back = [n for n, s in enumerate(steps) if isinstance(s, ast.Slice) and s.step is not None
+            and ast.unparse(s) == "::-1"]  # fmt: skip
+    if back and isinstance(node, ast.Subscript) and len(steps) == value.ndim:
+        kept = ", ".join(":" if n in back else ast.unparse(s) for n, s in enumerate(steps))
+        new = f"{ast.unparse(node.value)}[{kept}]"
+        yield Repair(number, "wrong_operand", new, 1.4, _after(place, partial(np.flip, axis=tuple(back))))
+    elif isinstance(node, ast.Name) and value.ndim > 2:
+        for count in range(1, value.ndim - 1):
+            axes = tuple(range(value.ndim - count, value.ndim))
+            new = f"{text}[..., {', '.join(['::-1'] * count)}]"
+            yield Repair(number, "wrong_operand", new, 1.9, _after(place, partial(np.flip, axis=axes)))
 
 
 def _turned(number: int, place: Place, text: str) -> Iterator[Repair]:
@@ -305,6 +326,14 @@ def _reduction(number: int, place: Place) -> Iterator[Repair]:
     assert parts is not None
     operand = ast.unparse(parts[0])
     whole = operand if isinstance(parts[0], ast.Name | ast.Call | ast.Subscript) else f"({operand})"
+    given = place.operands[1].get("axis")
+    for axes in _more_axes(given, np.ndim(place.operands[0])):
+        change = partial(_reduce, place.kind, {"axis": axes})
+        where = ", ".join(
+            [f"axis={axes}", *(f"{k.arg}={ast.unparse(k.value)}" for k in parts[1] if k.arg != "axis")]
+        )
+        yield Repair(number, "missing_sum", f"{whole}.{place.kind}({where})", 1.45, change,
+                     alike=f"{place.kind}({given}) {axes}")  # fmt: skip
     other, code = ("mean", "sum_for_mean") if place.kind == "sum" else ("sum", "mean_for_sum")
     how = ", ".join(f"{k.arg}={ast.unparse(k.value)}" for k in parts[1])
     yield Repair(number, code, f"{whole}.{other}({how})", 1.2, partial(_reduce, other, {}), alike=other)
@@ -318,6 +347,14 @@ def _reduction(number: int, place: Place) -> Iterator[Repair]:
             same = len(parts[1]) > 0 and kept == bool(place.operands[1].get("keepdims"))
             cost = 1.45 if same else 1.85 if kept else 1.8
             yield Repair(number, "extra_sum", new, cost, change, alike=alike)
+
+
+def _more_axes(given: Any, count: int) -> Iterator[tuple[int, ...]]:
+    """The axes that are given and some more."""
+    own = {int(a) % count for a in ((given,) if isinstance(given, int) else given or ())}
+    rest = [a for a in range(count) if a not in own]
+    for more in range(1, len(rest) + 1 if own else 0):
+        yield from (tuple(sorted((*own, *some))) for some in combinations(rest, more))
 
 
 def _missing(
@@ -411,9 +448,9 @@ def _others(number: int, place: Place, text: str, at_hand: AtHand, cause: Named)
         if part.text == text or not part.known(place.scope) or not part.single:
             continue
         if np.shape(part.value) == np.shape(place.value) and (np.ndim(part.value) or part.kind == "scalar"):
-            change = partial(_instead, part.read)
+            code, more = cause(text, part.text)
             yield Repair(
-                number, cause(text, part.text), part.text, 1.48 + part.cost, change,
+                number, code, part.text, 1.48 + part.cost + more, partial(_instead, part.read),
                 alike=f"{text} {part.text}",
             )  # fmt: skip
 
