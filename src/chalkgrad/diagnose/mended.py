@@ -165,7 +165,12 @@ class Mender:
         yours, fix = rewritten(watched.body[place.step][0], changes, known)
         if self.spoils(repair):
             yours = fix = ""  # what cures one gradient and spoils another is no advice
-        return Reason(repair.code, f"in line {place.line}, `{text}` should be `{new}`", line, yours, fix)
+        told = f"in line {place.line}, `{text}` should be `{new}`"
+        if place.looped and new == f"{place.stored or place.target} + {text}":
+            told = (
+                f"in line {place.line}, `=` should be `+=`: each round of the loop overwrites the one before"
+            )
+        return Reason(repair.code, told, line, yours, fix)
 
     def changed(self, wanted: Tensor) -> Iterator[tuple[Repair, Array]]:
         """What a gradient becomes at the first point by each single change, simplest first."""
