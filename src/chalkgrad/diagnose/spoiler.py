@@ -275,6 +275,27 @@ class Spoiler:
                              " (the wrong axis) in ", self.target)  # fmt: skip
                 yield Change("extra_sum", text, 2.3, Sum((*left, here), swapped))
 
+    def axes_throughout(self, e: Expr) -> Iterator[Change]:
+        """All sums or means over one axis taken over another: axis=0 for axis=1 in each."""
+        sums = [n for n in walk(e) if isinstance(n, Sum) and len(n.indices) == 1]
+        scope = self.definition.indices
+        for of in dict.fromkeys(n.indices[0].range for n in sums):
+            twin = next((i for i in scope if i.range is of), None)
+            for other in (i for i in scope if twin is not None and i.range is not of):
+                here = Index(f"{other.name}°", other.range)
+                hit = [n for n in sums if n.indices[0].range is of and other in free_indices(n)]
+                if len(set(hit)) < 2 or twin is None:
+                    continue
+                for kind, scale in (("sums", ()), ("means", (Size(of), Pow(Size(other.range), MINUS_ONE)))):
+                    node = e
+                    for n in set(hit):
+                        body = substitute(n.body, {other: here, n.indices[0]: twin})
+                        node = _replaced(node, n, multiply((*scale, Sum((here,), body))))
+                    text = words(
+                        f"the {kind} over {of.name} are taken over {other.range.name} in ", self.target
+                    )
+                    yield Change("extra_sum", text, 2.0, node)
+
     def operands(self, e: Access) -> Iterator[Change]:
         axes = e.tensor.axes
         plain = [place for place, i in enumerate(e.indices) if isinstance(i, Index)]
@@ -307,6 +328,7 @@ class Spoiler:
     def throughout(self, e: Expr) -> Iterator[Change]:
         """One operand taken for another at every place, as in x (1 - x) for y (1 - y)."""
         yield from self.conditions(e)
+        yield from self.axes_throughout(e)
         reads = [n.tensor for n in walk(e) if isinstance(n, Access) and n.tensor.axes]
         for tensor in sorted({t for t in reads if reads.count(t) > 1}, key=lambda t: (t.name, t.role)):
             for other in self.adjoints if tensor.role == "adjoint" else self.graph.values:
