@@ -33,8 +33,9 @@ class Predicted:
 
 
 def twofold(search: Search, mender: Mender, wanted: Tensor) -> Iterator[Explanation]:
-    """A change of the text together with a hypothesis about one input's gradient."""
+    """A change of the text together with a hypothesis about one input's gradient; each simpler than the last."""
     table = list(_predicted(search, wanted))
+    best, least = np.inf, min([1.0, *(p.cost for p in table)]) + PAIR
     true = search.points[0].true[wanted]
     direction = np.random.default_rng(0).normal(size=true.size)
     places, order = [], []
@@ -46,19 +47,26 @@ def twofold(search: Search, mender: Mender, wanted: Tensor) -> Iterator[Explanat
     sort = sorted(range(len(places)), key=places.__getitem__)
     known = [places[n] for n in sort]
     for repair, value in mender.changed(wanted):
+        if repair.cost + least >= best:
+            return
         if value.shape != true.shape:
             continue
         at = float(value.ravel() @ direction)
         apart = NEAR * float(np.abs(value).ravel() @ np.abs(direction))
         for n in sort[bisect_left(known, at - apart) : bisect_right(known, at + apart)]:
             found = table[order[n]]
-            if search.equal(np.asarray(found.predictor(0)), value):
+            cost = repair.cost + found.cost + PAIR
+            if cost < best and search.equal(np.asarray(found.predictor(0)), value):
                 values = mender.at_all(wanted, repair)
                 if values is not None and search.holds(found.predictor, values):
                     own = mender.reason(wanted, repair)
                     reasons = (own, *(r for r in found.reasons if r.code != own.code))
-                    yield Explanation(repair.cost + found.cost + PAIR, reasons)
-        yield from _scaled(search, mender, wanted, repair, value)
+                    best = cost
+                    yield Explanation(cost, reasons)
+        for scaled in _scaled(search, mender, wanted, repair, value):
+            if scaled.cost < best:
+                best = scaled.cost
+                yield scaled
 
 
 def turned(search: Search, mender: Mender, wanted: Tensor) -> Iterator[Explanation]:
