@@ -30,6 +30,7 @@ from chalkgrad.diagnose.trial import Bounds, Trial, best, run, wrong_arguments
 from chalkgrad.diagnose.words import shown
 from chalkgrad.diff import derive
 from chalkgrad.errors import ChalkgradError, VerificationError
+from chalkgrad.expr.garbage import collector_held
 from chalkgrad.expr.nodes import Program, Tensor
 
 POINTS = 3
@@ -119,6 +120,7 @@ class Check:
         self.notes: list[str] = []
         self.drawn: dict[bool, list[Point]] = {}
 
+    @collector_held()
     def run(self) -> Diagnosis:
         """All of it."""
         trial = best(self.caller, self.points, self.bounds, self.timeout)

@@ -136,7 +136,7 @@ class Judge:
         explanation = self._told_by_text(wanted, self._explained(wanted, observed, most), most)
         unsure = explanation is None or (explanation.cost > GOOD and len(explanation.reasons) == 1)
         if unsure and not lost:
-            two = min(self._two(wanted, observed), key=lambda e: e.cost, default=None)
+            two = min(self._two(wanted, observed, explanation), key=lambda e: e.cost, default=None)
             if two is not None and (explanation is None or two.cost < explanation.cost):
                 explanation = two
         if lost and (explanation is None or explanation.cost > SIMPLE):
@@ -181,13 +181,17 @@ class Judge:
             return replace(derived, reasons=(replace(derived.reasons[0], yours=own.yours, fix=own.fix),))
         return derived if same or mended.cost > limit else mended
 
-    def _two(self, wanted: Tensor, observed: Sequence[Array]) -> Iterator[Explanation]:
-        """Two causes at once."""
+    def _two(
+        self, wanted: Tensor, observed: Sequence[Array], alone: Explanation | None
+    ) -> Iterator[Explanation]:
+        """Two causes at once that are simpler than what explains the numbers alone."""
+        most = alone.cost if alone is not None else np.inf
+        read = self.mender is not None and self.mender.rerun is not None
         alike = observed[0].shape == self.points[0].true[wanted].shape
         search = twofold if alike else turned
-        found = list(search(self.search, self.mender, wanted)) if self.mender is not None else []
+        found = list(search(self.search, self.mender, wanted, most)) if self.mender is not None else []
         yield from found
-        if alike and not found:
+        if alike and not found and (alone is None or not read):  # where the text is known, it tells
             yield from pairs(self.search, wanted, observed)
 
     def _by_value(self, wanted: Tensor, observed: Sequence[Array], most: float) -> Iterator[Explanation]:
@@ -332,7 +336,8 @@ class Judge:
 
     def _there(self, forward: Program) -> Callable[[int], Point | None]:
         """The points with another forward's values, each worked out when it is asked for."""
-        return lru_cache(None)(lambda at: varied(self.derived, forward, self.points[at]))
+        bases = self.search.bases
+        return lru_cache(None)(lambda at: varied(self.derived, forward, self.points[at], bases[at]))
 
     def _in_one_line(
         self, wanted: Tensor, observed: Sequence[Array], why: Reason, there: Callable[[int], Point | None]

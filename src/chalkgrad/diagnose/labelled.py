@@ -87,7 +87,7 @@ class Evaluation:
         """
         for d in definitions:
             body = bodies.get(d.target, d.body)
-            if d.target in bodies or self.changed.keys() & tensors_in(body):
+            if d.target in bodies or not tensors_in(body).isdisjoint(self.changed):
                 self.having(d.target, self.defined(d.indices, body))
 
     def defined(self, indices: tuple[Index, ...], body: Expr) -> Value:
@@ -113,7 +113,7 @@ class Evaluation:
 
     def value(self, e: Expr) -> Labelled:
         """The expression's value, computed once."""
-        if self.base is not None and not (self.changed.keys() & tensors_in(e)):
+        if self.base is not None and tensors_in(e).isdisjoint(self.changed):
             return self.base.value(e)
         if e not in self._known:
             self._known[e] = self._fresh(e)

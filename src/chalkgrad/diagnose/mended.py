@@ -11,7 +11,9 @@ import ast
 import builtins
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
+from functools import cached_property
 from itertools import combinations, islice
+from operator import attrgetter
 
 import numpy as np
 
@@ -250,7 +252,7 @@ class Mender:
                 continue  # a call for its effect alone is no formula
             if self.rerun.reaches(number, target):
                 found += self._of(number)
-        return sorted(found, key=lambda r: r.cost)
+        return sorted(found, key=attrgetter("cost"))
 
     def _sound_names(self) -> set[str]:
         """Variables that are right without any change."""
@@ -391,9 +393,11 @@ class Mender:
         if target.startswith("="):
             tensor = next(t for t in self.derived.wrt if t.name == target[1:])
             return np.asarray(self.trial.points[at].true[tensor], float)
-        return np.asarray(env.array(self._adjoints()[target]), float)
+        return np.asarray(env.array(self._adjoints[target]), float)
 
+    @cached_property
     def _adjoints(self) -> dict[str, Tensor]:
+        """The derivation's adjoints, by what emitted code calls them."""
         return {identifier(f"d{d.target.name}"): d.target for d in self.derived.staged.definitions}
 
     def variables(self) -> list[str]:
@@ -402,7 +406,7 @@ class Mender:
         if self._variables is None:
             left = self.rerun.left
             self._variables = [
-                n for n in self._adjoints() if n in left and np.shape(left[n]) == self._true(n, 0).shape
+                n for n in self._adjoints if n in left and np.shape(left[n]) == self._true(n, 0).shape
             ]
         return self._variables
 

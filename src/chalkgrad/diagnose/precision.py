@@ -43,8 +43,13 @@ def rounding(derived: Derived, point: Point, eps: float, seed: int = 0) -> dict[
         # One observation's deviation is luck; the largest of all is the scale.
         bound = GRANTED * (0.5 * spread[t] + 0.5 * float(spread[t].max(initial=0.0)) + base)
         # Noise that breaks a tie (the maximum no longer equals its entry) is no rounding error.
-        found[t] = np.minimum(bound, np.sqrt(eps) * scale)
+        found[t] = np.minimum(bound, largest(point, t, eps))
     return found
+
+
+def largest(point: Point, tensor: Tensor, eps: float) -> float:
+    """What no entry of a gradient is granted more than."""
+    return float(np.sqrt(eps)) * float(np.abs(point.magnitude[tensor]).max(initial=0.0))
 
 
 def _moved(derived: Derived, point: Point, eps: float, rng: np.random.Generator) -> Evaluation:

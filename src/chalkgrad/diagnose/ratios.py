@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -12,6 +12,7 @@ from itertools import combinations
 import numpy as np
 
 from chalkgrad.expr.nodes import Range
+from chalkgrad.verify.environment import Array
 
 CLOSE = 1e-6
 """How near a ratio must come to what it is said to be."""
@@ -76,9 +77,10 @@ def name_ratio(
         return None
     sign = 1 if got[0] > 0 else -1
     size = [abs(float(g)) for g in got]
-    for text, constant, over, under, expected in _candidates(tuple(tuple(s.items()) for s in sizes)):
-        if all(abs(g - e) <= CLOSE * e for g, e in zip(size, expected, strict=True)):
-            return Ratio(("-" if sign < 0 else "") + text, sign, constant, over, under, True)
+    found = _candidates(tuple(tuple(s.items()) for s in sizes)).named(np.asarray(size))
+    if found is not None:
+        text, constant, over, under = found
+        return Ratio(("-" if sign < 0 else "") + text, sign, constant, over, under, True)
     if np.allclose(got, got[0], rtol=CLOSE, atol=0):
         text = _of_parameters(abs(float(got[0])), parameters or {}) or f"{abs(got[0]):.6g}"
         return Ratio(("-" if sign < 0 else "") + text, sign, abs(float(got[0])), (), (), False)
@@ -98,33 +100,59 @@ def _of_parameters(value: float, parameters: Mapping[str, float]) -> str:
     return ""
 
 
-Candidate = tuple[str, float, tuple[Range, ...], tuple[Range, ...], tuple[float, ...]]
-"""Words, a constant, the ranges whose sizes multiply and divide it, and the value at each point."""
+Candidate = tuple[str, float, tuple[Range, ...], tuple[Range, ...]]
+"""Words, a constant, and the ranges whose sizes multiply and divide it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Everything that a ratio may be called at the points of a check, simplest first.
+
+    Attributes:
+        monomials: Products and quotients of sizes.
+        values: What each constant times each monomial is at each point.
+        others: What else is made of a size: words, and the value at each point.
+    """
+
+    monomials: tuple[tuple[tuple[Range, ...], tuple[Range, ...]], ...]
+    values: Array
+    others: tuple[tuple[str, Array], ...]
+
+    def named(self, size: Array) -> Candidate | None:
+        """The first that a ratio's size is at every point."""
+        for constant in CONSTANTS:
+            if (np.abs(size - float(constant)) <= CLOSE * float(constant)).all():
+                return str(constant), float(constant), (), ()
+        fits = (np.abs(size - self.values) <= CLOSE * self.values).all(axis=-1)
+        if fits.any():
+            first, second = np.argwhere(fits)[0]
+            over, under = self.monomials[second]
+            return _spelled(CONSTANTS[first], over, under), float(CONSTANTS[first]), over, under
+        for text, value in self.others:
+            if (np.abs(size - value) <= CLOSE * value).all():
+                return text, 1.0, (), ()
+        return None
 
 
 @lru_cache(64)
-def _candidates(known: tuple[tuple[tuple[Range, int], ...], ...]) -> tuple[Candidate, ...]:
-    """Everything that a ratio may be called, simplest first; made once for the points of a check."""
-    return tuple(_made([dict(s) for s in known]))
-
-
-def _made(sizes: Sequence[Mapping[Range, int]]) -> Iterator[Candidate]:
-    ranges = tuple(r for r in sizes[0] if all(r in s for s in sizes))
-    varying = tuple(r for r in ranges if len({s[r] for s in sizes}) > 1)
-    for constant in CONSTANTS:
-        yield str(constant), float(constant), (), (), (float(constant),) * len(sizes)
-    for constant in CONSTANTS:
-        for over, under in _monomials(varying):
-            if over or under:
-                value = tuple(float(constant) * _product(over, s) / _product(under, s) for s in sizes)
-                yield _spelled(constant, over, under), float(constant), over, under, value
+def _candidates(known: tuple[tuple[tuple[Range, int], ...], ...]) -> Candidates:
+    """What a ratio may be called; made once for the points of a check."""
+    sizes = [dict(s) for s in known]
+    varying = [r for r in sizes[0] if all(r in s for s in sizes) and len({s[r] for s in sizes}) > 1]
+    monomials = tuple(m for m in _monomials(tuple(varying)) if m != ((), ()))
+    over, under = (
+        np.array([[_product(m[side], s) for s in sizes] for m in monomials]).reshape(-1, len(sizes))
+        for side in (0, 1)
+    )
+    constants = np.array([float(c) for c in CONSTANTS])
+    others: list[tuple[str, Array]] = []
     for r in varying:
-        n = [float(s[r]) for s in sizes]
-        yield f"{r.name}/({r.name} - 1)", 1.0, (), (), tuple(m / (m - 1) for m in n)
-        yield f"({r.name} - 1)/{r.name}", 1.0, (), (), tuple((m - 1) / m for m in n)
-        yield f"({r.name} - 1)", 1.0, (), (), tuple(m - 1 for m in n)
-        yield f"sqrt({r.name})", 1.0, (), (), tuple(math.sqrt(m) for m in n)
-        yield f"1/sqrt({r.name})", 1.0, (), (), tuple(1 / math.sqrt(m) for m in n)
+        n = np.array([float(s[r]) for s in sizes])
+        with np.errstate(divide="ignore"):
+            others += [(f"{r.name}/({r.name} - 1)", n / (n - 1)), (f"({r.name} - 1)/{r.name}", (n - 1) / n)]
+        others += [(f"({r.name} - 1)", n - 1), (f"sqrt({r.name})", np.sqrt(n))]
+        others.append((f"1/sqrt({r.name})", 1 / np.sqrt(n)))
+    return Candidates(monomials, constants[:, None, None] * over / under, tuple(others))
 
 
 def _product(ranges: tuple[Range, ...], sizes: Mapping[Range, int]) -> float:

@@ -9,7 +9,6 @@ operations instead of a call.
 from __future__ import annotations
 
 import ast
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import CodeType
@@ -221,8 +220,7 @@ class Replay:
 
 
 def _compiled(statements: Sequence[ast.stmt]) -> CodeType:
-    module = ast.Module([copy.deepcopy(s) for s in statements], [])
-    return compile(ast.fix_missing_locations(module), "<replayed>", "exec")
+    return compile(ast.fix_missing_locations(ast.Module(list(statements), [])), "<replayed>", "exec")
 
 
 def alike(one: Any, other: Any) -> bool:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from chalkgrad.derivation import Backward, Derived
+from chalkgrad.diagnose.carried import Carried, carried
 from chalkgrad.diagnose.hypotheses import Addend, Edit, hypotheses
 from chalkgrad.diagnose.labelled import Evaluation, Value
 from chalkgrad.diagnose.points import Point
@@ -17,6 +18,9 @@ from chalkgrad.diagnose.words import Words, words
 from chalkgrad.expr.nodes import Const, Definition, Expr, Pow, Size, Sum, Tensor
 from chalkgrad.expr.ops import tensors_in, walk
 from chalkgrad.verify.environment import Array
+
+FEW = 3
+"""So many hypotheses about one adjoint are evaluated line by line before a table is made for the others."""
 
 CLASH = 0.3
 """What an explanation costs more that would have spoiled a gradient which is right."""
@@ -68,7 +72,9 @@ class Search:
     edits: list[Edit] = field(init=False)
     likeliest: list[Edit] = field(init=False)
     bases: list[Evaluation] = field(init=False)
-    _known: dict[tuple[int, int], dict[Tensor, Value]] = field(init=False, default_factory=dict)
+    _known: dict[tuple[int, int], Changed] = field(init=False, default_factory=dict)
+    _tables: dict[tuple[str, Tensor, int], Carried | None] = field(init=False, default_factory=dict)
+    _asked: Counter[tuple[str, Tensor, int]] = field(init=False, default_factory=Counter)
     diagonals: dict[tuple[Tensor, Tensor, int], Array] = field(init=False, default_factory=dict)
     _stop: int | None = field(init=False, default=None)
     _work: int = field(init=False, default=0)
@@ -109,19 +115,43 @@ class Search:
         """Whether an edit may change an input's gradient."""
         return any(self.leads(edit.form, target, wanted) for target, _ in edit.bodies)
 
-    def edited(self, edit: Edit, at: int) -> dict[Tensor, Value]:
+    def edited(self, edit: Edit, at: int) -> Changed:
         """The adjoints under an edit, remembered."""
         key = (id(edit), at)
         if key not in self._known:
-            self._known[key] = self.predict(edit.form, dict(edit.bodies), at)
+            self._known[key] = Changed(self, edit.form, dict(edit.bodies), at)
         return self._known[key]
 
-    def without(self, addend: Addend, at: int) -> dict[Tensor, Value]:
+    def without(self, addend: Addend, at: int) -> Changed:
         """The adjoints with an addend left out, remembered."""
         key = (id(addend), at)
         if key not in self._known:
-            self._known[key] = self.predict(addend.form, {addend.target: addend.without}, at)
+            self._known[key] = Changed(self, addend.form, {addend.target: addend.without}, at)
         return self._known[key]
+
+    def line_alone(self, form: str, target: Tensor, body: Expr, at: int) -> Value | None:
+        """What a changed formula gives for its own adjoint."""
+        own = next((d for d in self.form(form).definitions if d.target is target), None)
+        if own is None:
+            return None
+        self._work += 2
+        with np.errstate(all="ignore"):
+            return Evaluation(self.points[at].env, base=self.bases[at]).defined(own.indices, body)
+
+    def table(self, form: str, target: Tensor, at: int) -> Carried | None:
+        """How the gradients follow an adjoint; made when it is asked for often enough to be worth it."""
+        key = (form, target, at)
+        if key not in self._tables:
+            self._asked[key] += 1
+            if self._asked[key] <= FEW:
+                return None
+            inputs = self.derived.wrt
+            self._tables[key] = carried(self.form(form).definitions, target, inputs, self.bases[at])
+        return self._tables[key]
+
+    def worked(self, lines: int) -> None:
+        """Count lines as done: those that a table saves as well, so that it changes no result."""
+        self._work += lines
 
     def edit_predictor(self, edit: Edit, wanted: Tensor) -> Predictor:
         """The edit's prediction for one input."""
@@ -311,6 +341,55 @@ class Search:
         if self._stop is None:
             self._stop = self._work + self.budget
         return self._work > self._stop
+
+
+class Changed:
+    """The adjoints that follow from changed formulas at a point; those alone that change.
+
+    Where one formula is changed its own line is evaluated, and the gradients are read off a table.
+    """
+
+    __slots__ = ("_alone", "_at", "_bodies", "_form", "_read", "_search", "_whole")
+
+    def __init__(self, search: Search, form: str, bodies: Mapping[Tensor, Expr], at: int) -> None:
+        self._search, self._form, self._bodies, self._at = search, form, bodies, at
+        self._alone: Value | None = None
+        self._read: dict[Tensor, Value] = {}
+        self._whole: dict[Tensor, Value] | None = None
+
+    def get(self, adjoint: Tensor) -> Value | None:
+        """An adjoint's entries; None if they do not change."""
+        if self._whole is None and adjoint not in self._read and len(self._bodies) == 1:
+            found = self._from_table(adjoint)
+            if found is not None:
+                self._read[adjoint] = found
+        if adjoint in self._read:
+            return self._read[adjoint]
+        if self._whole is None:
+            self._whole = self._search.predict(self._form, self._bodies, self._at)
+        return self._whole.get(adjoint)
+
+    def __contains__(self, adjoint: Tensor) -> bool:
+        return self.get(adjoint) is not None
+
+    def __getitem__(self, adjoint: Tensor) -> Value:
+        found = self.get(adjoint)
+        if found is None:
+            raise KeyError(adjoint)
+        return found
+
+    def _from_table(self, adjoint: Tensor) -> Value | None:
+        ((target, body),) = self._bodies.items()
+        table = self._search.table(self._form, target, self._at) if adjoint is not target else None
+        if adjoint is not target and (table is None or adjoint not in table.base):
+            return None
+        if self._alone is None:
+            self._alone = self._search.line_alone(self._form, target, body, self._at)
+        if table is None or self._alone is None:
+            return self._alone
+        self._search.worked(table.lines)
+        array = None if self._alone.extra else table.gradient(adjoint, self._alone.array)
+        return None if array is None else Value(array)
 
 
 _KEPT: OrderedDict[int, tuple[Derived, list[Addend], list[Edit]]] = OrderedDict()

@@ -13,7 +13,7 @@ from chalkgrad.diagnose.calling import Caller
 from chalkgrad.diagnose.capture import Call, call
 from chalkgrad.diagnose.forms import Form, Prepared, Result
 from chalkgrad.diagnose.points import Point
-from chalkgrad.diagnose.precision import rounding
+from chalkgrad.diagnose.precision import largest, rounding
 from chalkgrad.expr.nodes import Tensor
 from chalkgrad.verify.environment import Array
 
@@ -78,44 +78,60 @@ def wrong_arguments(derived: Derived, trial: Trial, bounds: Bounds) -> list[str]
     for t in derived.wrt:
         if any(t.name in r.excused for r in trial.results):
             continue
-        if error_of(t, trial, bounds) > 1:
+        if differs(t, trial, bounds):
             found.append(t.name)
     return found
 
 
 class Bounds:
-    """Tolerances by point and precision, computed once."""
+    """Tolerances by point and precision, computed once and where they decide."""
 
     def __init__(self, derived: Derived) -> None:
         self.derived = derived
         self._known: dict[tuple[int, float], dict[Tensor, Array]] = {}
         self._kept: list[Point] = []
 
-    def of(self, point: Point, tensor: Tensor, dtype: np.dtype[Any]) -> Array:
-        """What each entry of a gradient may differ by, in this precision."""
-        single = dtype.kind == "f" and dtype.itemsize < 8
-        eps = float(np.finfo(dtype).eps) if single else float(np.finfo(float).eps)
+    def exceeded(self, point: Point, tensor: Tensor, returned: Array) -> bool:
+        """Whether a gradient differs from the true one by more than rounding in its precision explains.
+
+        Most are nearer than the floor or further off than any rounding, which takes no closer look.
+        """
+        eps = _precision(returned.dtype)
+        with np.errstate(all="ignore"):
+            apart = np.abs(returned - point.true[tensor])
+        if not np.isfinite(apart).all():
+            return True
+        scale = point.magnitude[tensor]
+        floor = 1e-9 * scale + 1e-11 * float(np.abs(scale).max(initial=0.0))
+        floor = np.maximum(floor, 1e-300)
+        if (apart <= floor).all():
+            return False
+        if (apart > np.maximum(floor, largest(point, tensor, eps))).any():
+            return True
+        return bool((apart > np.maximum(floor, self._rounding(point, eps)[tensor])).any())
+
+    def _rounding(self, point: Point, eps: float) -> dict[Tensor, Array]:
         key = (id(point), eps)
         if key not in self._known:
             self._kept.append(point)  # or its id might be given to another point
             self._known[key] = rounding(self.derived, point, eps)
-        scale = point.magnitude[tensor]
-        floor = 1e-9 * scale + 1e-11 * float(np.abs(scale).max(initial=0.0))
-        return np.maximum(np.maximum(floor, 1e-300), self._known[key][tensor])
+        return self._known[key]
 
 
-def error_of(tensor: Tensor, trial: Trial, bounds: Bounds) -> float:
-    """The largest difference of a gradient in units of what is allowed; infinite where it is missing."""
-    worst = 0.0
+def _precision(dtype: np.dtype[Any]) -> float:
+    single = dtype.kind == "f" and dtype.itemsize < 8
+    return float(np.finfo(dtype).eps) if single else float(np.finfo(float).eps)
+
+
+def differs(tensor: Tensor, trial: Trial, bounds: Bounds) -> bool:
+    """Whether a gradient is missing or wrong at some point."""
     for prepared, result in zip(trial.prepared, trial.results, strict=False):
         returned = result.gradients.get(tensor.name)
-        true = prepared.point.true[tensor]
-        if returned is None or returned.shape != true.shape:
-            return np.inf
-        with np.errstate(all="ignore"):
-            apart = np.abs(returned - true) / bounds.of(prepared.point, tensor, returned.dtype)
-        worst = max(worst, float(np.where(np.isfinite(apart), apart, np.inf).max(initial=0.0)))
-    return worst if trial.results else np.inf
+        if returned is None or returned.shape != prepared.point.true[tensor].shape:
+            return True
+        if bounds.exceeded(prepared.point, tensor, returned):
+            return True
+    return not trial.results
 
 
 def best(

@@ -19,6 +19,9 @@ from chalkgrad.diagnose.search import PAIR, Explanation, Predictor, Reason, Sear
 from chalkgrad.expr.nodes import Tensor
 from chalkgrad.verify.environment import Array
 
+SIMPLEST = 1.0
+"""No change of the text, and no factor of the whole, costs less."""
+
 NEAR = 1e-7
 """How near two arrays' random projections lie, beside their size, if they may be equal."""
 
@@ -32,9 +35,15 @@ class Predicted:
     cost: float
 
 
-def twofold(search: Search, mender: Mender, wanted: Tensor) -> Iterator[Explanation]:
-    """A change of the text together with a hypothesis about one input's gradient."""
-    table = list(_predicted(search, wanted))
+def twofold(
+    search: Search, mender: Mender, wanted: Tensor, most: float = np.inf
+) -> Iterator[Explanation]:
+    """A change of the text together with a hypothesis about one input's gradient.
+
+    Each costs less than `most` and the ones before.
+    """
+    table = [p for p in _predicted(search, wanted) if SIMPLEST + p.cost + PAIR < most]
+    best, least = most, min([SIMPLEST, *(p.cost for p in table)]) + PAIR
     true = search.points[0].true[wanted]
     direction = np.random.default_rng(0).normal(size=true.size)
     places, order = [], []
@@ -46,26 +55,36 @@ def twofold(search: Search, mender: Mender, wanted: Tensor) -> Iterator[Explanat
     sort = sorted(range(len(places)), key=places.__getitem__)
     known = [places[n] for n in sort]
     for repair, value in mender.changed(wanted):
+        if repair.cost + least >= best:
+            return
         if value.shape != true.shape:
             continue
         at = float(value.ravel() @ direction)
         apart = NEAR * float(np.abs(value).ravel() @ np.abs(direction))
         for n in sort[bisect_left(known, at - apart) : bisect_right(known, at + apart)]:
             found = table[order[n]]
-            if search.equal(np.asarray(found.predictor(0)), value):
+            cost = repair.cost + found.cost + PAIR
+            if cost < best and search.equal(np.asarray(found.predictor(0)), value):
                 values = mender.at_all(wanted, repair)
                 if values is not None and search.holds(found.predictor, values):
                     own = mender.reason(wanted, repair)
                     reasons = (own, *(r for r in found.reasons if r.code != own.code))
-                    yield Explanation(repair.cost + found.cost + PAIR, reasons)
-        yield from _scaled(search, mender, wanted, repair, value)
+                    best = cost
+                    yield Explanation(cost, reasons)
+        for scaled in _scaled(search, mender, wanted, repair, value):
+            if scaled.cost < best:
+                best = scaled.cost
+                yield scaled
 
 
-def turned(search: Search, mender: Mender, wanted: Tensor) -> Iterator[Explanation]:
+def turned(search: Search, mender: Mender, wanted: Tensor, most: float = np.inf) -> Iterator[Explanation]:
     """A change of the text after which a gradient is right but for the order of its axes."""
     true = [p.true[wanted] for p in search.points]
     line = search.line(wanted)
     for repair, value in mender.changed(wanted):
+        cost = repair.cost + 1.0 + PAIR
+        if cost >= most:
+            return
         for order in permutations(range(true[0].ndim)):
             fits = value.ndim == true[0].ndim and value.transpose(order).shape == true[0].shape
             if not fits or not search.equal(value.transpose(order), true[0]):
@@ -73,7 +92,8 @@ def turned(search: Search, mender: Mender, wanted: Tensor) -> Iterator[Explanati
             values = mender.at_all(wanted, repair)
             if values and all(search.equal(v.transpose(order), t) for v, t in zip(values, true, strict=True)):
                 own = Reason("transpose", f"d{wanted.name} is transposed", line)
-                yield Explanation(repair.cost + 1.0 + PAIR, (own, mender.reason(wanted, repair)))
+                most = cost
+                yield Explanation(cost, (own, mender.reason(wanted, repair)))
 
 
 def _scaled(

@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 
+import numpy as np
+
 from chalkgrad.derivation import Derived
 from chalkgrad.diagnose.labelled import Evaluation
-from chalkgrad.diagnose.points import Point, judged
+from chalkgrad.diagnose.points import Point
 from chalkgrad.expr.nodes import (
     MINUS_ONE,
     Access,
@@ -26,7 +28,6 @@ from chalkgrad.expr.nodes import (
 )
 from chalkgrad.expr.ops import map_children, tensors_in, walk
 from chalkgrad.verify.environment import Array
-from chalkgrad.verify.reference import run_on
 
 
 def variants(program: Program) -> Iterator[tuple[str, str, Program]]:
@@ -93,15 +94,28 @@ def in_one_line(
     return None if found is None or found.extra else found.array
 
 
-def varied(derived: Derived, variant: Program, point: Point) -> Point | None:
-    """The point as it would be with the variant's forward values; None where it has none."""
-    given = {t: a for t, a in point.env.arrays.items() if t in variant.inputs or t.role == "parameter"}
-    ups = {o.adjoint: point.upstream(o) for o in variant.outputs if o.adjoint in point.env.arrays}
+def varied(derived: Derived, variant: Program, point: Point, base: Evaluation) -> Point | None:
+    """The point as it would be with the variant's forward values; None where it has none.
+
+    What the variant does not reach keeps the value that `base`, the point's own evaluation, has.
+    """
+    bodies = {
+        d.target: d.body
+        for d, own in zip(variant.definitions, derived.program.definitions, strict=True)
+        if d.body is not own.body
+    }
+    there = Evaluation(point.env, base=base)
     try:
-        env = run_on(variant.definitions, replace(point.env, arrays=given))
-        return judged(derived, env.having(ups), point.parameters)
+        with np.errstate(all="ignore"):
+            there.run(variant.definitions, bodies)
+            there.run(derived.staged.definitions, {})
     except ArithmeticError:
         return None
+    if any(v.extra or np.isnan(v.array).any() for v in there.changed.values()):
+        return None
+    env = point.env.having({t: v.array for t, v in there.changed.items()})
+    true = {t: np.asarray(env.array(t.adjoint)) for t in derived.wrt}
+    return Point(env, true, point.magnitude, point.parameters)
 
 
 def _holds(e: Expr, parameter: Tensor) -> bool:

@@ -9,6 +9,7 @@ from chalkgrad.diff.normal_form import normal_form
 from chalkgrad.diff.reverse import sweep
 from chalkgrad.diff.stable import recognise, stabilise, without_dead
 from chalkgrad.errors import DerivationError, suggestion
+from chalkgrad.expr.garbage import collector_held
 from chalkgrad.expr.linear import derived_sizes
 from chalkgrad.expr.matrix import Matrix
 from chalkgrad.expr.nodes import Apply, Definition, Indicator, Opaque, Program, Reduce, Sum, Tensor
@@ -30,6 +31,7 @@ MOST_OPENED = 6
 """A matrix form puts at most this many made-up names back."""
 
 
+@collector_held()
 def derive(
     program: Program, wrt: tuple[str, ...] = (), *, form: str = "auto", given: bool = False
 ) -> Derived:
@@ -83,6 +85,7 @@ def _own_values(program: Program, named: Program) -> frozenset[Tensor]:
     return frozenset(d.target for d in named.definitions if d.target.name in own)
 
 
+@collector_held()
 def for_code(program: Program, wrt: tuple[str, ...] = ()) -> tuple[Program, Backward]:
     """The forward made numerically safe and its cheaper backward, with the upstream gradient an argument."""
     safe, _ = stabilise(normal_form(program))

@@ -134,17 +134,30 @@ def index_names(e: Expr) -> frozenset[str]:
 
 def substitute(e: Expr, mapping: Mapping[Index, Expr]) -> Expr:
     """Free indices replaced by expressions; bound indices are renamed where they would capture."""
-    return _substitute(e, {k: v for k, v in mapping.items() if k is not v})
+    return _substitute(e, tuple([(k, v) for k, v in mapping.items() if k is not v]))
 
 
-def _substitute(e: Expr, mapping: Mapping[Index, Expr]) -> Expr:
+Replacements = tuple[tuple[Index, Expr], ...]
+"""A mapping that can be a key: the same part of a formula is substituted in again and again."""
+
+
+def _substitute(e: Expr, replacements: Replacements) -> Expr:
     """`substitute` where no index is mapped to itself."""
-    if free_indices(e).isdisjoint(mapping):
-        return e
+    free = free_indices(e)
+    for index, _ in replacements:
+        if index in free:
+            return _substituted(e, replacements)
+    return e
+
+
+@lru_cache(CACHE)
+def _substituted(e: Expr, replacements: Replacements) -> Expr:
+    """`_substitute` where something is replaced."""
     if isinstance(e, Index):
-        return mapping[e]
+        return dict(replacements)[e]
     if isinstance(e, Sum | Reduce | Opaque):
-        inner = {k: v for k, v in mapping.items() if k in free_indices(e) and k not in e.indices}
+        free = free_indices(e)
+        inner: dict[Index, Expr] = {k: v for k, v in replacements if k in free and k not in e.indices}
         captured = {i.name for v in inner.values() for i in free_indices(v)}
         bound = list(e.indices)
         taken = captured | set(index_names(e)) | {k.name for k in inner}
@@ -152,8 +165,8 @@ def _substitute(e: Expr, mapping: Mapping[Index, Expr]) -> Expr:
             if index.name in captured:
                 bound[place] = inner[index] = fresh_index(index.range, taken)
                 taken.add(bound[place].name)
-        return rebind(e, tuple(bound), _substitute(e.body, inner), mapping)
-    return map_children(e, lambda kid: _substitute(kid, mapping))
+        return rebind(e, tuple(bound), _substitute(e.body, tuple(inner.items())), dict(replacements))
+    return map_children(e, lambda kid: _substitute(kid, replacements))
 
 
 def rebind(

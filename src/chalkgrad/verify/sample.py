@@ -112,11 +112,12 @@ def _draw(
     inspection = Inspection()
     for definition in program.definitions:
         with np.errstate(all="ignore"):
-            inspector = _Inspector(env, inspection)
-            inspector.value(definition.body, Scope.over(definition.indices, env))
+            seen = _Inspector(env, inspection).value(definition.body, Scope.over(definition.indices, env))
         if inspection.obstacles:
             break
-        value = evaluate(definition.body, definition.indices, env)
+        value = np.array(np.broadcast_to(seen, tuple(env.size(i.range) for i in definition.indices)))
+        if np.isnan(value).any():
+            value = evaluate(definition.body, definition.indices, env)  # which says where
         if definition.target.dtype == "int":
             value = np.rint(value).astype(np.int64)
         elif definition.target.dtype == "bool":
@@ -211,6 +212,14 @@ class _Inspector(Evaluator):
     def __init__(self, env: Environment, inspection: Inspection) -> None:
         super().__init__(env)
         self.inspection = inspection
+        self._seen: dict[tuple[Expr, int], tuple[Scope, Array]] = {}
+
+    def value(self, e: Expr, scope: Scope) -> Array:
+        """The value, once per scope: an argument is looked at before its function takes it."""
+        key = (e, id(scope))  # the scope is kept, or its id might be given to another one
+        if key not in self._seen:
+            self._seen[key] = (scope, super().value(e, scope))
+        return self._seen[key][1]
 
     def indicator(self, e: Indicator, scope: Scope) -> Array:
         if any(t.dtype == "float" for t in tensors_in(e)):
