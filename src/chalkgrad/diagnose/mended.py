@@ -94,7 +94,7 @@ class Mender:
     def _line_by_line(self, target: str, limit: float) -> list[Repair] | None:
         """One change for each wrong variable on the way to a gradient, those nearest to the output first."""
         fixed: dict[int, Repair] = {}
-        for name in [*self.variables(), target]:
+        for name in [*(n for n in self.variables() if self._leads(n, target)), target]:
             if self._right(target, fixed):
                 break
             if not self._right(name, fixed):
@@ -102,6 +102,14 @@ class Mender:
                 if found is not None:
                     fixed[found.place] = found
         return list(fixed.values()) if fixed and self._right(target, fixed) else None
+
+    def _leads(self, name: str, target: str) -> bool:
+        """Whether a target may depend on a variable."""
+        assert self.rerun is not None
+        replay = self.rerun.replay
+        return replay is None or any(
+            name in step.writes for k, step in enumerate(replay.steps) if k in replay.needed(target)
+        )
 
     def _fix(self, name: str, fixed: dict[int, Repair], limit: float) -> Repair | None:
         """The change that makes a variable right, sought once for all gradients behind it."""

@@ -15,6 +15,9 @@ from chalkgrad.diagnose.at_hand import Part, kind_of
 from chalkgrad.diagnose.watched import OPERATIONS, Change, Place, Scope
 
 OPPOSITE = {"Lt": ">=", "LtE": ">", "Gt": "<=", "GtE": "<", "Eq": "!=", "NotEq": "=="}
+FOREIGN = 0.2
+"""What it costs more to have taken a variable for a value that the text has no variable for."""
+
 FACTORS = (2, 0.5, 3, 1 / 3, 4, 0.25)
 
 
@@ -101,6 +104,8 @@ def repairs(
     value = np.asarray(place.value)
     if text.isidentifier() and (value.ndim or value.dtype.kind == "f"):
         yield from _others(number, place, text, at_hand, cause)
+        if value.dtype.kind == "f":
+            yield from _squared(number, place, above, text)
     if value.dtype.kind in "iu":
         yield from _whole(number, place, text, at_hand, scaled, added)
         return
@@ -138,6 +143,13 @@ def _turned(number: int, place: Place, text: str) -> Iterator[Repair]:
         sign = OPPOSITE[type(node.ops[0]).__name__]
         new = f"{ast.unparse(node.left)} {sign} {ast.unparse(node.comparators[0])}"
     yield Repair(number, "wrong_operand", new, 1.5, lambda v, scope: ~v[0])
+
+
+def _squared(number: int, place: Place, above: Place | None, text: str) -> Iterator[Repair]:
+    """A divisor's square: what multiplies a divisor is no factor of the product that it stands in."""
+    node = above.node if above is not None and above.kind == "Div" else None
+    if isinstance(node, ast.BinOp) and ast.unparse(node.right) == text:
+        yield Repair(number, "missing_factor", f"{text} ** 2", 1.6, lambda v, scope: v[0] ** 2)
 
 
 def _call(number: int, place: Place) -> Iterator[Repair]:
@@ -365,7 +377,8 @@ def _others(number: int, place: Place, text: str, at_hand: AtHand, cause: Named)
             continue
         if np.shape(part.value) == np.shape(place.value) and (np.ndim(part.value) or part.kind == "scalar"):
             change = partial(_instead, part.read)
-            yield Repair(number, cause(text, part.text), part.text, 1.48 + part.cost, change)
+            far = 0.0 if part.text in place.scope else FOREIGN
+            yield Repair(number, cause(text, part.text), part.text, 1.48 + part.cost + far, change)
 
 
 def _instead(read: Callable[[Scope], Any], _operands: list[Any], scope: Scope) -> Any:
