@@ -34,6 +34,8 @@ class Part:
         value: What it is at the first point.
         names: The variables that it reads.
         single: Whether it is one variable, or one value of the derivation.
+        of: The variable that should hold it, for a value of the derivation.
+        holds: The variables whose values it consists of, for a product of the derivation.
     """
 
     text: str
@@ -43,6 +45,8 @@ class Part:
     value: Any
     names: frozenset[str]
     single: bool = False
+    of: str = ""
+    holds: frozenset[str] = frozenset()
 
     def known(self, scope: Scope) -> bool:
         """Whether it can be had where only these variables are known."""

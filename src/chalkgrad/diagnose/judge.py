@@ -155,6 +155,8 @@ class Judge:
         if same and len(derived.reasons) == len(mended.reasons) == 1:
             own = mended.reasons[0]
             return replace(derived, reasons=(replace(derived.reasons[0], yours=own.yours, fix=own.fix),))
+        # Two changes are bounded one by one: together they are compared with what else explains the numbers.
+        limit = limit if len(mended.reasons) == 1 else derived.cost + more
         return derived if same or mended.cost > limit else mended
 
     def _two(self, wanted: Tensor, observed: Sequence[Array]) -> Iterator[Explanation]:

@@ -30,7 +30,7 @@ from chalkgrad.diagnose.search import PAIR, Explanation, Reason
 from chalkgrad.diagnose.trial import Trial
 from chalkgrad.emit.names import identifier
 from chalkgrad.expr.nodes import Access, Const, Definition, Expr, Mul, Tensor
-from chalkgrad.expr.ops import free_indices, walk
+from chalkgrad.expr.ops import free_indices, tensors_in, walk
 from chalkgrad.render.math_text import math_text
 from chalkgrad.verify.environment import Array
 
@@ -242,12 +242,13 @@ class Mender:
             if t in env.arrays and t not in {w.adjoint for w in self.derived.wrt}:
                 value = np.asarray(env.array(t))
                 name = f"∂L/∂{t.name}" if t.role == "adjoint" else t.name
+                of = identifier(f"d{t.name}" if t.role == "adjoint" else t.name)
                 if name in rerun.left:
                     name = f"{name} of the layer"
                 self._names.setdefault(name, t)
                 yield Part(
                     name, lambda scope, t=t: np.asarray(points[rerun.at].env.array(t)),  # type: ignore[misc]
-                    kind_of(value if value.ndim else float(value), False), 0.25, value, frozenset(), True,
+                    kind_of(value if value.ndim else float(value), False), 0.25, value, frozenset(), True, of,
                 )  # fmt: skip
 
     def _products(self) -> Iterator[Part]:
@@ -287,7 +288,8 @@ class Mender:
         kind = "mask" if value.ndim and bool(np.isin(value, (0.0, 1.0)).all()) else kind_of(
             value if value.ndim else float(value), False
         )  # fmt: skip
-        yield Part(f"({math_text(e)})", read, kind, cost, value, frozenset())
+        holds = frozenset(identifier(t.name) for t in tensors_in(e) if t.role != "adjoint")
+        yield Part(f"({math_text(e)})", read, kind, cost, value, frozenset(), holds=holds)
 
     def _steady(self, part: Part) -> Part:
         """A size, costlier if it is the same at all points."""
@@ -340,9 +342,7 @@ class Mender:
         assert self.rerun is not None
         if self._variables is None:
             left = self.rerun.left
-            self._variables = [
-                n for n in self._adjoints() if n in left and np.shape(left[n]) == self._true(n, 0).shape
-            ]
+            self._variables = [n for n in self._adjoints() if as_array(left.get(n)) is not None]
         return self._variables
 
 

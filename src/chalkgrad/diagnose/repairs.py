@@ -375,6 +375,8 @@ def _others(number: int, place: Place, text: str, at_hand: AtHand, cause: Named)
     for part in at_hand.parts:
         if part.text == text or not part.known(place.scope) or not part.single:
             continue
+        if part.of and part.of in (text, place.target if place.above < 0 else ""):
+            continue  # that a variable should hold what it should hold says nothing
         if np.shape(part.value) == np.shape(place.value) and (np.ndim(part.value) or part.kind == "scalar"):
             change = partial(_instead, part.read)
             far = 0.0 if part.text in place.scope else FOREIGN
