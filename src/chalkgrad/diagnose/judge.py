@@ -157,7 +157,12 @@ class Judge:
             return replace(derived, reasons=(replace(derived.reasons[0], yours=own.yours, fix=own.fix),))
         # Two changes are bounded one by one: together they are compared with what else explains the numbers.
         limit = limit if len(mended.reasons) == 1 else derived.cost + more
-        return derived if same or mended.cost > limit else mended
+        if same or mended.cost > limit:
+            return derived
+        said = {_family(r.code): r.text for r in derived.reasons} if len(mended.reasons) > 1 else {}
+        return replace(
+            mended, reasons=tuple(replace(r, text=said.get(_family(r.code), r.text)) for r in mended.reasons)
+        )
 
     def _two(self, wanted: Tensor, observed: Sequence[Array]) -> Iterator[Explanation]:
         """Two causes at once."""

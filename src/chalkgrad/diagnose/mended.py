@@ -19,6 +19,7 @@ from chalkgrad.derivation import Derived
 from chalkgrad.diagnose.at_hand import Part, kind_of, parts
 from chalkgrad.diagnose.calling import Caller
 from chalkgrad.diagnose.capture import as_array
+from chalkgrad.diagnose.context import Context
 from chalkgrad.diagnose.graph import Graph
 from chalkgrad.diagnose.labelled import Evaluation
 from chalkgrad.diagnose.own_source import tree_of
@@ -29,7 +30,7 @@ from chalkgrad.diagnose.rewritten import rewritten
 from chalkgrad.diagnose.search import PAIR, Explanation, Reason
 from chalkgrad.diagnose.trial import Trial
 from chalkgrad.emit.names import identifier
-from chalkgrad.expr.nodes import Access, Const, Definition, Expr, Mul, Tensor
+from chalkgrad.expr.nodes import MINUS_ONE, Access, Const, Definition, Expr, Mul, Tensor
 from chalkgrad.expr.ops import free_indices, tensors_in, walk
 from chalkgrad.render.math_text import math_text
 from chalkgrad.verify.environment import Array
@@ -65,6 +66,7 @@ class Mender:
         self.rerun = Rerun.of(derived, caller, trial)
         self._repairs: dict[int, list[Repair]] = {}
         self._at_hand: AtHand | None = None
+        self._context: Context | None = None
         self._names: dict[str, Tensor] = {}
         self._variables: list[str] | None = None
         self._sound: set[str] | None = None
@@ -209,8 +211,16 @@ class Mender:
             place = places[number]
             above = places[place.above] if place.above >= 0 else None
             shapes = {np.shape(v) for v in self.trial.points[0].true.values()} if place.above < 0 else set()
-            self._repairs[number] = list(repairs(number, place, above, self.at_hand(), self._cause, shapes))
+            made = repairs(number, place, above, self.at_hand(), self._cause, shapes)
+            self._repairs[number] = self.context().weighed(place, list(made))
         return self._repairs[number]
+
+    def context(self) -> Context:
+        """What the text reads where."""
+        assert self.rerun is not None
+        if self._context is None:
+            self._context = Context(self.rerun.watched)
+        return self._context
 
     def at_hand(self) -> AtHand:
         """What a change may put in."""
@@ -260,6 +270,8 @@ class Mender:
                 factors = [f for f in node.factors if not isinstance(f, Const)]
                 some: list[tuple[Expr, ...]] = [(f,) for f in factors if not isinstance(f, Access)]
                 some += [c for n in (2, 3) for c in combinations(factors, n)] if len(factors) < 6 else []
+                if MINUS_ONE in node.factors:  # -g * t without -g
+                    some += [(MINUS_ONE, *c) for c in some if len(c) < 3]
                 for one in some:
                     e = one[0] if len(one) == 1 else Mul(one)
                     if e not in seen:
