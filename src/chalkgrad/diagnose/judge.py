@@ -110,7 +110,9 @@ class Judge:
         explanation = self._told_by_text(wanted, self._explained(wanted, observed, most), most)
         unsure = explanation is None or (explanation.cost > GOOD and len(explanation.reasons) == 1)
         if unsure and not lost:
-            two = min(self._two(wanted, observed), key=lambda e: e.cost, default=None)
+            two = self.mender.beside(wanted, self.wrong, most) if self.mender is not None else None
+            if two is None:
+                two = min(self._two(wanted, observed), key=lambda e: e.cost, default=None)
             if two is not None and (explanation is None or two.cost < explanation.cost):
                 explanation = two
         if lost and (explanation is None or explanation.cost > SIMPLE):

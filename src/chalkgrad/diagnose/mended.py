@@ -30,7 +30,7 @@ from chalkgrad.diagnose.rewritten import rewritten
 from chalkgrad.diagnose.search import PAIR, Explanation, Reason
 from chalkgrad.diagnose.trial import Trial
 from chalkgrad.emit.names import identifier
-from chalkgrad.expr.nodes import MINUS_ONE, Access, Const, Definition, Expr, Mul, Tensor
+from chalkgrad.expr.nodes import MINUS_ONE, Access, Const, Definition, Expr, Mul, Pow, Size, Sum, Tensor
 from chalkgrad.expr.ops import free_indices, tensors_in, walk
 from chalkgrad.render.math_text import math_text
 from chalkgrad.verify.environment import Array
@@ -120,6 +120,13 @@ class Mender:
             self._fixes[key] = self._single(name, fixed, limit, share=0.5)
         return self._fixes[key]
 
+    def _other(self, target: str, limit: float) -> Repair | None:
+        """The change that makes another gradient right, sought once."""
+        key = (target, limit)
+        if key not in self._fixes:
+            self._fixes[key] = self._single(target, {}, limit, 0.0, PAIRS // 4)
+        return self._fixes[key]
+
     def _told(self, wanted: Tensor, found: Sequence[Repair]) -> Explanation:
         reasons = tuple(self.reason(wanted, r) for r in found)
         return Explanation(sum(r.cost for r in found) + PAIR * (len(found) - 1), reasons)
@@ -150,6 +157,34 @@ class Mender:
                 if value is not None and np.isfinite(value).all():
                     yield repair, value
 
+    def beside(self, wanted: Tensor, others: Collection[str], limit: float) -> Explanation | None:
+        """A change that makes another wrong gradient right, and one more for this: both depend on the first."""
+        self.likely = frozenset()
+        target = f"={wanted.name}"
+        if self.rerun is None:
+            return None
+        with quiet():
+            for other in others:
+                found = self._other(f"={other}", limit) if other != wanted.name else None
+                if found is None or not self.rerun.reaches(found.place, target):
+                    continue
+                first = {found.place: found}
+                own = None if self._right(target, first) else self._single(target, first, limit, 0.0, PAIRS)
+                if own is not None:
+                    return replace(self._told(wanted, [found, own]), cost=own.cost + PAIR)
+        return None
+
+    def empties(self, repair: Repair) -> bool:
+        """Whether a change makes 0 of its place: it hides what stands there rather than mends it."""
+        assert self.rerun is not None
+        place = self.rerun.watched.places[repair.place]
+        try:
+            with np.errstate(all="ignore"):
+                new, old = np.asarray(repair.change(place.operands, place.scope)), np.asarray(place.value)
+            return bool(np.abs(new).max(initial=0.0) <= 1e-9 * np.abs(old).max(initial=0.0))
+        except (TypeError, ValueError, KeyError):
+            return False
+
     def at_all(self, wanted: Tensor, repair: Repair) -> list[Array] | None:
         """What a gradient becomes by a change at every point; None where it raises."""
         points = range(len(self.trial.points))
@@ -159,14 +194,14 @@ class Mender:
     # --- trying ------------------------------------------------------------------------------------
 
     def _single(
-        self, target: str, fixed: dict[int, Repair], limit: float, share: float = 1.0
+        self, target: str, fixed: dict[int, Repair], limit: float, share: float = 1.0, least: int = 0
     ) -> Repair | None:
         """The simplest change that makes a target right, beside those that are made already.
 
-        `share` is the part of the work left that it may take.
+        `share` is the part of the work left that it may take, but for `least`, which it may take always.
         """
         assert self.rerun is not None
-        stop = self.rerun.work + share * (BUDGET - self.rerun.work)
+        stop = self.rerun.work + max(share * (BUDGET - self.rerun.work), least)
         first: Repair | None = None
         for repair in self._candidates(target, fixed):
             if repair.cost > limit or self.rerun.work > stop:
@@ -270,6 +305,7 @@ class Mender:
                 factors = [f for f in node.factors if not isinstance(f, Const)]
                 some: list[tuple[Expr, ...]] = [(f,) for f in factors if not isinstance(f, Access)]
                 some += [c for n in (2, 3) for c in combinations(factors, n)] if len(factors) < 6 else []
+                some += [(_mean(f),) for f in factors if isinstance(f, Sum)]
                 if MINUS_ONE in node.factors:  # -g * t without -g
                     some += [(MINUS_ONE, *c) for c in some if len(c) < 3]
                 for one in some:
@@ -356,6 +392,11 @@ class Mender:
             left = self.rerun.left
             self._variables = [n for n in self._adjoints() if as_array(left.get(n)) is not None]
         return self._variables
+
+
+def _mean(e: Sum) -> Expr:
+    """The mean over what a sum runs over."""
+    return Mul((*(Pow(Size(i.range), MINUS_ONE) for i in e.indices), e))
 
 
 def _wild(value: object) -> bool:

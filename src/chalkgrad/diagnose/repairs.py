@@ -255,7 +255,9 @@ def _operation(number: int, place: Place) -> Iterator[Repair]:
     if place.kind in ("Mult", "Div"):
         other, sign = ("Div", "/") if place.kind == "Mult" else ("Mult", "*")
         yield Repair(number, "wrong_operand", f"{left} {sign} {right}", 2.4, _operate(other))
-        yield Repair(number, _extra(place.node.right, kinds[1]), left, 1.6, lambda v, s: v[0])
+        twice = place.kind == "Mult" and right in _factors(place.node.left)
+        cost = 1.35 if twice else 1.6  # what stands twice is a slip
+        yield Repair(number, _extra(place.node.right, kinds[1]), left, cost, lambda v, s: v[0])
         if place.kind == "Mult":
             yield Repair(number, _extra(place.node.left, kinds[0]), right, 1.6, lambda v, s: v[1])
     if place.kind == "Pow" and isinstance(place.node.right, ast.Constant):
@@ -263,6 +265,13 @@ def _operation(number: int, place: Place) -> Iterator[Repair]:
             new = place.operands[1] + step
             code = "extra_factor" if abs(new) < abs(place.operands[1]) else "missing_factor"
             yield Repair(number, code, f"{left} ** {new}", 2.0, partial(_power, new))
+
+
+def _factors(node: ast.expr) -> list[str]:
+    """The factors of a product."""
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
+        return [*_factors(node.left), *_factors(node.right)]
+    return [ast.unparse(node)]
 
 
 def _extra(node: ast.expr, kind: str) -> str:
@@ -329,6 +338,8 @@ def _with(number: int, place: Place, text: str, part: Part) -> Iterator[Repair]:
     kind, read, own = place.kind, part.read, f"({part.text})" if " " in part.text else part.text
     times = {"mask": "missing_mask", "size": "constant_factor"}.get(part.kind, "missing_factor")
     base = 1.3 if part.kind == "mask" else 1.5
+    if place.kind == "Div" and isinstance(place.node, ast.BinOp) and ast.unparse(place.node.right) in part.holds:
+        return  # it would undo the division
     yield Repair(number, times, "{own} * ({text})", base + part.cost,
                  lambda v, s: _given(kind, v) * read(s), True, own)  # fmt: skip
     if part.kind == "mask":
@@ -337,6 +348,8 @@ def _with(number: int, place: Place, text: str, part: Part) -> Iterator[Repair]:
         return
     # Dividing is what a wrong factor asks for, too: where the derivation explains that, it has the word.
     over, divided = ("sum_for_mean", 1.4) if part.kind == "size" else ("missing_factor", 2.55)
+    if over == "missing_factor" and set(part.text.split(" * ")) & set(_factors(place.node)):
+        over = "extra_factor"  # W * g * g over g has no divisor forgotten, but a factor too many
     yield Repair(number, over, "({text}) / {own}", divided + part.cost,
                  lambda v, s: _given(kind, v) / read(s), True, own)  # fmt: skip
     if part.kind == "array":

@@ -46,7 +46,7 @@ def twofold(search: Search, mender: Mender, wanted: Tensor) -> Iterator[Explanat
     sort = sorted(range(len(places)), key=places.__getitem__)
     known = [places[n] for n in sort]
     for repair, value in mender.changed(wanted):
-        if value.shape != true.shape:
+        if value.shape != true.shape or mender.empties(repair):
             continue
         at = float(value.ravel() @ direction)
         apart = NEAR * float(np.abs(value).ravel() @ np.abs(direction))
