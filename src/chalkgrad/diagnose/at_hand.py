@@ -111,6 +111,10 @@ def parts(
         add(text, None, "", 0.2)
     for part in _of_scalars([found[n] for n in scalars]):
         found.setdefault(part.text, part)
+    if any(ast.unparse(p.node).startswith("np.arange") for p in watched.places):
+        for size in [n for n in scalars if found[n].kind == "size"]:
+            add(f"np.arange({size})", None, "", 0.2)
+            add(f"2 * np.arange({size})", None, "", 0.25)
     for text in _conditions(found):
         add(text, None, "mask", 0.2)
     return _distinct([*found.values(), *more])

@@ -6,6 +6,8 @@ import ast
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+import numpy as np
+
 from chalkgrad.diagnose.repairs import Repair
 from chalkgrad.diagnose.watched import Place, Watched
 
@@ -72,3 +74,22 @@ def _terms(node: ast.expr) -> Iterator[str]:
         yield from _terms(node.right)
     else:
         yield ast.unparse(node)
+
+
+def emptied(place: Place, new: object) -> bool:
+    """Whether a change makes 0 of what stands at a place: it hides that rather than mends it."""
+    try:
+        largest = np.abs(np.asarray(new)).max(initial=0.0)
+        return bool(largest <= 1e-9 * np.abs(place.value).max(initial=0.0))
+    except (TypeError, ValueError, AttributeError):
+        return False
+
+
+def flattened(before: Sequence[object], after: Sequence[object]) -> bool:
+    """Whether a condition has become the same everywhere, which is none."""
+    return any(not _flat(b) and _flat(a) for b, a in zip(before, after, strict=True))
+
+
+def _flat(condition: object) -> bool:
+    array = np.asarray(condition)
+    return array.dtype.kind == "b" and array.ndim > 0 and bool(array.all() or not array.any())

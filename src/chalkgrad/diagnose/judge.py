@@ -122,7 +122,7 @@ class Judge:
         if explanation is None:
             text = f"no usual mistake gives these numbers; {self._where(wanted, observed)}"
             return [Fault(wanted.name, "unknown", text, shown(line))]
-        worst = self._worst(wanted, observed[0])
+        worst = self._worst(wanted, observed)
         return [
             Fault(wanted.name, r.code, _sentence(r.text, worst), shown(r.expected), r.fix, yours=r.yours)
             for r in explanation.reasons
@@ -339,8 +339,14 @@ class Judge:
 
     # --- words -------------------------------------------------------------------------------------
 
-    def _worst(self, wanted: Tensor, returned: Array) -> str:
-        true = self.points[0].true[wanted]
+    def _worst(self, wanted: Tensor, observed: Sequence[Array]) -> str:
+        """The worst entry at the first point where there is a wrong one."""
+        true = [p.true[wanted] for p in self.points]
+        alike = [self.search.equal(o, t) for o, t in zip(observed, true, strict=True)]
+        at = alike.index(False) if False in alike else 0
+        return self._worst_entry(wanted, observed[at], true[at])
+
+    def _worst_entry(self, wanted: Tensor, returned: Array, true: Array) -> str:
         if returned.shape != true.shape or not true.size:
             return ""
         place = np.unravel_index(int(np.abs(returned - true).argmax()), true.shape)
@@ -378,7 +384,7 @@ class Judge:
             if not hit.all():
                 axes.append(f"only at {r.name} index {', '.join(str(int(n)) for n in np.flatnonzero(hit))}")
         where = f" ({'; '.join(axes)})" if axes else ""
-        return f"{share}{where}; {self._worst(wanted, returned)}."
+        return f"{share}{where}; {self._worst(wanted, observed)}."
 
 
 def _gradient(point: Point | None, wanted: Tensor) -> Array | None:

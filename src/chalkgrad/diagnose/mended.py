@@ -19,7 +19,7 @@ from chalkgrad.derivation import Derived
 from chalkgrad.diagnose.at_hand import Part, kind_of, parts
 from chalkgrad.diagnose.calling import Caller
 from chalkgrad.diagnose.capture import as_array
-from chalkgrad.diagnose.context import Context
+from chalkgrad.diagnose.context import ODD, Context, emptied, flattened
 from chalkgrad.diagnose.graph import Graph
 from chalkgrad.diagnose.labelled import Evaluation
 from chalkgrad.diagnose.own_source import tree_of
@@ -66,6 +66,8 @@ class Mender:
         self.rerun = Rerun.of(derived, caller, trial)
         self._repairs: dict[int, list[Repair]] = {}
         self._at_hand: AtHand | None = None
+        self._settled: set[str] = set()
+        self._conditions: list[list[object]] | None = None
         self._context: Context | None = None
         self._names: dict[str, Tensor] = {}
         self._variables: list[str] | None = None
@@ -88,6 +90,7 @@ class Mender:
         target = f"={wanted.name}"
         with quiet():
             found = self._line_by_line(target, limit)
+            self._settled = set()
             if found is None:
                 alone = self._single(target, {}, limit)
                 found = [alone] if alone is not None else None
@@ -96,13 +99,16 @@ class Mender:
     def _line_by_line(self, target: str, limit: float) -> list[Repair] | None:
         """One change for each wrong variable on the way to a gradient, those nearest to the output first."""
         fixed: dict[int, Repair] = {}
+        self._settled = set()
         for name in [*(n for n in self.variables() if self._leads(n, target)), target]:
             if self._right(target, fixed):
                 break
             if not self._right(name, fixed):
                 found = self._fix(name, fixed, limit) if name != target else self._single(name, fixed, limit)
-                if found is not None:
-                    fixed[found.place] = found
+                if found is None:
+                    continue
+                fixed[found.place] = found
+            self._settled.add(name)  # what makes the next one right does not change this one again
         return list(fixed.values()) if fixed and self._right(target, fixed) else None
 
     def _leads(self, name: str, target: str) -> bool:
@@ -174,16 +180,21 @@ class Mender:
                     return replace(self._told(wanted, [found, own]), cost=own.cost + PAIR)
         return None
 
-    def empties(self, repair: Repair) -> bool:
-        """Whether a change makes 0 of its place: it hides what stands there rather than mends it."""
+    def hides(self, repair: Repair) -> bool:
+        """Whether a change hides what stands there rather than mends it."""
         assert self.rerun is not None
         place = self.rerun.watched.places[repair.place]
         try:
             with np.errstate(all="ignore"):
-                new, old = np.asarray(repair.change(place.operands, place.scope)), np.asarray(place.value)
-            return bool(np.abs(new).max(initial=0.0) <= 1e-9 * np.abs(old).max(initial=0.0))
-        except (TypeError, ValueError, KeyError):
+                new = repair.change(place.operands, place.scope)
+        except Exception:  # noqa: BLE001 (a changed text may raise anything)
             return False
+        if emptied(place, new):
+            return True
+        if self._conditions is None:
+            self._conditions = [self.rerun.conditions(at, {}) for at in range(len(self.trial.points))]
+        active = {repair.place: repair.change}
+        return any(flattened(b, self.rerun.conditions(at, active)) for at, b in enumerate(self._conditions))
 
     def at_all(self, wanted: Tensor, repair: Repair) -> list[Array] | None:
         """What a gradient becomes by a change at every point; None where it raises."""
@@ -207,6 +218,9 @@ class Mender:
             if repair.cost > limit or self.rerun.work > stop:
                 break
             if self._right(target, {**fixed, repair.place: repair}):
+                if self.hides(repair):
+                    first, limit = first or repair, min(limit, repair.cost + ODD)
+                    continue
                 if not self.likely or repair.code in self.likely:
                     return repair
                 if first is None:
@@ -221,7 +235,7 @@ class Mender:
         wild = len(places)
         if before is not None and not np.isfinite(before).all():
             wild = min((p.statement for p in places if _wild(p.value)), default=wild)
-        sound = self._sound_names() - {target}
+        sound = (self._sound_names() | self._settled) - {target}
         found: list[Repair] = []
         for number, place in enumerate(places):
             if number in fixed or place.target in sound or not place.operands:

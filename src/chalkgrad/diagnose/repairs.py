@@ -256,7 +256,7 @@ def _operation(number: int, place: Place) -> Iterator[Repair]:
         other, sign = ("Div", "/") if place.kind == "Mult" else ("Mult", "*")
         yield Repair(number, "wrong_operand", f"{left} {sign} {right}", 2.4, _operate(other))
         twice = place.kind == "Mult" and right in _factors(place.node.left)
-        cost = 1.35 if twice else 1.6  # what stands twice is a slip
+        cost = 1.35 if twice else 1.6 if kinds[1] != "mask" else 1.9  # what stands twice is a slip
         yield Repair(number, _extra(place.node.right, kinds[1]), left, cost, lambda v, s: v[0])
         if place.kind == "Mult":
             yield Repair(number, _extra(place.node.left, kinds[0]), right, 1.6, lambda v, s: v[1])
@@ -302,7 +302,7 @@ def _missing(
     for count in range(1, len(shape) + 1):
         for axes in combinations(range(len(shape)), count):
             axis: Any = axes[0] if count == 1 else axes
-            cost = 1.5 + 0.03 * count
+            cost = 1.5 + 0.03 * count + (0.3 if kind_of(place.value, False) == "mask" else 0.0)
             new = f"({text}).sum(axis={axis})"
             yield Repair(number, "missing_sum", new, cost, _after(place, partial(np.sum, axis=axis)))
             kept = f"({text}).sum(axis={axis}, keepdims=True)"

@@ -46,7 +46,7 @@ def twofold(search: Search, mender: Mender, wanted: Tensor) -> Iterator[Explanat
     sort = sorted(range(len(places)), key=places.__getitem__)
     known = [places[n] for n in sort]
     for repair, value in mender.changed(wanted):
-        if value.shape != true.shape or mender.empties(repair):
+        if value.shape != true.shape:
             continue
         at = float(value.ravel() @ direction)
         apart = NEAR * float(np.abs(value).ravel() @ np.abs(direction))
@@ -54,7 +54,7 @@ def twofold(search: Search, mender: Mender, wanted: Tensor) -> Iterator[Explanat
             found = table[order[n]]
             if search.equal(np.asarray(found.predictor(0)), value):
                 values = mender.at_all(wanted, repair)
-                if values is not None and search.holds(found.predictor, values):
+                if values is not None and search.holds(found.predictor, values) and not mender.hides(repair):
                     own = mender.reason(wanted, repair)
                     reasons = (own, *(r for r in found.reasons if r.code != own.code))
                     yield Explanation(repair.cost + found.cost + PAIR, reasons)
