@@ -34,6 +34,8 @@ class Part:
         value: What it is at the first point.
         names: The variables that it reads.
         single: Whether it is one variable, or one value of the derivation.
+        of: The variable that should hold it, for a value of the derivation.
+        holds: The variables whose values it consists of, for a product of the derivation.
     """
 
     text: str
@@ -43,6 +45,8 @@ class Part:
     value: Any
     names: frozenset[str]
     single: bool = False
+    of: str = ""
+    holds: frozenset[str] = frozenset()
 
     def known(self, scope: Scope) -> bool:
         """Whether it can be had where only these variables are known."""
@@ -107,6 +111,10 @@ def parts(
         add(text, None, "", 0.2)
     for part in _of_scalars([found[n] for n in scalars]):
         found.setdefault(part.text, part)
+    if any(ast.unparse(p.node).startswith("np.arange") for p in watched.places):
+        for size in [n for n in scalars if found[n].kind == "size"]:
+            add(f"np.arange({size})", None, "", 0.2)
+            add(f"2 * np.arange({size})", None, "", 0.25)
     for text in _conditions(found):
         add(text, None, "mask", 0.2)
     return _distinct([*found.values(), *more])

@@ -136,7 +136,9 @@ class Judge:
         explanation = self._told_by_text(wanted, self._explained(wanted, observed, most), most)
         unsure = explanation is None or (explanation.cost > GOOD and len(explanation.reasons) == 1)
         if unsure and not lost:
-            two = min(self._two(wanted, observed, explanation), key=lambda e: e.cost, default=None)
+            two = self.mender.beside(wanted, self.wrong, most) if self.mender is not None else None
+            if two is None:
+                two = min(self._two(wanted, observed, explanation), key=lambda e: e.cost, default=None)
             if two is not None and (explanation is None or two.cost < explanation.cost):
                 explanation = two
         if lost and (explanation is None or explanation.cost > SIMPLE):
@@ -179,7 +181,14 @@ class Judge:
         if same and len(derived.reasons) == len(mended.reasons) == 1:
             own = mended.reasons[0]
             return replace(derived, reasons=(replace(derived.reasons[0], yours=own.yours, fix=own.fix),))
-        return derived if same or mended.cost > limit else mended
+        # Two changes are bounded one by one: together they are compared with what else explains the numbers.
+        limit = limit if len(mended.reasons) == 1 else derived.cost + more
+        if same or mended.cost > limit:
+            return derived
+        said = {_family(r.code): r.text for r in derived.reasons} if len(mended.reasons) > 1 else {}
+        return replace(
+            mended, reasons=tuple(replace(r, text=said.get(_family(r.code), r.text)) for r in mended.reasons)
+        )
 
     def _two(
         self, wanted: Tensor, observed: Sequence[Array], alone: Explanation | None

@@ -21,6 +21,7 @@ from chalkgrad.derivation import Derived
 from chalkgrad.diagnose.at_hand import Part, kind_of, parts
 from chalkgrad.diagnose.calling import Caller
 from chalkgrad.diagnose.capture import as_array
+from chalkgrad.diagnose.context import ODD, Context, emptied, flattened
 from chalkgrad.diagnose.graph import Graph
 from chalkgrad.diagnose.labelled import Evaluation
 from chalkgrad.diagnose.own_source import tree_of
@@ -32,8 +33,8 @@ from chalkgrad.diagnose.search import CLASH, PAIR, Explanation, Reason
 from chalkgrad.diagnose.throughout import REPEATED, throughout
 from chalkgrad.diagnose.trial import Trial
 from chalkgrad.emit.names import identifier
-from chalkgrad.expr.nodes import Access, Const, Definition, Expr, Mul, Tensor
-from chalkgrad.expr.ops import free_indices, walk
+from chalkgrad.expr.nodes import MINUS_ONE, Access, Const, Definition, Expr, Mul, Pow, Size, Sum, Tensor
+from chalkgrad.expr.ops import free_indices, tensors_in, walk
 from chalkgrad.render.math_text import math_text
 from chalkgrad.verify.environment import Array
 
@@ -72,6 +73,9 @@ class Mender:
         self.rerun = Rerun.of(derived, caller, trial)
         self._repairs: dict[int, list[Repair]] = {}
         self._at_hand: AtHand | None = None
+        self._settled: set[str] = set()
+        self._conditions: list[list[object]] | None = None
+        self._context: Context | None = None
         self._names: dict[str, Tensor] = {}
         self._variables: list[str] | None = None
         self._sound: set[str] | None = None
@@ -94,6 +98,7 @@ class Mender:
         target = f"={wanted.name}"
         with quiet():
             found = self._line_by_line(target, limit)
+            self._settled = set()
             if found is None:
                 alone = self._single(target, {}, limit)
                 found = [alone] if alone is not None else None
@@ -125,20 +130,38 @@ class Mender:
     def _line_by_line(self, target: str, limit: float) -> list[Repair] | None:
         """One change for each wrong variable on the way to a gradient, those nearest to the output first."""
         fixed: dict[int, Repair] = {}
-        for name in [*self.variables(), target]:
+        self._settled = set()
+        for name in [*(n for n in self.variables() if self._leads(n, target)), target]:
             if self._right(target, fixed):
                 break
             if not self._right(name, fixed):
                 found = self._fix(name, fixed, limit) if name != target else self._single(name, fixed, limit)
-                if found is not None:
-                    fixed[found.place] = found
+                if found is None:
+                    continue
+                fixed[found.place] = found
+            self._settled.add(name)  # what makes the next one right does not change this one again
         return list(fixed.values()) if fixed and self._right(target, fixed) else None
+
+    def _leads(self, name: str, target: str) -> bool:
+        """Whether a target may depend on a variable."""
+        assert self.rerun is not None
+        replay = self.rerun.replay
+        return replay is None or any(
+            name in step.writes for k, step in enumerate(replay.steps) if k in replay.needed(target)
+        )
 
     def _fix(self, name: str, fixed: dict[int, Repair], limit: float) -> Repair | None:
         """The change that makes a variable right, sought once for all gradients behind it."""
         key = (name, tuple(sorted(fixed)), limit, self.likely)
         if key not in self._fixes:
             self._fixes[key] = self._single(name, fixed, limit, share=0.5)
+        return self._fixes[key]
+
+    def _other(self, target: str, limit: float) -> Repair | None:
+        """The change that makes another gradient right, sought once."""
+        key = (target, limit)
+        if key not in self._fixes:
+            self._fixes[key] = self._single(target, {}, limit, 0.0, PAIRS // 4)
         return self._fixes[key]
 
     def _told(self, wanted: Tensor, found: Sequence[Repair]) -> Explanation:
@@ -188,6 +211,39 @@ class Mender:
                 if value is not None and np.isfinite(value).all():
                     yield repair, value
 
+    def beside(self, wanted: Tensor, others: Collection[str], limit: float) -> Explanation | None:
+        """A change that makes another wrong gradient right, and one more for this: both depend on the first."""
+        self.likely = frozenset()
+        target = f"={wanted.name}"
+        if self.rerun is None:
+            return None
+        with quiet():
+            for other in others:
+                found = self._other(f"={other}", limit) if other != wanted.name else None
+                if found is None or not self.rerun.reaches(found.place, target):
+                    continue
+                first = {found.place: found}
+                own = None if self._right(target, first) else self._single(target, first, limit, 0.0, PAIRS)
+                if own is not None:
+                    return replace(self._told(wanted, [found, own]), cost=own.cost + PAIR)
+        return None
+
+    def hides(self, repair: Repair) -> bool:
+        """Whether a change hides what stands there rather than mends it."""
+        assert self.rerun is not None
+        place = self.rerun.watched.places[repair.place]
+        try:
+            with np.errstate(all="ignore"):
+                new = repair.change(place.operands, place.scope)
+        except Exception:  # noqa: BLE001 (a changed text may raise anything)
+            return False
+        if emptied(place, new):
+            return True
+        if self._conditions is None:
+            self._conditions = [self.rerun.conditions(at, {}) for at in range(len(self.trial.points))]
+        active = {repair.place: repair.change}
+        return any(flattened(b, self.rerun.conditions(at, active)) for at, b in enumerate(self._conditions))
+
     def at_all(self, wanted: Tensor, repair: Repair) -> list[Array] | None:
         """What a gradient becomes by a change at every point; None where it raises."""
         points = range(len(self.trial.points))
@@ -197,19 +253,22 @@ class Mender:
     # --- trying ------------------------------------------------------------------------------------
 
     def _single(
-        self, target: str, fixed: dict[int, Repair], limit: float, share: float = 1.0
+        self, target: str, fixed: dict[int, Repair], limit: float, share: float = 1.0, least: int = 0
     ) -> Repair | None:
         """The simplest change that makes a target right, beside those that are made already.
 
-        `share` is the part of the work left that it may take.
+        `share` is the part of the work left that it may take, but for `least`, which it may take always.
         """
         assert self.rerun is not None
-        stop = self.rerun.work + share * (BUDGET - self.rerun.work)
+        stop = self.rerun.work + max(share * (BUDGET - self.rerun.work), least)
         first: Repair | None = None
         for repair in self._candidates(target, fixed):
             if repair.cost > limit or self.rerun.work > stop:
                 break
             if self._right(target, {**fixed, repair.place: repair}):
+                if self.hides(repair):
+                    first, limit = first or repair, min(limit, repair.cost + ODD)
+                    continue
                 if self.spoils(repair):
                     repair = repair._replace(cost=repair.cost + CLASH)  # noqa: PLW2901
                     limit = min(limit, repair.cost)
@@ -243,7 +302,7 @@ class Mender:
         wild = len(places)
         if before is not None and not np.isfinite(before).all():
             wild = min((p.statement for p in places if _wild(p.value)), default=wild)
-        sound = set() if everywhere else self._sound_names() - {target}
+        sound = set() if everywhere else (self._sound_names() | self._settled) - {target}
         found: list[Repair] = []
         for number, place in enumerate(places):
             if number in fixed or place.target in sound or not place.operands:
@@ -268,8 +327,16 @@ class Mender:
             place = places[number]
             above = places[place.above] if place.above >= 0 else None
             shapes = {np.shape(v) for v in self.trial.points[0].true.values()} if place.above < 0 else set()
-            self._repairs[number] = list(repairs(number, place, above, self.at_hand(), self._cause, shapes))
+            made = repairs(number, place, above, self.at_hand(), self._cause, shapes)
+            self._repairs[number] = self.context().weighed(place, list(made))
         return self._repairs[number]
+
+    def context(self) -> Context:
+        """What the text reads where."""
+        assert self.rerun is not None
+        if self._context is None:
+            self._context = Context(self.rerun.watched)
+        return self._context
 
     def at_hand(self) -> AtHand:
         """What a change may put in."""
@@ -301,12 +368,13 @@ class Mender:
             if t in env.arrays and t not in {w.adjoint for w in self.derived.wrt}:
                 value = np.asarray(env.array(t))
                 name = f"∂L/∂{t.name}" if t.role == "adjoint" else t.name
+                of = identifier(f"d{t.name}" if t.role == "adjoint" else t.name)
                 if name in rerun.left:
                     name = f"{name} of the layer"
                 self._names.setdefault(name, t)
                 yield Part(
                     name, lambda scope, t=t: np.asarray(points[rerun.at].env.array(t)),  # type: ignore[misc]
-                    kind_of(value if value.ndim else float(value), False), 0.25, value, frozenset(), True,
+                    kind_of(value if value.ndim else float(value), False), 0.25, value, frozenset(), True, of,
                 )  # fmt: skip
 
     def _products(self) -> Iterator[Part]:
@@ -318,6 +386,9 @@ class Mender:
                 factors = [f for f in node.factors if not isinstance(f, Const)]
                 some: list[tuple[Expr, ...]] = [(f,) for f in factors if not isinstance(f, Access)]
                 some += [c for n in (2, 3) for c in combinations(factors, n)] if len(factors) < 6 else []
+                some += [(_mean(f),) for f in factors if isinstance(f, Sum)]
+                if MINUS_ONE in node.factors:  # -g * t without -g
+                    some += [(MINUS_ONE, *c) for c in some if len(c) < 3]
                 for one in some:
                     e = one[0] if len(one) == 1 else Mul(one)
                     if e not in seen:
@@ -346,7 +417,8 @@ class Mender:
         kind = "mask" if value.ndim and bool(np.isin(value, (0.0, 1.0)).all()) else kind_of(
             value if value.ndim else float(value), False
         )  # fmt: skip
-        yield Part(f"({math_text(e)})", read, kind, cost, value, frozenset())
+        holds = frozenset(identifier(t.name) for t in tensors_in(e) if t.role != "adjoint")
+        yield Part(f"({math_text(e)})", read, kind, cost, value, frozenset(), holds=holds)
 
     def _steady(self, part: Part) -> Part:
         """A size, costlier if it is the same at all points."""
@@ -405,10 +477,13 @@ class Mender:
         assert self.rerun is not None
         if self._variables is None:
             left = self.rerun.left
-            self._variables = [
-                n for n in self._adjoints if n in left and np.shape(left[n]) == self._true(n, 0).shape
-            ]
+            self._variables = [n for n in self._adjoints if as_array(left.get(n)) is not None]
         return self._variables
+
+
+def _mean(e: Sum) -> Expr:
+    """The mean over what a sum runs over."""
+    return Mul((*(Pow(Size(i.range), MINUS_ONE) for i in e.indices), e))
 
 
 def _wild(value: object) -> bool:

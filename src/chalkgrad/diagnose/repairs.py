@@ -17,6 +17,9 @@ from chalkgrad.diagnose.watched import OPERATIONS, Change, Place, Scope, reducti
 OPPOSITE = {"Lt": ">=", "LtE": ">", "Gt": "<=", "GtE": "<", "Eq": "!=", "NotEq": "=="}
 OVERWRITTEN = 0.95
 """What = for += in a loop costs: where adding is right, nothing else is meant."""
+FOREIGN = 0.2
+"""What it costs more to have taken a variable for a value that the text has no variable for."""
+
 FACTORS = (2, 0.5, 3, 1 / 3, 4, 0.25)
 
 
@@ -115,6 +118,8 @@ def repairs(
     value = np.asarray(place.value)
     if text.isidentifier() and (value.ndim or value.dtype.kind == "f"):
         yield from _others(number, place, text, at_hand, cause)
+        if value.dtype.kind == "f":
+            yield from _squared(number, place, above, text)
     if value.dtype.kind in "iu":
         yield from _whole(number, place, text, at_hand, scaled, added)
         return
@@ -198,6 +203,13 @@ def _turned(number: int, place: Place, text: str) -> Iterator[Repair]:
         sign = OPPOSITE[type(node.ops[0]).__name__]
         new = f"{ast.unparse(node.left)} {sign} {ast.unparse(node.comparators[0])}"
     yield Repair(number, "wrong_operand", new, 1.5, lambda v, scope: ~v[0])
+
+
+def _squared(number: int, place: Place, above: Place | None, text: str) -> Iterator[Repair]:
+    """A divisor's square: what multiplies a divisor is no factor of the product that it stands in."""
+    node = above.node if above is not None and above.kind == "Div" else None
+    if isinstance(node, ast.BinOp) and ast.unparse(node.right) == text:
+        yield Repair(number, "missing_factor", f"{text} ** 2", 1.6, lambda v, scope: v[0] ** 2)
 
 
 def _call(number: int, place: Place) -> Iterator[Repair]:
@@ -303,7 +315,9 @@ def _operation(number: int, place: Place) -> Iterator[Repair]:
     if place.kind in ("Mult", "Div"):
         other, sign = ("Div", "/") if place.kind == "Mult" else ("Mult", "*")
         yield Repair(number, "wrong_operand", f"{left} {sign} {right}", 2.4, _operate(other))
-        yield Repair(number, _extra(place.node.right, kinds[1]), left, 1.6, lambda v, s: v[0])
+        twice = place.kind == "Mult" and right in _factors(place.node.left)
+        cost = 1.35 if twice else 1.6 if kinds[1] != "mask" else 1.9  # what stands twice is a slip
+        yield Repair(number, _extra(place.node.right, kinds[1]), left, cost, lambda v, s: v[0])
         if place.kind == "Mult":
             yield Repair(number, _extra(place.node.left, kinds[0]), right, 1.6, lambda v, s: v[1])
     if place.kind == "Pow" and isinstance(place.node.right, ast.Constant):
@@ -311,6 +325,13 @@ def _operation(number: int, place: Place) -> Iterator[Repair]:
             new = place.operands[1] + step
             code = "extra_factor" if abs(new) < abs(place.operands[1]) else "missing_factor"
             yield Repair(number, code, f"{left} ** {new}", 2.0, partial(_power, new))
+
+
+def _factors(node: ast.expr) -> list[str]:
+    """The factors of a product."""
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
+        return [*_factors(node.left), *_factors(node.right)]
+    return [ast.unparse(node)]
 
 
 def _extra(node: ast.expr, kind: str) -> str:
@@ -365,7 +386,7 @@ def _missing(
     for count in range(1, len(shape) + 1):
         for axes in combinations(range(len(shape)), count):
             axis: Any = axes[0] if count == 1 else axes
-            cost = 1.5 + 0.03 * count
+            cost = 1.5 + 0.03 * count + (0.3 if kind_of(place.value, False) == "mask" else 0.0)
             new = f"({text}).sum(axis={axis})"
             yield Repair(number, "missing_sum", new, cost, _after(place, partial(np.sum, axis=axis)))
             kept = f"({text}).sum(axis={axis}, keepdims=True)"
@@ -401,6 +422,12 @@ def _with(number: int, place: Place, text: str, part: Part) -> Iterator[Repair]:
     kind, read, own = place.kind, part.read, f"({part.text})" if " " in part.text else part.text
     times = {"mask": "missing_mask", "size": "constant_factor"}.get(part.kind, "missing_factor")
     base = 1.3 if part.kind == "mask" else 1.5
+    if (
+        place.kind == "Div"
+        and isinstance(place.node, ast.BinOp)
+        and ast.unparse(place.node.right) in part.holds
+    ):
+        return  # it would undo the division
     yield Repair(number, times, "{own} * ({text})", base + part.cost,
                  lambda v, s: _given(kind, v) * read(s), True, own)  # fmt: skip
     if part.kind == "mask":
@@ -409,6 +436,8 @@ def _with(number: int, place: Place, text: str, part: Part) -> Iterator[Repair]:
         return
     # Dividing is what a wrong factor asks for, too: where the derivation explains that, it has the word.
     over, divided = ("sum_for_mean", 1.4) if part.kind == "size" else ("missing_factor", 2.55)
+    if over == "missing_factor" and set(part.text.split(" * ")) & set(_factors(place.node)):
+        over = "extra_factor"  # W * g * g over g has no divisor forgotten, but a factor too many
     yield Repair(number, over, "({text}) / {own}", divided + part.cost,
                  lambda v, s: _given(kind, v) / read(s), True, own)  # fmt: skip
     if part.kind == "array":
@@ -447,10 +476,13 @@ def _others(number: int, place: Place, text: str, at_hand: AtHand, cause: Named)
     for part in at_hand.parts:
         if part.text == text or not part.known(place.scope) or not part.single:
             continue
+        if part.of and part.of in (text, place.target if place.above < 0 else ""):
+            continue  # that a variable should hold what it should hold says nothing
         if np.shape(part.value) == np.shape(place.value) and (np.ndim(part.value) or part.kind == "scalar"):
             code, more = cause(text, part.text)
+            far = 0.0 if part.text in place.scope else FOREIGN
             yield Repair(
-                number, code, part.text, 1.48 + part.cost + more, partial(_instead, part.read),
+                number, code, part.text, 1.48 + part.cost + more + far, partial(_instead, part.read),
                 alike=f"{text} {part.text}",
             )  # fmt: skip
 

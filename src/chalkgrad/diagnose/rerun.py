@@ -147,6 +147,21 @@ class Rerun:
             return self.caller.result(value, self.form).gradients.get(target[1:])
         return as_array(value)
 
+    def conditions(self, at: int, active: Mapping[int, Change]) -> list[Any]:
+        """What the text's conditions give under changes."""
+        places = self.watched.places
+        if not any(p.kind == "compare" for p in places):
+            return []
+        kept = [(p.operands, p.value, p.scope) for p in places]
+        self.watched.recording = True
+        try:
+            self.run(at, active)
+            return [p.value for p in places if p.kind == "compare"]
+        finally:
+            self.watched.recording = False
+            for p, (operands, value, scope) in zip(places, kept, strict=True):
+                p.operands, p.value, p.scope = operands, value, scope
+
     def run(self, at: int, active: Mapping[int, Change]) -> Mapping[str, Array] | None:
         """The gradients, by input, of the whole function with some places changed; None where it raises."""
         self.at = at

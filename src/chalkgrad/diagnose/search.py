@@ -25,6 +25,9 @@ FEW = 3
 CLASH = 0.3
 """What an explanation costs more that would have spoiled a gradient which is right."""
 
+ODD = 3.2
+"""What a ratio costs that is an odd number and something else besides."""
+
 PAIR = 0.6
 """What a second cause costs beside the costs of both."""
 
@@ -411,6 +414,8 @@ def _array(value: Value | None) -> Array | None:
 def _ratio_cost(ratio: Ratio, reasons: Sequence[Reason]) -> float:
     code = reasons[0].code
     base = {"sign": 1.0, "sum_for_mean": 1.25, "mean_for_sum": 1.25}.get(code, 1.75 if ratio.plain else 2.45)
+    if len(reasons) > 1 and not ratio.plain:
+        base = ODD  # any number may be called a sign and a number
     return base + PAIR * (len(reasons) - 1) + (0.5 if len(reasons) > 1 else 0.0)
 
 

@@ -35,9 +35,7 @@ class Predicted:
     cost: float
 
 
-def twofold(
-    search: Search, mender: Mender, wanted: Tensor, most: float = np.inf
-) -> Iterator[Explanation]:
+def twofold(search: Search, mender: Mender, wanted: Tensor, most: float = np.inf) -> Iterator[Explanation]:
     """A change of the text together with a hypothesis about one input's gradient.
 
     Each costs less than `most` and the ones before.
@@ -66,7 +64,7 @@ def twofold(
             cost = repair.cost + found.cost + PAIR
             if cost < best and search.equal(np.asarray(found.predictor(0)), value):
                 values = mender.at_all(wanted, repair)
-                if values is not None and search.holds(found.predictor, values):
+                if values is not None and search.holds(found.predictor, values) and not mender.hides(repair):
                     own = mender.reason(wanted, repair)
                     reasons = (own, *(r for r in found.reasons if r.code != own.code))
                     best = cost

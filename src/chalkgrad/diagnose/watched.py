@@ -258,7 +258,7 @@ class _Hooks(ast.NodeTransformer):
                 return call
         place = self._place(node, "")
         whose = node.func.value if isinstance(node.func, ast.Attribute) else None
-        if ast.unparse(node.func).startswith("np.") and len(node.args) == 1 and all(
+        if _dotted(node.func).startswith("np.") and len(node.args) == 1 and all(
             k.arg is not None for k in node.keywords
         ) and not isinstance(node.args[0], ast.Tuple | ast.Starred):  # fmt: skip
             call = _call("applied", place, node.func, self.visit(node.args[0]))
@@ -325,6 +325,14 @@ def reduction(node: ast.Call) -> tuple[ast.expr, list[ast.keyword]] | None:
     if len(axis) > 1:
         return None
     return operand, [*(ast.keyword("axis", a) for a in axis), *node.keywords]
+
+
+def _dotted(node: ast.expr) -> str:
+    """A name with dots, as np.linalg.inv; empty for a method of what is computed, as np.abs(x).astype."""
+    if isinstance(node, ast.Attribute):
+        whose = _dotted(node.value)
+        return f"{whose}.{node.attr}" if whose else ""
+    return node.id if isinstance(node, ast.Name) else ""
 
 
 def _call(method: str, *arguments: ast.expr) -> ast.Call:
