@@ -43,7 +43,7 @@ class Carried:
 
     def gradient(self, adjoint: Tensor, value: Array) -> Array | None:
         """A gradient where the adjoint is another; None where that is not known."""
-        if adjoint not in self.base or value.shape != self.here.shape:
+        if adjoint not in self.base or value.shape != self.here.shape or not np.isfinite(value).all():
             return None
         moved = self.slopes[adjoint] @ (value - self.here).ravel()
         return np.asarray(self.base[adjoint] + moved.reshape(self.base[adjoint].shape))
