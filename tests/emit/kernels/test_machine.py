@@ -14,12 +14,12 @@ pytest.importorskip("llvmlite")
 
 from chalkgrad.diff.derive import for_code
 from chalkgrad.emit.kernels import machine, targets
-from chalkgrad.emit.kernels.gradients import Update
 from chalkgrad.emit.kernels.layout import Layout, Panels
 from chalkgrad.emit.kernels.products import best_rows, block_depth, row_runs
 from chalkgrad.emit.kernels.recognise import operations
 from chalkgrad.emit.kernels.schedule import schedule
 from chalkgrad.emit.kernels.step import write_step
+from chalkgrad.emit.kernels.update import Update
 from chalkgrad.expr.nodes import Range
 from chalkgrad.train.optimisers import RULES
 from tests.emit.kernels.networks import Case, assert_same, two_layers

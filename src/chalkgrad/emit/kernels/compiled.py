@@ -111,9 +111,9 @@ def _written_code(
     memories: tuple[str, ...], masks: Mapping[str, float], threads: int,
 ) -> StepCode:  # fmt: skip
     """The code made now; what makes it is loaded only here, as most processes find it made."""
-    from chalkgrad.emit.kernels.gradients import Update
     from chalkgrad.emit.kernels.schedule import schedule
     from chalkgrad.emit.kernels.step import write_step
+    from chalkgrad.emit.kernels.update import Update
 
     found = operations(*derived, masks)
     return write_step(target, layout, found, schedule(found), Update(rule, memories), threads)
@@ -149,7 +149,7 @@ class CompiledStep:
         self.dtype, self.threads, self._scalars = dtype, threads, code.scalars
         self.arena = allocate(layout.total, dtype.type)
         self._totals = np.zeros(max(code.totals, 1))
-        self._sync = np.zeros(COUNTER * (2 + len(parameters)), np.int64)
+        self._sync = np.zeros(COUNTER * (2 + 2 * len(parameters)), np.int64)
         self._code, address = machine.load(code.code, PREFIX + ENTRY)
         kinds = [ctypes.c_void_p] * (3 + len(self.data) + 1) + [ctypes.c_int64] * 4 + [ctypes.c_void_p] * 2
         self._run = ctypes.CFUNCTYPE(None, *kinds)(address)
