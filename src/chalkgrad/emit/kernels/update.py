@@ -130,6 +130,8 @@ class Lines:
         w, rule, places = self.w, self.rule, {"w": "", **{m: m for m in self.rule.memories}}
         at = {name: self.layout.parameter(self.gradient.parameter, m) for name, m in places.items()}
         own = Values({n: lambda a=a: w.load(w["arena"], a, offset) for n, a in at.items()})  # type: ignore[misc]
+        if not rule.whole:  # All will be read, and sooner than their arithmetic begins.
+            own.known |= {name: own[name] for name in at}
         own.known["g"] = self._gradient(total, offset, own)
         if not rule.whole:
             for name, value in rule.lower(w, self.slots, own).items():
