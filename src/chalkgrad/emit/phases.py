@@ -102,7 +102,8 @@ def phases(rule: Program) -> Phases:
 def inlined(definitions: Iterable[Definition], wanted: Iterable[Tensor]) -> list[Definition]:
     """The lines of `wanted` with the lines between written out, so that their scalars meet."""
     between: list[Definition] = []
-    result, wanted = [], set(wanted)
+    result: list[Definition] = []
+    wanted = set(wanted)
     for d in definitions:
         body = d.body
         for line in between:

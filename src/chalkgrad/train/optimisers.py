@@ -225,8 +225,8 @@ class Optimiser:
         [0.95, 2.05]
         >>> Optimiser("sgd", clip_value=0.1).step(w, g, learning_rate=1.0).tolist()
         [0.9, 2.1]
-        >>> Optimiser("sgd", clip_norm=5.0).step(w, np.array([30.0, 40.0]), learning_rate=1.0).round(4).tolist()
-        [-2.0, -2.0]
+        >>> Optimiser("sgd", clip_norm=1.0).step(w, np.array([3.0, 4.0]), learning_rate=1.0).round(4).tolist()
+        [0.4, 1.2]
     """
 
     def __init__(

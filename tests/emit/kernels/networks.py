@@ -55,6 +55,18 @@ LOSSES = {
 DATA = ("x", "y", "t", "w")
 CLIPPED = RULES["momentum"].clipped(CLIPS["clip_norm"])
 """A rule that needs all gradients before anything is updated; a norm of 1 is less than most."""
+COUNTING = UpdateRule(
+    "counting",
+    """
+    far = mean(j, (g[j] - 1)^2)
+    near = max(j, -abs(w[j]))
+    w2[i] = w[i] - lr * g[i] * far / (1 + far - near)
+    """,
+    (),
+    (),
+    "",
+)
+"""Its sums are wrong as soon as anything is taken for a parameter that is none, a zero included."""
 TOLERANCE = {np.float32: 1e-6, np.float64: 1e-12}
 
 

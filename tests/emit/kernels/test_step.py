@@ -13,7 +13,7 @@ from chalkgrad.emit.kernels import compile_step
 from chalkgrad.errors import ShapeError, UnsupportedError
 from chalkgrad.frontend.text_formula import read_formula
 from chalkgrad.train.optimisers import RULES
-from tests.emit.kernels.networks import ACTIVATIONS, CLIPPED, LOSSES, Case, assert_same, two_layers
+from tests.emit.kernels.networks import ACTIVATIONS, CLIPPED, COUNTING, LOSSES, Case, assert_same, two_layers
 
 TYPES = (np.float32, np.float64)
 SIZES = (9, 35, 5)
@@ -40,15 +40,14 @@ def test_rules(rule, dtype):
     assert_same(case, case.compile())
 
 
-@settings(max_examples=16, deadline=None)
+@settings(max_examples=24, deadline=None)
 @given(
     sizes=st.tuples(st.integers(1, 70), st.integers(1, 70), st.integers(1, 40)),
     batch=st.integers(1, 90),
     rows=st.integers(1, 120),
     dtype=st.sampled_from(TYPES),
-    # What lies in the padding of a tanh is zero, and of a sigmoid one half: no norm may count it.
     activation=st.sampled_from(["tanh", "sigmoid"]),
-    rule=st.sampled_from(["sgd", CLIPPED]),
+    rule=st.sampled_from(["sgd", CLIPPED, COUNTING]),
 )
 def test_sizes(sizes, batch, rows, dtype, activation, rule):
     case = Case(two_layers(activation, "mse"), sizes, rows=rows, batch=batch, rule=rule, dtype=dtype)
@@ -60,6 +59,14 @@ def test_sizes(sizes, batch, rows, dtype, activation, rule):
 def test_blocked_sums(sizes, rule):
     """More k than one block holds, in all three products."""
     case = Case(two_layers("relu", "softmax"), sizes, rows=700, batch=400, rule=rule)
+    assert_same(case, case.compile())
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("sizes", [(9, 35, 5), (13, 7, 3), (1, 1, 1), (41, 37, 17), (65, 101, 10)])
+def test_numbers_of_all_parameters(sizes, dtype):
+    """Tiles past the last row and lanes past the last column are no parameters."""
+    case = Case(two_layers("tanh", "mse"), sizes, rows=70, batch=33, rule=COUNTING, dtype=dtype)
     assert_same(case, case.compile())
 
 

@@ -169,8 +169,9 @@ class Lines:
     def finish(self, share: Any) -> None:
         """Add to the partial sums of a share what its vectors gave."""
         w = self.w
-        for number, value in zip(self.rule.whole, self.sums, strict=True):
-            place, lanes = partial(w, self.layout, self.gradient, number, share), w.target.lanes
+        for number, sums in zip(self.rule.whole, self.sums, strict=True):
+            place = partial(w, self.layout, self.gradient, number, share)
+            value, lanes = sums, w.target.lanes
             while lanes > 1:
                 lanes //= 2
                 halves = list(range(lanes)), list(range(lanes, 2 * lanes))

@@ -223,7 +223,7 @@ class _Writer:
         body += [
             f"losses[step] = {loss.code}",
             "",
-            "# the update, in pieces that stay in the cache",
+            "# the update" + " in two phases" * bool(self.wholes) + ", in pieces that stay in the cache",
             *update[1],
         ]
         before = [

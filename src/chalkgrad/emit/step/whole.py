@@ -1,11 +1,11 @@
 """Numbers of all parameters together, such as the norm of the gradient: a loop before the update begins.
 
-    # sum_of_all = Σ_j g_j²
-    total1 = 0.0
-    for start, stop in spans:
-        g = g_flat[start:stop]
-        total1 += float(np.vdot(g, g))
-    sum_of_all = total1
+# sum_of_all = Σ_j g_j²
+total1 = 0.0
+for start, stop in spans:
+    g = g_flat[start:stop]
+    total1 += float(np.vdot(g, g))
+sum_of_all = total1
 """
 
 from __future__ import annotations
