@@ -42,6 +42,7 @@ class Variant:
     rule: str = "adam"
     dtype: str = "float32"
     batch: int = 0
+    clip: float = 0.0
 
 
 VARIANTS = {
@@ -56,6 +57,7 @@ VARIANTS = {
     "mse": Variant("regression, squared loss", loss="mse"),
     "adamw": Variant("AdamW", rule="adamw"),
     "momentum": Variant("momentum SGD", rule="momentum"),
+    "clip": Variant("Adam, gradient clipped to norm 1", clip=1.0),
     "float64": Variant("float64", dtype="float64"),
     "one": Variant("batch of 1", batch=1),
     "large": Variant("batch of 4096", batch=4096),
@@ -154,7 +156,7 @@ def ours(variant: Variant, problem: Problem) -> Callable[[int], Any]:
         objective.params[name][...] = value
     name, value = targets(variant, problem)
     own = {"adamw": {"decay": DECAY}, "momentum": {"mu": MOMENTUM}}.get(variant.rule, {})
-    rule = Optimiser(variant.rule, **own)
+    rule = Optimiser(variant.rule, clip_norm=variant.clip or None, **own)
     engine = make_engine("llvm", objective, rule, {"x": problem.x, name: value}, problem.batch, 1)
 
     def run(epochs: int) -> Any:
@@ -202,6 +204,10 @@ def theirs(variant: Variant, problem: Problem) -> Callable[[int], Any]:
         key = jax.random.fold_in(jax.random.key(0), count.astype(int)) if variant.drop else None
         value, g = jax.value_and_grad(loss)(params, rows, key)
         count = count + 1
+        if variant.clip:
+            norm = jnp.sqrt(sum(jnp.vdot(part, part) for part in jax.tree.leaves(g)))
+            factor = variant.clip / jnp.maximum(norm + 1e-6, variant.clip)
+            g = jax.tree.map(lambda part: part * factor, g)
         if variant.rule == "momentum":
             m = jax.tree.map(lambda m, g: MOMENTUM * m - RATE * g, m, g)
             return (jax.tree.map(jnp.add, params, m), m, v, count), value

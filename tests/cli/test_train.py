@@ -69,6 +69,17 @@ def test_equal_seeds_give_equal_bits_and_resuming_changes_nothing(csv: Path, tmp
         np.testing.assert_array_equal(whole[name], parts[name])
 
 
+def test_a_clipped_run_says_so_in_its_checkpoint_and_differs(csv: Path, tmp_path: Path) -> None:
+    common = (csv, "--target", "label", "--hidden", "4", "--epochs", 3)
+    for name, bound in (("free", ()), ("clipped", ("--clip-norm", 0.01, "--clip-value", 0.005))):
+        assert run(*common, *bound, "-o", tmp_path / name).exit_code == 0
+    (free, _), (clipped, record) = (load_checkpoint(tmp_path / name) for name in ("free", "clipped"))
+    assert (free["W1"] != clipped["W1"]).any()
+    constants = record["training"]["settings"]["optimiser"]["constants"]
+    assert (constants["clip_norm"], constants["clip_value"]) == (0.01, 0.005)
+    assert "clip_norm" in refused(*common, "-o", tmp_path / "clipped", "--resume")
+
+
 def test_a_model_is_not_overwritten_unasked(csv: Path, tmp_path: Path) -> None:
     common = (csv, "--target", "label", "--hidden", "4", "--epochs", 1, "-o", tmp_path / "model")
     assert run(*common).exit_code == 0
@@ -92,6 +103,10 @@ def test_a_model_is_not_overwritten_unasked(csv: Path, tmp_path: Path) -> None:
         (("--target", "label", "--ignore", "label"), "is the target"),
         (("--target", "label", "--hidden", 10**12), "parameters"),
         (("--target", "label", "--lr", -1), "learning rate"),
+        (("--target", "label", "--clip-norm", 0), "clip_norm is 0.0; it must be a positive number"),
+        (("--target", "label", "--clip-norm", "nan"), "must be a positive number"),
+        (("--target", "label", "--clip-norm", "much"), "--clip-norm"),
+        (("--target", "label", "--clip-value", -1), "clip_value is -1.0"),
         (("--target", "label", "--validation", 0.6, "--test", 0.6), "fractions"),
         (("--target", "label", "--resume"), "-o"),
     ],

@@ -40,6 +40,8 @@ DIGITS = "digits"
 @click.option("--batch-size", default=32, show_default=True, help="Rows per step.")
 @click.option("--learning-rate", "--lr", default=1e-3, show_default=True, help="Step size.")
 @click.option("--lr-decay", default=1.0, show_default=True, help="Factor on it after each epoch.")
+@click.option("--clip-norm", type=float, metavar="C", help="Largest norm of the whole gradient.")
+@click.option("--clip-value", type=float, metavar="C", help="Largest size of a gradient's entry.")
 @click.option("--l2", default=0.0, show_default=True, help="λ of the regulariser λ/2 ΣW².")
 @click.option("--validation", default=0.1, show_default=True, help="Share of rows that picks the epoch.")
 @click.option("--test", default=0.2, show_default=True, help="Share of rows held out to the end.")
@@ -63,6 +65,8 @@ def command(
     batch_size: int,
     learning_rate: float,
     lr_decay: float,
+    clip_norm: float | None,
+    clip_value: float | None,
     l2: float,
     validation: float,
     test: float,
@@ -89,8 +93,10 @@ def command(
     from chalkgrad.train.loop import fit
     from chalkgrad.train.model import Model
     from chalkgrad.train.network import Network
+    from chalkgrad.train.optimisers import Optimiser
 
     sizes = _hidden_sizes(hidden)
+    rule = Optimiser(optimiser, clip_norm=clip_norm, clip_value=clip_value)
     _check_device(device)
     _check_folder(output, resume, overwrite)
     rows = _load(data, target, ignore)
@@ -102,7 +108,7 @@ def command(
         network,
         train_rows,
         validation=validation_rows,
-        optimiser=optimiser,
+        optimiser=rule,
         epochs=epochs,
         batch_size=batch_size,
         learning_rate=learning_rate,

@@ -123,7 +123,11 @@ class NumpyEngine:
 
 
 class LlvmEngine:
-    """The whole step as machine code; parameters and memories live in its own layout between `sync`s."""
+    """The whole step as machine code; parameters and memories live in its own layout between `sync`s.
+
+    Each gradient is used up by its update where it is made. Where the rule needs a number of all of them
+    first, such as the norm by which they are clipped, `step.two_phases` says that they are kept until then.
+    """
 
     name = "llvm"
 

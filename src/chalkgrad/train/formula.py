@@ -17,7 +17,7 @@ from chalkgrad.layer_type import Layer
 from chalkgrad.train.engines import Engine, make_engine
 from chalkgrad.train.interrupt import DeferredInterrupt
 from chalkgrad.train.objective import Array, Objective
-from chalkgrad.train.optimisers import Optimiser
+from chalkgrad.train.optimisers import Optimiser, chosen_optimiser
 from chalkgrad.train.sampler import Sampler
 from chalkgrad.train.threads import limited, threads_for
 
@@ -50,6 +50,8 @@ def minimise(
     epochs: int = 10,
     batch_size: int = 32,
     learning_rate: float = 1e-3,
+    clip_norm: float | None = None,
+    clip_value: float | None = None,
     seed: int = 0,
     dtype: DTypeLike = np.float32,
     engine: str = "auto",
@@ -69,6 +71,7 @@ def minimise(
         epochs: Passes over the rows.
         batch_size: Rows per step; the last batch of an epoch may be smaller.
         learning_rate: The step size.
+        clip_norm, clip_value: Bounds of the gradient: see `chalkgrad.train.optimisers.Optimiser`.
         seed: Decides the order of the rows and the masks. Equal seeds give equal bits.
         dtype: np.float32 or np.float64.
         engine, device, threads: As in `chalkgrad.train.loop.fit`.
@@ -87,7 +90,7 @@ def minimise(
         >>> found.params["w"].round(3).tolist()
         [2.0, 3.0]
     """
-    program, rule = loss.program, Optimiser(optimiser) if isinstance(optimiser, str) else optimiser.fresh()
+    program, rule = loss.program, chosen_optimiser(optimiser, clip_norm, clip_value)
     rule.read = False
     if epochs < 1:
         raise DataError(f"epochs is {epochs}; it must be at least 1.")

@@ -23,7 +23,7 @@ from chalkgrad.train.history import Epoch, History
 from chalkgrad.train.interrupt import DeferredInterrupt
 from chalkgrad.train.model import Model
 from chalkgrad.train.network import Network
-from chalkgrad.train.optimisers import Optimiser
+from chalkgrad.train.optimisers import Optimiser, chosen_optimiser
 from chalkgrad.train.run_state import RunState, fingerprint
 from chalkgrad.train.threads import limited, threads_for
 
@@ -42,6 +42,8 @@ def fit(
     batch_size: int = 32,
     learning_rate: float = 1e-3,
     lr_decay: float = 1.0,
+    clip_norm: float | None = None,
+    clip_value: float | None = None,
     seed: int = 0,
     callbacks: Sequence[Callback] = (),
     checkpoint_path: str | PathLike[str] | None = None,
@@ -62,6 +64,9 @@ def fit(
         batch_size: Rows per step; the last batch of an epoch may be smaller.
         learning_rate: The step size of the first epoch.
         lr_decay: What the step size is multiplied by after each epoch.
+        clip_norm: The gradient of all parameters together is scaled so that its norm is at most this, as
+            `torch.nn.utils.clip_grad_norm_` does; None clips nothing.
+        clip_value: Every entry of the gradient is bounded by ± this, before its norm is looked at.
         seed: Decides the order of the rows. Equal seeds give equal bits.
         callbacks: Told of every step and epoch.
         checkpoint_path: A folder in which the run is saved: after an epoch when the last save is
@@ -84,7 +89,7 @@ def fit(
         TrainingError: When the loss is not finite any more.
     """
     # A run starts from empty memories, whatever the optimiser was used for before.
-    rule = Optimiser(optimiser) if isinstance(optimiser, str) else optimiser.fresh()
+    rule = chosen_optimiser(optimiser, clip_norm, clip_value)
     if device != "cpu":  # before anything is read or written
         require("chalkgrad.train.torch_engine", f'device="{device}"').checked_device(device)
     _check_settings(epochs, learning_rate, lr_decay, seed)

@@ -2,7 +2,8 @@
 
 A rule reads the parameters w, their gradient g and its own memory, all flat vectors of one length,
 and defines w2 (the next parameters) and the next value of each memory. Scalars are the learning
-rate lr, the step number t (from 1) and the rule's constants.
+rate lr, the step number t (from 1) and the rule's constants. A sum over all parameters is written as
+one, and every engine works it out before anything is updated: norm = sqrt(sum(j, g[j]^2)).
 
 Conventions: momentum, Nesterov, RMSProp and Adam are CS231n's formulas (velocity includes the
 learning rate; ε is added outside the root), which give PyTorch's iterates at a constant learning
@@ -13,9 +14,12 @@ added to it. AdamW is PyTorch's: decay is applied to the parameters, scaled by t
 from __future__ import annotations
 
 import dataclasses
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from inspect import cleandoc
 from typing import Any
 
 import numpy as np
@@ -45,6 +49,13 @@ class UpdateRule:
     memories: tuple[str, ...]
     constants: tuple[tuple[str, float], ...]
     source: str
+
+    def clipped(self, clip: Clip) -> UpdateRule:
+        """The same rule, which reads the clipped gradient in place of g."""
+        own = re.sub(r"\bg(?=\s*\[)", clip.target, cleandoc(self.formula))
+        formula = f"{cleandoc(clip.formula)}\n{own}"
+        constants = (*self.constants, (clip.name, 1.0))
+        return dataclasses.replace(self, formula=formula, constants=constants)
 
     @property
     def program(self) -> Program:
@@ -128,6 +139,50 @@ RULES: dict[str, UpdateRule] = {
 """Every update rule by name."""
 
 
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """Something done to the gradient before a rule reads it.
+
+    Attributes:
+        name: The constant by which the user chooses it.
+        target: What the clipped gradient is called.
+        formula: Defines it from g.
+        source: Where it can be looked up.
+    """
+
+    name: str
+    target: str
+    formula: str
+    source: str
+
+
+CLIPS: dict[str, Clip] = {
+    clip.name: clip
+    for clip in (
+        # g · min(1, c / (‖g‖ + 10⁻⁶)) over all parameters together, as PyTorch has it; written so that
+        # nothing is divided by zero and a small factor keeps its digits.
+        Clip(
+            "clip_norm",
+            "g_scaled",
+            """
+            g_norm = sqrt(sum(j, g[j]^2))
+            g_scaled[i] = g[i] * clip_norm / maximum(g_norm + 1e-6, clip_norm)
+            """,
+            "https://docs.pytorch.org/docs/stable/generated/torch.nn.utils.clip_grad_norm_.html, "
+            "after Pascanu et al., https://arxiv.org/abs/1211.5063",
+        ),
+        Clip(
+            "clip_value",
+            "g_bounded",
+            "g_bounded[i] = minimum(maximum(g[i], -clip_value), clip_value)",
+            "https://docs.pytorch.org/docs/stable/generated/torch.nn.utils.clip_grad_value_.html",
+        ),
+    )
+}
+"""Ways to clip a gradient by name. Each is put before what came before it: with both, entries are bounded
+first, and the norm is that of the bounded gradient."""
+
+
 @lru_cache(None)
 def _program(rule: UpdateRule) -> Program:
     from chalkgrad.frontend.text_formula import read_formula
@@ -151,6 +206,9 @@ class Optimiser:
 
     Args:
         rule: The name of a rule in `RULES`, or a rule of your own.
+        clip_norm: Scale the gradient of all parameters together so that its norm is at most this:
+            g · min(1, c / (‖g‖ + 10⁻⁶)), as `torch.nn.utils.clip_grad_norm_`. None clips nothing.
+        clip_value: Bound every entry of the gradient by ± this, before its norm is looked at.
         constants: Values that replace the rule's defaults, such as mu=0.95.
 
     Attributes:
@@ -159,27 +217,44 @@ class Optimiser:
         read: Whether anybody reads the memories: an engine may keep those that nobody reads to itself.
 
     Raises:
-        DataError: For an unknown rule or constant.
+        DataError: For an unknown rule or constant, and for bounds that are not positive numbers.
 
     Example:
         >>> w, g = np.array([1.0, 2.0]), np.array([0.5, -0.5])
         >>> Optimiser("sgd").step(w, g, learning_rate=0.1).tolist()
         [0.95, 2.05]
+        >>> Optimiser("sgd", clip_value=0.1).step(w, g, learning_rate=1.0).tolist()
+        [0.9, 2.1]
+        >>> Optimiser("sgd", clip_norm=1.0).step(w, np.array([3.0, 4.0]), learning_rate=1.0).round(4).tolist()
+        [0.4, 1.2]
     """
 
-    def __init__(self, rule: str | UpdateRule = "adam", **constants: float) -> None:
+    def __init__(
+        self,
+        rule: str | UpdateRule = "adam",
+        *,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
+        **constants: float,
+    ) -> None:
         if isinstance(rule, str) and rule not in RULES:
             raise DataError(
                 f"There is no update rule '{rule}'.{suggestion(rule, tuple(RULES))}",
                 hint=f"The rules are: {', '.join(RULES)}.",
             )
         self.rule = RULES[rule] if isinstance(rule, str) else rule
+        for name, bound in (("clip_norm", clip_norm), ("clip_value", clip_value)):
+            if bound is not None:
+                constants[name] = _checked_bound(name, bound)
+                if name not in dict(self.rule.constants):
+                    self.rule = self.rule.clipped(CLIPS[name])
         known = dict(self.rule.constants)
         for name in constants:
             if name not in known:
+                names = (*known, *CLIPS)
                 raise DataError(
-                    f"The rule '{self.rule.name}' has no constant '{name}'.{suggestion(name, tuple(known))}",
-                    hint=f"It has: {', '.join(known) or 'none'}.",
+                    f"The rule '{self.rule.name}' has no constant '{name}'.{suggestion(name, names)}",
+                    hint=f"It has: {', '.join(known) or 'none'}. Any rule takes {' and '.join(CLIPS)}.",
                 )
         self.constants: dict[str, float] = {**known, **{k: float(v) for k, v in constants.items()}}
         self.memories: dict[str, Vector] = {}
@@ -202,9 +277,10 @@ class Optimiser:
             # Not zeros_like, which writes the zeros: an engine with memories of its own leaves these alone.
             self.memories = {name: np.zeros(w.shape, w.dtype) for name in self.rule.memories}
 
-    def fresh(self) -> Optimiser:
-        """The same rule and constants, before the first step."""
-        return Optimiser(self.rule, **self.constants)
+    def fresh(self, clip_norm: float | None = None, clip_value: float | None = None) -> Optimiser:
+        """The same rule and constants, before the first step; bounds that are given replace its own."""
+        given = {"clip_norm": clip_norm, "clip_value": clip_value}
+        return Optimiser(self.rule, **{**self.constants, **{k: v for k, v in given.items() if v is not None}})
 
     def settings(self) -> dict[str, Any]:
         """What was chosen: rule and constants, as plain values."""
@@ -216,3 +292,21 @@ class Optimiser:
             raise DataError(f"The saved state does not belong to the rule '{self.rule.name}'.")
         self.memories = {name: memories[name].copy() for name in self.rule.memories if name in memories}
         self.steps = steps
+
+
+def chosen_optimiser(
+    optimiser: str | Optimiser, clip_norm: float | None = None, clip_value: float | None = None
+) -> Optimiser:
+    """What the user chose, before the first step: a run starts from empty memories."""
+    chosen = Optimiser(optimiser) if isinstance(optimiser, str) else optimiser
+    return chosen.fresh(clip_norm, clip_value)
+
+
+def _checked_bound(name: str, bound: float) -> float:
+    """A bound of the gradient, which must be a positive number."""
+    if isinstance(bound, bool) or not isinstance(bound, int | float | np.number) or not 0 < bound < math.inf:
+        raise DataError(
+            f"{name} is {bound!r}; it must be a positive number.",
+            hint=f"Try {name}=1.0, or leave it out to clip nothing.",
+        )
+    return float(bound)

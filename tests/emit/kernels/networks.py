@@ -12,7 +12,7 @@ from chalkgrad.emit.kernels import CompiledStep, compile_step
 from chalkgrad.expr.nodes import Program
 from chalkgrad.frontend.text_formula import read_formula
 from chalkgrad.train.emitted import gradient_code
-from chalkgrad.train.optimisers import RULES, Optimiser
+from chalkgrad.train.optimisers import CLIPS, RULES, Optimiser, UpdateRule
 
 ACTIVATIONS = {
     "relu": "a1[i,h1] = relu(f1[i,h1])",
@@ -53,6 +53,20 @@ LOSSES = {
     "L = -mean(i, log(p[i,y[i]])) + 1/100 * (sum(d, h1, W1[d,h1]^2) + sum(h1, k, W2[h1,k]^2))",
 }
 DATA = ("x", "y", "t", "w")
+CLIPPED = RULES["momentum"].clipped(CLIPS["clip_norm"])
+"""A rule that needs all gradients before anything is updated; a norm of 1 is less than most."""
+COUNTING = UpdateRule(
+    "counting",
+    """
+    far = mean(j, (g[j] - 1)^2)
+    near = max(j, -abs(w[j]))
+    w2[i] = w[i] - lr * g[i] * far / (1 + far - near)
+    """,
+    (),
+    (),
+    "",
+)
+"""Its sums are wrong as soon as anything is taken for a parameter that is none, a zero included."""
 TOLERANCE = {np.float32: 1e-6, np.float64: 1e-12}
 
 
@@ -74,13 +88,14 @@ class Case:
         sizes: Features, hidden units, classes.
         rows: Rows of the data.
         batch: Rows per step.
+        rule: An update rule, or the name of one.
     """
 
     program: Program
     sizes: tuple[int, int, int]
     rows: int
     batch: int
-    rule: str = "adam"
+    rule: str | UpdateRule = "adam"
     dtype: Any = np.float32
     seed: int = 0
 
@@ -99,11 +114,16 @@ class Case:
         self.data = {n: v for n, v in typed.items() if n in DATA}
         self.parameters = {n: v for n, v in typed.items() if n not in DATA}
         self.order = rng.permutation(self.rows)
-        self.scalars = {"lr": 0.01, **dict(RULES[self.rule].constants)}
+        self.scalars = {"lr": 0.01, **dict(self.update.constants)}
+
+    @property
+    def update(self) -> UpdateRule:
+        """The rule itself."""
+        return RULES[self.rule] if isinstance(self.rule, str) else self.rule
 
     def compile(self, **options: Any) -> CompiledStep:
         """The compiled step with the parameters loaded."""
-        rule = RULES[self.rule]
+        rule = self.update
         shapes = {n: (self.batch, *v.shape[1:]) for n, v in self.data.items()}
         shapes |= {n: v.shape for n, v in self.parameters.items()}
         parts = for_code(self.program, tuple(self.parameters))
@@ -123,14 +143,15 @@ class Case:
     def expected(self) -> tuple[Any, dict[str, Any]]:
         """The same by the emitted NumPy code."""
         gradient = gradient_code(self.program, tuple(self.parameters))
-        values = dict(self.parameters)
-        rules = {n: Optimiser(self.rule) for n in values}
-        losses = []
+        values, losses, rule = dict(self.parameters), [], Optimiser(self.update)
+        cuts = np.cumsum([v.size for v in values.values()])[:-1]
         for start in range(0, self.rows, self.batch):
             rows = self.order[start : start + self.batch]
             loss, gradients = gradient({**{n: v[rows] for n, v in self.data.items()}, **values})
             losses.append(loss)
-            values = {n: rules[n].step(v, gradients[n].astype(v.dtype), 0.01) for n, v in values.items()}
+            flat, g = (np.concatenate([d[n].ravel() for n in values]) for d in (values, gradients))
+            parts = np.split(rule.step(flat, g.astype(flat.dtype), 0.01), cuts)
+            values = {n: p.reshape(v.shape) for (n, v), p in zip(values.items(), parts, strict=True)}
         return np.array(losses), values
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 pytest.importorskip("llvmlite")
 
-from tests.emit.kernels.networks import Case, assert_same, two_layers
+from tests.emit.kernels.networks import CLIPPED, Case, assert_same, two_layers
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="protects pages as Linux does")
 PAGE = mmap.PAGESIZE
@@ -74,10 +74,13 @@ def fence(step, fenced):
     dtype=st.sampled_from([np.float32, np.float64]),
     activation=st.sampled_from(["relu", "gelu", "batch norm"]),
     loss=st.sampled_from(["softmax", "weighted", "mse", "hinge", "penalty"]),
+    rule=st.sampled_from(["sgd", CLIPPED]),
 )
-def test_nothing_beside_the_arrays_is_touched(sizes, rows, batch, at_end, threads, dtype, activation, loss):
+def test_nothing_beside_the_arrays_is_touched(
+    sizes, rows, batch, at_end, threads, dtype, activation, loss, rule
+):
     program = two_layers(activation, loss)
-    case = Case(program, sizes, rows=rows, batch=min(batch, rows), rule="sgd", dtype=dtype)
+    case = Case(program, sizes, rows=rows, batch=min(batch, rows), rule=rule, dtype=dtype)
     step = case.compile(threads=threads, zone=0)
     fenced = Fenced(at_end)
     fence(step, fenced)

@@ -14,15 +14,15 @@ pytest.importorskip("llvmlite")
 
 from chalkgrad.diff.derive import for_code
 from chalkgrad.emit.kernels import machine, targets
-from chalkgrad.emit.kernels.gradients import Update
 from chalkgrad.emit.kernels.layout import Layout, Panels
 from chalkgrad.emit.kernels.products import best_rows, block_depth, row_runs
 from chalkgrad.emit.kernels.recognise import operations
 from chalkgrad.emit.kernels.schedule import schedule
 from chalkgrad.emit.kernels.step import write_step
+from chalkgrad.emit.kernels.update import Update
 from chalkgrad.expr.nodes import Range
 from chalkgrad.train.optimisers import RULES
-from tests.emit.kernels.networks import Case, assert_same, two_layers
+from tests.emit.kernels.networks import CLIPPED, Case, assert_same, two_layers
 
 ROOT = Path(__file__).resolve().parents[3]
 PROCESSORS = {
@@ -35,7 +35,8 @@ PROCESSORS = {
 
 @pytest.mark.parametrize("double", [False, True])
 @pytest.mark.parametrize("name", PROCESSORS)
-def test_compiles_for(name, double):
+@pytest.mark.parametrize("rule", [RULES["adam"], CLIPPED])
+def test_compiles_for(name, double, rule):
     """The whole step becomes an object file for the processor, at its own vector width."""
     from llvmlite import binding
 
@@ -49,7 +50,6 @@ def test_compiles_for(name, double):
     for t in (*found.data, *found.parameters):
         shape = (64, *case.data[t.name].shape[1:]) if t.name in case.data else case.parameters[t.name].shape
         sizes |= dict(zip(t.axes, shape, strict=True))
-    rule = RULES["adam"]
     layout = Layout(target, sizes, found.batch)
     code = write_step(target, layout, found, schedule(found), Update(rule.program, rule.memories), 2)
     magic = b"\xcf\xfa\xed\xfe" if "apple" in triple else b"\x7fELF"
@@ -57,12 +57,13 @@ def test_compiles_for(name, double):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_avx2_code_runs_here(dtype):
+@pytest.mark.parametrize("rule", ["adam", CLIPPED])
+def test_avx2_code_runs_here(dtype, rule):
     here = targets.host(dtype == np.float64)
     if not here.x86:
         pytest.skip("needs an x86 processor")
     target = targets.avx2(here.triple, "haswell", "", dtype == np.float64)
-    case = Case(two_layers("tanh", "softmax"), (37, 50, 10), rows=150, batch=64, dtype=dtype)
+    case = Case(two_layers("tanh", "softmax"), (37, 50, 10), rows=150, batch=64, dtype=dtype, rule=rule)
     assert_same(case, case.compile(target=target))
 
 

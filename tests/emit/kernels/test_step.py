@@ -13,7 +13,7 @@ from chalkgrad.emit.kernels import compile_step
 from chalkgrad.errors import ShapeError, UnsupportedError
 from chalkgrad.frontend.text_formula import read_formula
 from chalkgrad.train.optimisers import RULES
-from tests.emit.kernels.networks import ACTIVATIONS, LOSSES, Case, assert_same, two_layers
+from tests.emit.kernels.networks import ACTIVATIONS, CLIPPED, COUNTING, LOSSES, Case, assert_same, two_layers
 
 TYPES = (np.float32, np.float64)
 SIZES = (9, 35, 5)
@@ -40,23 +40,46 @@ def test_rules(rule, dtype):
     assert_same(case, case.compile())
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=24, deadline=None)
 @given(
     sizes=st.tuples(st.integers(1, 70), st.integers(1, 70), st.integers(1, 40)),
     batch=st.integers(1, 90),
     rows=st.integers(1, 120),
     dtype=st.sampled_from(TYPES),
+    activation=st.sampled_from(["tanh", "sigmoid"]),
+    rule=st.sampled_from(["sgd", CLIPPED, COUNTING]),
 )
-def test_sizes(sizes, batch, rows, dtype):
-    case = Case(two_layers("tanh", "mse"), sizes, rows=rows, batch=batch, rule="sgd", dtype=dtype)
+def test_sizes(sizes, batch, rows, dtype, activation, rule):
+    case = Case(two_layers(activation, "mse"), sizes, rows=rows, batch=batch, rule=rule, dtype=dtype)
     assert_same(case, case.compile())
 
 
+@pytest.mark.parametrize("rule", ["sgd", CLIPPED])
 @pytest.mark.parametrize("sizes", [(300, 520, 10), (270, 40, 33)])
-def test_blocked_sums(sizes):
+def test_blocked_sums(sizes, rule):
     """More k than one block holds, in all three products."""
-    case = Case(two_layers("relu", "softmax"), sizes, rows=700, batch=400, rule="sgd")
+    case = Case(two_layers("relu", "softmax"), sizes, rows=700, batch=400, rule=rule)
     assert_same(case, case.compile())
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("sizes", [(9, 35, 5), (13, 7, 3), (1, 1, 1), (41, 37, 17), (65, 101, 10)])
+def test_numbers_of_all_parameters(sizes, dtype):
+    """Tiles past the last row and lanes past the last column are no parameters."""
+    case = Case(two_layers("tanh", "mse"), sizes, rows=70, batch=33, rule=COUNTING, dtype=dtype)
+    assert_same(case, case.compile())
+
+
+def test_the_step_says_when_it_has_two_phases():
+    case = Case(two_layers("relu", "softmax"), SIZES, rows=80, batch=40)
+    fused = case.compile()
+    case.rule = CLIPPED
+    kept = case.compile()
+    assert not fused.two_phases
+    assert kept.two_phases
+    # Each gradient is kept as its parameter lies, and nothing is kept where it is used at once.
+    assert {kind for kind, _ in kept.layout.places} >= {"parameter gradient", "partial sum_of_all"}
+    assert "parameter gradient" not in {kind for kind, _ in fused.layout.places}
 
 
 def test_memory_is_kept_between_calls():
@@ -79,17 +102,19 @@ def test_memory_is_kept_between_calls():
 
 @pytest.mark.parametrize("threads", [2, 3])
 @pytest.mark.parametrize("activation", ["relu", "layer norm", "batch norm"])
-def test_threads_change_no_bit(activation, threads):
+@pytest.mark.parametrize("rule", ["adam", CLIPPED])
+def test_threads_change_no_bit(activation, threads, rule):
     """Batches of enough panels that whoever is ready takes pieces of the work, and a small last one."""
-    case = Case(two_layers(activation, "penalty"), (40, 170, 10), rows=1250, batch=600)
+    case = Case(two_layers(activation, "penalty"), (40, 170, 10), rows=1250, batch=600, rule=rule)
     losses, after = case.run(case.compile())
     again, values = case.run(case.compile(threads=threads))
     assert list(losses) == list(again)
     assert all((after[n] == values[n]).all() for n in after)
 
 
-def test_nothing_is_written_between_buffers():
-    case = Case(two_layers("tanh", "softmax"), (33, 17, 3), rows=75, batch=37)
+@pytest.mark.parametrize("rule", ["adam", CLIPPED])
+def test_nothing_is_written_between_buffers(rule):
+    case = Case(two_layers("tanh", "softmax"), (33, 17, 3), rows=75, batch=37, rule=rule)
     step = case.compile(zone=64, threads=2)
     free = np.ones(step.layout.total, bool)
     for place, numbers in step.layout.places.values():

@@ -16,7 +16,8 @@ SEED = "seed"
 
 COUNTER = 8
 """Whole numbers from one counter that the threads share to the next, so that no two lie in one cache line:
-the first counts arrivals at the barrier, the second phase one's pieces, then one for every gradient."""
+the first counts arrivals at the barrier, the second phase one's pieces, then one for every gradient, and one
+for every parameter that is updated after all gradients are known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from chalkgrad.emit.kernels.code import COUNTER, ENTRY, PREFIX, SEED, StepCode
 from chalkgrad.emit.kernels.layout import Layout, allocate
 from chalkgrad.emit.kernels.recognise import operations, split_inputs
 from chalkgrad.emit.kernels.targets import Target, host
+from chalkgrad.emit.phases import phases
 from chalkgrad.errors import ShapeError
 from chalkgrad.expr.nodes import Program, Range, Tensor
 
@@ -103,7 +104,9 @@ def kept_step(
     if code is None:
         code = _written_code(target, layout, derive(), rule, memories, masks, threads)
         _keep_code(key, code, layout)
-    return CompiledStep(code, layout, data, parameters, memories, np.dtype(dtype), threads, target)
+    step = CompiledStep(code, layout, data, parameters, memories, np.dtype(dtype), threads)
+    step.two_phases = bool(phases(rule).whole)
+    return step
 
 
 def _written_code(
@@ -111,9 +114,9 @@ def _written_code(
     memories: tuple[str, ...], masks: Mapping[str, float], threads: int,
 ) -> StepCode:  # fmt: skip
     """The code made now; what makes it is loaded only here, as most processes find it made."""
-    from chalkgrad.emit.kernels.gradients import Update
     from chalkgrad.emit.kernels.schedule import schedule
     from chalkgrad.emit.kernels.step import write_step
+    from chalkgrad.emit.kernels.update import Update
 
     found = operations(*derived, masks)
     return write_step(target, layout, found, schedule(found), Update(rule, memories), threads)
@@ -138,18 +141,25 @@ def _keep_code(key: str, code: StepCode, layout: Layout) -> None:
 
 
 class CompiledStep:
-    """See `chalkgrad.emit.kernels`. Not safe to use from two threads at once."""
+    """See `chalkgrad.emit.kernels`. Not safe to use from two threads at once.
+
+    Attributes:
+        two_phases: Whether all gradients are worked out and kept before anything is updated, as the update
+            rule needs a number of all of them; else each is used up where it is made.
+    """
+
+    two_phases = False
 
     def __init__(
         self, code: StepCode, layout: Layout, data: tuple[Tensor, ...], parameters: tuple[Tensor, ...],
-        memories: tuple[str, ...], dtype: Any, threads: int, target: Target,
+        memories: tuple[str, ...], dtype: Any, threads: int,
     ) -> None:  # fmt: skip
         self.layout = layout
         self.data, self.parameters, self.memories = data, parameters, memories
         self.dtype, self.threads, self._scalars = dtype, threads, code.scalars
         self.arena = allocate(layout.total, dtype.type)
         self._totals = np.zeros(max(code.totals, 1))
-        self._sync = np.zeros(COUNTER * (2 + len(parameters)), np.int64)
+        self._sync = np.zeros(COUNTER * (2 + 2 * len(parameters)), np.int64)
         self._code, address = machine.load(code.code, PREFIX + ENTRY)
         kinds = [ctypes.c_void_p] * (3 + len(self.data) + 1) + [ctypes.c_int64] * 4 + [ctypes.c_void_p] * 2
         self._run = ctypes.CFUNCTYPE(None, *kinds)(address)

@@ -12,7 +12,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from chalkgrad.emit.kernels.functions import apply, has_estimates, quotient, root
+from chalkgrad.emit.kernels.functions import apply, has_estimates, maximum, quotient, root
 from chalkgrad.emit.kernels.writer import DOUBLE, I64, Writer
 from chalkgrad.errors import UnsupportedError
 from chalkgrad.expr.nodes import (
@@ -246,6 +246,13 @@ class Scalars:
                 return b.uitofp(b.fcmp_ordered(op, self(left), self(right)), DOUBLE)
             case Apply("pi", ()):
                 return ir.Constant(DOUBLE, 3.141592653589793)
+            case Apply("relu", (x,)):
+                return maximum(self.w, self(x), ir.Constant(DOUBLE, 0.0))
+            case Apply("maximum" | "minimum" | "clip" | "abs" as fn, args):
+                return apply(self.w, fn, [self(a) for a in args])
+            case Apply("where", (condition, yes, no)):
+                truth = b.fcmp_unordered("!=", self(condition), ir.Constant(DOUBLE, 0.0))
+                return b.select(truth, self(yes), self(no))
             case Apply(("exp" | "log" | "sqrt" | "tanh" | "erf" | "log1p" | "expm1") as fn, (x,)):
                 return self.library(fn, self(x))
         raise UnsupportedError(f"The compiled step has no code for {e}.", hint='Choose engine="numpy".')

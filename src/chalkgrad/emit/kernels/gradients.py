@@ -1,27 +1,25 @@
 """Gradient tiles with the update in their epilogue: the gradient of a weight never touches memory.
 
-dW[d,h] = Σ_i left[i,d] · right[i,h], then w, m, v ← rule(w, dW, m, v), in registers.
+dW[d,h] = Σ_i left[i,d] · right[i,h], then w, m, v ← rule(w, dW, m, v), in registers; unless the rule needs
+a number of all parameters first: see `update`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from llvmlite import ir
 
-from chalkgrad.emit.kernels.expressions import Slots, Vectors
+from chalkgrad.emit.kernels.expressions import Slots
 from chalkgrad.emit.kernels.layout import Layout
 from chalkgrad.emit.kernels.parts import Gradient
 from chalkgrad.emit.kernels.passes import number_pointer
 from chalkgrad.emit.kernels.products import best_rows, block_depth
 from chalkgrad.emit.kernels.targets import Target
 from chalkgrad.emit.kernels.tile import FIRST, LAST, Shape, write_tile
+from chalkgrad.emit.kernels.update import KEPT, Lines, Rule, columns_used
 from chalkgrad.emit.kernels.writer import I64, Writer
-from chalkgrad.errors import UnsupportedError
-from chalkgrad.expr.nodes import Access, Definition, Expr, Program, Tensor
-from chalkgrad.expr.ops import replace_access
 
 MOST_SLOTS = 256
 """Scalars of a step."""
@@ -34,67 +32,8 @@ def scratch(target: Target) -> int:
     return MOST_SLOTS + NEAR_TILES * 2 * target.most * target.panel
 
 
-@dataclass(frozen=True, slots=True)
-class Update:
-    """The optimiser: its program and the names of its memories."""
-
-    program: Program
-    memories: tuple[str, ...]
-
-
-def _update_lines(w: Writer, layout: Layout, slots: Slots, gradient: Gradient, update: Update) -> Any:
-    """A function that writes the update of one vector of a parameter, given Σ_i and its offset."""
-    names = {"w": "", **{m: m for m in update.memories}}
-
-    def write(total: Any, offset: Any) -> None:
-        own = {
-            name: w.load(w["arena"], layout.parameter(gradient.parameter, m), offset)
-            for name, m in names.items()
-        }
-
-        def in_gradient(e: Expr) -> Any:
-            if isinstance(e, Access) and e.tensor is gradient.total.tensor:
-                return total
-            if isinstance(e, Access) and e.tensor is gradient.parameter and e.indices == gradient.indices:
-                return own["w"]
-            if isinstance(e, Access) and e.indices == gradient.indices and len(e.indices) == 1:
-                return w.load(w["arena"], layout.vector(e.tensor), offset)  # a statistic of the batch
-            raise UnsupportedError(f"The compiled step cannot read {e} in a gradient.")
-
-        values: dict[str, Any] = {**own, "g": Vectors(w, slots, w["slots"], in_gradient)(gradient.body)}
-
-        def in_update(e: Expr) -> Any:
-            if isinstance(e, Access) and e.tensor.name in values:
-                return values[e.tensor.name]
-            raise UnsupportedError(f"The update rule reads {e}, which nothing defines.")
-
-        for definition in _inlined(update.program):
-            lower = Vectors(w, slots, w["slots"], in_update, estimates=True)
-            values[definition.target.name] = lower(definition.body)
-        for name, memory in names.items():
-            if name + "2" in values:
-                w.store(values[name + "2"], w["arena"], layout.parameter(gradient.parameter, memory), offset)
-
-    return write
-
-
-def _inlined(rule: Program) -> list[Definition]:
-    """The outputs' definitions with the lines between written out, so that their scalars meet."""
-    bodies: dict[Tensor, Expr] = {}
-    definitions = []
-    for d in rule.definitions:
-        body = d.body
-        for t, inner in bodies.items():
-            body = replace_access(body, t, lambda _, inner=inner: inner)  # type: ignore[misc]
-        if d.target in rule.outputs:
-            definitions.append(Definition(d.target, d.indices, body))
-        else:
-            bodies[d.target] = body
-    return definitions
-
-
 def write_gradient(
-    module: Any, layout: Layout, slots: Slots, gradient: Gradient, update: Update, name: str,
+    module: Any, layout: Layout, slots: Slots, gradient: Gradient, rule: Rule, name: str,
     beside: Sequence[Gradient] = (),
 ) -> tuple[Any, int]:  # fmt: skip
     """f(arena, slots, first, last, groups): the parameter's gradient and update, for a share of it.
@@ -109,8 +48,8 @@ def write_gradient(
     arguments = [("arena", pointer), ("slots", pointer), ("first", I64), ("last", I64), ("groups", I64)]
     w = Writer(module, layout.target, name, arguments)
     if gradient.left is None:
-        return _vector_gradient(w, layout, slots, gradient, update)
-    return _weight_gradient(w, layout, slots, gradient, update, name, beside)
+        return _vector_gradient(w, layout, slots, gradient, rule)
+    return _weight_gradient(w, layout, slots, gradient, rule, name, beside)
 
 
 CHAINS = 4
@@ -118,37 +57,41 @@ CHAINS = 4
 
 
 def _vector_gradient(
-    w: Writer, layout: Layout, slots: Slots, gradient: Gradient, update: Update
+    w: Writer, layout: Layout, slots: Slots, gradient: Gradient, rule: Rule
 ) -> tuple[Any, int]:
     columns = layout.panels(gradient.parameter.axes[0])
-    for start, count, vectors, _ in columns.parts():
+    for start, count, vectors, used in columns.parts():
         low = w.least(start + count, _most(w, w["first"], start))
         high = w.least(w["last"], start + count)
         with w.loop(low, high) as q:
-            _vector_panel(w, layout, slots, gradient, update, vectors, q.index)
+            _vector_panel(w, layout, slots, gradient, rule, (vectors, used), q.index)
     return w.end(), columns.count
 
 
 def _vector_panel(
-    w: Writer, layout: Layout, slots: Slots, gradient: Gradient, update: Update, vectors: int, q: Any
+    w: Writer, layout: Layout, slots: Slots, gradient: Gradient, rule: Rule, part: tuple[int, int], q: Any
 ) -> None:
     """The sums over the observations of one panel of columns, and the update."""
+    (vectors, used), lanes, panel = part, w.target.lanes, w.target.panel
+    lines = Lines(w, layout, slots, gradient, rule)
+    lines.begin(q)
+    for v, total in enumerate(_vector_sums(w, layout, gradient, vectors, q)):
+        lines.write(total, w.add(w.mul(q, panel), v * lanes), columns_used(w, used, v))
+    lines.finish(q)
+
+
+def _vector_sums(w: Writer, layout: Layout, gradient: Gradient, vectors: int, q: Any) -> list[Any]:
     lanes, panel = w.target.lanes, w.target.panel
-    write = _update_lines(w, layout, slots, gradient, update)
     if gradient.right is None:
-        for v in range(vectors):
-            write(w.splat(0.0), w.add(w.mul(q, panel), v * lanes))
-        return
+        return [w.splat(0.0)] * vectors
     base = w.add(layout.turned(gradient.right), w.mul(q, panel * layout.capacity))
     zeros = [w.splat(0.0)] * (CHAINS * vectors)
     with w.loop(0, w.mul(w["groups"], panel), CHAINS, carried=zeros) as i:
         for c in range(CHAINS * vectors):
             value = w.load(w["arena"], base, w.mul(i.index, vectors * lanes), c * lanes)
             i.after[c] = w.b.fadd(i.carried[c], value)
-    for v in range(vectors):
-        parts = [i.carried[c * vectors + v] for c in range(CHAINS)]
-        total = w.b.fadd(w.b.fadd(parts[0], parts[1]), w.b.fadd(parts[2], parts[3]))
-        write(total, w.add(w.mul(q, panel), v * lanes))
+    chains = [[i.carried[c * vectors + v] for c in range(CHAINS)] for v in range(vectors)]
+    return [w.b.fadd(w.b.fadd(a, b), w.b.fadd(c, d)) for a, b, c, d in chains]
 
 
 def _most(w: Writer, a: Any, b: int) -> Any:
@@ -156,7 +99,7 @@ def _most(w: Writer, a: Any, b: int) -> Any:
 
 
 def _weight_gradient(
-    w: Writer, layout: Layout, slots: Slots, gradient: Gradient, update: Update, name: str,
+    w: Writer, layout: Layout, slots: Slots, gradient: Gradient, rule: Rule, name: str,
     beside: Sequence[Gradient],
 ) -> tuple[Any, int]:  # fmt: skip
     target, panel = w.target, w.target.panel
@@ -170,9 +113,12 @@ def _weight_gradient(
     unit = 2 * rows if columns.last and _fits(2 * rows, count, depth, target) else rows
     shares = -(-count // unit)
     span = block_depth(layout.capacity, target)
+    if rule.whole:
+        with w.loop(w["first"], w["last"]) as share:
+            Lines(w, layout, slots, gradient, rule).begin(share.index)
     top = w.mul(w["first"], unit)
     end = w.least(w.mul(w["last"], unit), count)
-    for part, (start, number, vectors, _) in enumerate(columns.parts()):
+    for part, (start, number, vectors, used) in enumerate(columns.parts()):
         height = rows if vectors == target.vectors else unit
         shape = Shape(
             height, vectors, "along", panel, panel * depth, blocked=layout.capacity > span,
@@ -183,15 +129,15 @@ def _weight_gradient(
             target,
             f"{name}_tile{part}",
             shape,
-            _update_epilogue(layout, slots, gradient, update, vectors),
-            _update_ahead(layout, gradient, update, height * vectors),
+            _update_epilogue(layout, slots, gradient, rule, shape, unit, used),
+            _update_ahead(layout, gradient, rule, height * vectors),
         )
         block = max(1, target.second_level // (layout.capacity * target.item * unit)) * unit
         with w.loop(top, end, block) as chunk, w.loop(start, start + number) as q:
             if beside:
                 with w.b.if_then(w.b.icmp_signed("==", chunk.index, ir.Constant(I64, 0))):
                     for vector_gradient in beside:
-                        _vector_panel(w, layout, slots, vector_gradient, update, vectors, q.index)
+                        _vector_panel(w, layout, slots, vector_gradient, rule, (vectors, used), q.index)
             stop = w.least(w.add(chunk.index, block), end)
             place = (w.at(w["arena"], source, w.mul(q.index, panel * layout.capacity)), left, q.index)
             _weight_tiles(w, tile, shape, (chunk.index, stop), place, depth, span)
@@ -236,17 +182,27 @@ def _fits(rows: int, count: int, depth: int, target: Target) -> bool:
     return rows <= 2 * target.most and -(-count // rows) * rows <= depth
 
 
-def _update_epilogue(layout: Layout, slots: Slots, gradient: Gradient, update: Update, vectors: int) -> Any:
+def _update_epilogue(
+    layout: Layout, slots: Slots, gradient: Gradient, rule: Rule, shape: Shape, unit: int, used: int
+) -> Any:
+    """The update of a tile, or what a number of all parameters needs of it, of `used` columns."""
+    count = layout.sizes[gradient.parameter.axes[0]]
+
     def write(w: Writer, rows: Sequence[Sequence[Any]]) -> None:
-        line = _update_lines(w, layout, slots, gradient, update)
+        lines = Lines(w, layout, slots, gradient, rule)
         for r, row in enumerate(rows):
+            # The last tile may have rows past the last one.
+            below = w.b.icmp_signed("<", w.add(w["row"], r), ir.Constant(I64, count))
+            inside = [below] if count % shape.rows else []
             for v, total in enumerate(row):
-                line(total, w.add(w["offset"], (r * vectors + v) * w.target.lanes))
+                offset = w.add(w["offset"], (r * shape.vectors + v) * w.target.lanes)
+                lines.write(total, offset, [*inside, *columns_used(w, used, v)])
+        lines.finish(w.divide(w["row"], unit))
 
     return write
 
 
-def _update_ahead(layout: Layout, gradient: Gradient, update: Update, vectors: int) -> Any:
+def _update_ahead(layout: Layout, gradient: Gradient, rule: Rule, vectors: int) -> Any:
     """The parameter and its memories come from far; asked for bit by bit during the sum, they are near then.
 
     All at once they would take every place for outstanding requests, and the sum would wait for its own.
@@ -256,7 +212,7 @@ def _update_ahead(layout: Layout, gradient: Gradient, update: Update, vectors: i
     share = -(-vectors * target.lanes // (groups * target.line))
 
     def write(w: Writer, group: Any) -> None:
-        for memory in ("", *update.memories):
+        for memory in (KEPT,) if rule.whole else ("", *rule.memories):
             place = layout.parameter(gradient.parameter, memory)
             for n in range(share):
                 lines = w.mul(w.add(w.mul(group, share), n), target.line)

@@ -7,11 +7,18 @@ for every minibatch:
     the loss, by the first thread
     phase two, this thread's share of every parameter: gradient tiles with the update inside
     — all threads meet —
+
+Where the update rule reads a number of all parameters, phase two keeps the gradients, and a third follows:
+
+    the number, by every thread for itself, and the scalars that follow from it
+    phase three, this thread's share of every parameter: the update
+    — all threads meet —
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import prod
 from typing import Any
 
 from llvmlite import ir
@@ -19,7 +26,7 @@ from llvmlite import ir
 from chalkgrad.emit.kernels.code import COUNTER, ENTRY, SEED, StepCode
 from chalkgrad.emit.kernels.expressions import Scalars, Slots
 from chalkgrad.emit.kernels.functions import mixed
-from chalkgrad.emit.kernels.gradients import MOST_SLOTS, Update, scratch, write_gradient
+from chalkgrad.emit.kernels.gradients import MOST_SLOTS, scratch, write_gradient
 from chalkgrad.emit.kernels.layout import Layout
 from chalkgrad.emit.kernels.machine import object_code
 from chalkgrad.emit.kernels.parts import Operations, Total
@@ -32,10 +39,12 @@ from chalkgrad.emit.kernels.passes import (
     write_total,
     write_turn,
 )
+from chalkgrad.emit.kernels.processor import flushing, offer_core, pause
 from chalkgrad.emit.kernels.products import write_product
 from chalkgrad.emit.kernels.schedule import ColumnKernel, PassKernel, ProductKernel, Schedule
 from chalkgrad.emit.kernels.targets import Target
-from chalkgrad.emit.kernels.writer import DOUBLE, I8, I32, I64, Writer
+from chalkgrad.emit.kernels.update import Rule, Update, stretches, whole_numbers, write_update
+from chalkgrad.emit.kernels.writer import DOUBLE, I32, I64, Writer
 from chalkgrad.errors import UnsupportedError
 from chalkgrad.expr.nodes import Access, Expr, Size, Tensor
 
@@ -48,9 +57,7 @@ OWN = (3, 4)
 class _Kernels:
     """All kernels of the step, written into one module."""
 
-    def __init__(
-        self, module: Any, layout: Layout, found: Operations, order: Schedule, update: Update
-    ) -> None:
+    def __init__(self, module: Any, layout: Layout, found: Operations, order: Schedule, rule: Rule) -> None:
         self.slots = Slots()
         self.totals: dict[Tensor, int] = {}
         for op in found.all:
@@ -76,11 +83,22 @@ class _Kernels:
         beside = [g for g in order.gradients if g.left is None and g.right in weights]
         self.gradients = [
             write_gradient(
-                module, layout, self.slots, g, update, f"gradient_{n}",
+                module, layout, self.slots, g, rule, f"gradient_{n}",
                 [v for v in beside if weights[v.right] is g],
             )
             for n, g in enumerate(order.gradients) if g not in beside
         ]  # fmt: skip
+        self.rule = rule
+        of_weights = {
+            g: shares
+            for g, (_, shares) in zip(
+                [g for g in order.gradients if g not in beside], self.gradients, strict=True
+            )
+        }
+        self.partials = [
+            (g, of_weights.get(g) or layout.panels(g.parameter.axes[0]).count) for g in order.gradients
+        ]
+        self.update = write_update(module, layout, self.slots, rule) if rule.whole else None
         self.blocks = max([layout.blocks, *(layout.panels(r).count for r in layout.sizes)])
         self.sums = [
             write_total(module, layout, self.slots, t, self.totals[t.target] * self.blocks, f"total_{n}")
@@ -94,9 +112,10 @@ def write_step(
     """The code of one network, batch capacity, optimiser and number of threads."""
     module = ir.Module("chalkgrad")
     module.triple = target.triple
-    kernels = _Kernels(module, layout, found, order, update)
-    rule = tuple(t for t in update.program.inputs if not t.axes and t.name != "t")
-    scalars = (*found.scalars, *rule, *(t for t, _ in update.program.parameters))
+    rule = Rule(update, sum(prod(layout.sizes[r] for r in t.axes) for t in found.parameters))
+    kernels = _Kernels(module, layout, found, order, rule)
+    chosen = tuple(t for t in update.program.inputs if not t.axes and t.name != "t")
+    scalars = (*found.scalars, *chosen, *(t for t, _ in update.program.parameters))
     if found.masks:
         scalars = (*scalars, Tensor("seed of the masks", (), "float", SEED))
     slots = layout._place("slots", "scalars", "step", threads * scratch(target))
@@ -109,7 +128,7 @@ def write_step(
          ("thread", I64), ("sync", I64.as_pointer()), ("losses", DOUBLE.as_pointer())],
     )  # fmt: skip
     body = _Body(w, layout, found, order, kernels, scalars, slots, threads)
-    with _flushing(w):
+    with flushing(w):
         body.steps()
     w.end()
     if len(kernels.slots.of) > MOST_SLOTS:
@@ -130,7 +149,9 @@ class _Body:
         self.halves = {m.low: (n, 0) for n, m in enumerate(found.masks)}
         self.halves |= {m.high: (n, 16) for n, m in enumerate(found.masks)}
         # Meetings of the threads in a step: after each phase, and around every statistic of the batch.
-        self.meetings = 2 + 2 * sum(isinstance(k, ColumnKernel) for k in order.kernels)
+        self.meetings = (
+            2 + bool(kernels.rule.whole) + 2 * sum(isinstance(k, ColumnKernel) for k in order.kernels)
+        )
         self.met = 0
         self.slots = w.at(w["arena"], slots, w.mul(w["thread"], scratch(w.target)))
 
@@ -147,6 +168,12 @@ class _Body:
             self._loss(s.index, n, blocks)
             self._parameters(blocks)
             self._barrier(s.index)
+            if self.kernels.rule.whole:
+                self._slots(
+                    s.index, n, whole_numbers(w, self.layout, self.kernels.rule, self.kernels.partials)
+                )
+                self._updates()
+                self._barrier(s.index)
 
     def _share(self, of: Any) -> tuple[Any, Any]:
         """This thread's part of 0 … of − 1."""
@@ -195,9 +222,13 @@ class _Body:
                 ir.Constant(I64, 0), self.w.at(self.w["sync"], counter * COUNTER), "seq_cst", 8
             )
 
-    def _slots(self, step: Any, n: Any) -> None:
-        w, lower = self.w, Scalars(self.w, self._scalar_reader(step, n))
+    def _slots(self, step: Any, n: Any, known: dict[Tensor, Any] | None = None) -> None:
+        """The scalars that kernels read; with `known`, those that follow from numbers of all parameters."""
+        w, lower = self.w, Scalars(self.w, self._scalar_reader(step, n, known))
+        rule = self.kernels.rule
         for e, place in self.kernels.slots.of.items():
+            if rule.late(e) != (known is not None):
+                continue
             value = lower(e)
             w.b.store(value if w.target.double else w.b.fptrunc(value, w.number), w.at(self.slots, place))
 
@@ -242,7 +273,7 @@ class _Body:
 
     def _observations(self, step: Any, n: Any, start: Any, blocks: Any) -> None:
         """Phase one; in pieces only where no statistic of the batch makes the threads meet within it."""
-        self._reset(*(2 + n for n in range(len(self.kernels.gradients))))
+        self._reset(*(2 + n for n in range(len(self.kernels.gradients) + len(self._updated()))))
         if any(isinstance(kernel, ColumnKernel) for kernel in self.order.kernels):
             self._panels(step, n, start, *self._share(blocks))
         else:
@@ -278,6 +309,17 @@ class _Body:
                 self.w.call(function, self.w["arena"], self.slots, first, last, blocks)
 
             self._shared(shares, 2 + number, work)
+
+    def _updated(self) -> tuple[Tensor, ...]:
+        """The parameters that are updated when all gradients are known."""
+        return self.found.parameters if self.kernels.rule.whole else ()
+
+    def _updates(self) -> None:
+        """Phase three, parameter by parameter."""
+        w, first = self.w, 2 + len(self.kernels.gradients)
+        for number, t in enumerate(self._updated()):
+            count, work = stretches(w, self.layout, self.kernels.rule, self.kernels.update, t, self.slots)
+            self._shared(count, first + number, work)
 
     def _loss(self, step: Any, n: Any, blocks: Any) -> None:
         """The numbers of the step, by the first thread: sums over panels in order, then what follows."""
@@ -322,63 +364,15 @@ class _Body:
         b.position_at_end(wait)
         looks = b.phi(I64)
         looks.add_incoming(ir.Constant(I64, 1), before)
-        _nothing(w, "llvm.x86.sse2.pause") if w.target.x86 else _nothing(
-            w, "llvm.aarch64.hint", ir.Constant(I32, 1)
-        )
+        pause(w)
         more = w.add(looks, 1)
         every = b.icmp_signed("==", b.and_(looks, ir.Constant(I64, PATIENCE - 1)), ir.Constant(I64, 0))
         b.cbranch(every, tired, again)
         b.position_at_end(tired)
-        if "windows" not in w.target.triple:
-            w.b.call(_yield_of(w), [])
+        offer_core(w)
         b.branch(again)
         b.position_at_end(again)
         arrived = b.load_atomic(w["sync"], "seq_cst", 8)
         looks.add_incoming(more, again)
         b.cbranch(b.icmp_signed("<", arrived, goal), wait, go)
         b.position_at_end(go)
-
-
-def _yield_of(w: Writer) -> Any:
-    name = "sched_yield"
-    return w.module.globals.get(name) or ir.Function(w.module, ir.FunctionType(I32, []), name)
-
-
-class _flushing:  # noqa: N801 (read as a statement: with _flushing(w))
-    """Denormal numbers count as zero inside, and what the caller had is restored afterwards."""
-
-    X86 = 0x8040
-    ARM = 1 << 24
-
-    def __init__(self, w: Writer) -> None:
-        self.w = w
-
-    def __enter__(self) -> None:
-        w, b = self.w, self.w.b
-        if w.target.x86:
-            self.kept, self.new = b.alloca(I32), b.alloca(I32)
-            self._state("stmxcsr", self.kept)
-            b.store(b.or_(b.load(self.kept), ir.Constant(I32, self.X86)), self.new)
-            self._state("ldmxcsr", self.new)
-        else:
-            get = ir.Function(w.module, ir.FunctionType(I64, []), "llvm.aarch64.get.fpcr")
-            self.kept = b.call(get, [])
-            _nothing(w, "llvm.aarch64.set.fpcr", b.or_(self.kept, ir.Constant(I64, self.ARM)))
-
-    def __exit__(self, *_: object) -> None:
-        if self.w.target.x86:
-            self._state("ldmxcsr", self.kept)
-        else:
-            _nothing(self.w, "llvm.aarch64.set.fpcr", self.kept)
-
-    def _state(self, name: str, place: Any) -> None:
-        w = self.w
-        _nothing(w, f"llvm.x86.sse.{name}", w.b.bitcast(place, I8.as_pointer()))
-
-
-def _nothing(w: Writer, name: str, *arguments: Any) -> None:
-    """A call of an intrinsic that gives nothing back."""
-    known = w.module.globals.get(name) or ir.Function(
-        w.module, ir.FunctionType(ir.VoidType(), [a.type for a in arguments]), name
-    )
-    w.b.call(known, list(arguments))

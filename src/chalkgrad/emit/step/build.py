@@ -293,6 +293,8 @@ class Builder(Appender):
             raise UnsupportedError("a reduction of a plain number")
         if not a.axes and a.op == "sum":
             return self._total("total", arg)
+        if not a.axes and a.op in ("max", "min"):
+            return self._total(a.op, arg)
         over = tuple(arg.axes.index(i) for i in a.over)
         kept = tuple(i for i in arg.axes if i not in a.over)
         if a.op == "sum" and len(arg.axes) == 2 and len(over) == 1 and floating(arg):

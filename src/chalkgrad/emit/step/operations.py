@@ -69,13 +69,17 @@ ELEMENTWISE = ("ufunc", "copy", "select", "place")
 """Kinds whose result may overwrite an operand of the same shape."""
 
 
+NUMBERS = ("total", "dot", "inner", "max", "min")
+"""Kinds that make one number of whole arrays."""
+
+
 @dataclass(eq=False, slots=True)
 class Op:
     """One line of the step.
 
     Attributes:
         kind: "ufunc", "matmul", "reduce", "copy", "select", "rows", "take", "lookup", "place", "fill",
-            "draw", "einsum" (these write `out`), "host", "total", "dot", "inner" (these define `target`).
+            "draw", "einsum" (these write `out`), "host" and `NUMBERS` (these define `target`).
         fn: The NumPy function where the kind leaves it open.
         args: What it reads.
         out: The value it writes.

@@ -86,6 +86,8 @@ class Speller:
             case Op(kind="total", args=(View() as a,)):
                 axis = "" if len(a.value.ranges) == 1 else ", axis=None"
                 return [f"{op.target} = float(np.add.reduce({self.arg(a)}{axis}, dtype=np.float64))"]
+            case Op(kind="max" | "min" as kind, args=(View() as a,)):
+                return [f"{op.target} = float(np.{kind}imum.reduce({self.arg(a)}, axis=None))"]
             case Op(kind="inner", args=(View() as a, View() as b)):
                 return [f"{op.target} = float(np.vdot({self.arg(a)}, {self.arg(b)}))"]
             case Op(kind="dot", args=(View() as a,)):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from chalkgrad.derivation import Backward
 from chalkgrad.emit.arrays import Assign, Load, Terms
+from chalkgrad.emit.phases import COUNT, phases
 from chalkgrad.emit.plan import Line, Plan, plan
 from chalkgrad.emit.step.build import Builder
 from chalkgrad.emit.step.compiled_step import StepText
@@ -16,7 +17,7 @@ from chalkgrad.emit.step.operations import Host, Op, Section, Value, View
 from chalkgrad.emit.step.page import filled, page, wrapped
 from chalkgrad.emit.step.pieces import G_PART, PART, PART_AXES, W_PART, inlined, split_gradient
 from chalkgrad.emit.step.spelling import Speller, StepNames, buffer_lines, memory_lines
-from chalkgrad.errors import UnsupportedError
+from chalkgrad.emit.step.whole import WholeLoop
 from chalkgrad.expr.nodes import Program, Range, Tensor
 from chalkgrad.render.math_text import math_text
 
@@ -169,6 +170,7 @@ class _Writer:
     def _update(self) -> None:
         rule, section = self.plans.rule, Section()
         builder = Builder(self.names, section)
+        found = phases(rule)
         vectors = [t for t in rule.inputs if t.axes]
         self.vectors = {t.name: self.names.of(t) for t in vectors}
         for t in rule.inputs:
@@ -178,8 +180,13 @@ class _Writer:
             else:
                 builder.known[t] = Host(self.names.of(t), moving=t.name == "t")
                 self.arguments[f"rule.{t.name}"] = self.names.of(t)
+        builder.known[COUNT] = Host(f"{self.arguments['w_flat']}.size")
+        self.wholes: list[WholeLoop] = []
+        for number in found.whole:
+            self.wholes.append(WholeLoop(number, found, self.names, builder.known))
+            builder.known[number.target] = self.wholes[-1].host
         homes = {t.name + "2": self.names.of(t) for t in vectors}
-        for line in inlined(plan(rule, Backward("closed", (), ())).forward):
+        for line in inlined(plan(found.update, Backward("closed", (), ())).forward):
             for s in line.statements:
                 note = f"{math_text(line.shown.access)} = {math_text(line.shown.body)}"
                 builder.statement(s, note, homes.get(line.definition.target.name, ""))
@@ -216,7 +223,7 @@ class _Writer:
         body += [
             f"losses[step] = {loss.code}",
             "",
-            "# the update, in pieces that stay in the cache",
+            "# the update" + " in two phases" * bool(self.wholes) + ", in pieces that stay in the cache",
             *update[1],
         ]
         before = [
@@ -278,17 +285,13 @@ class _Writer:
         speller = Speller(self.names, self._size_name)
         moving = [op for op in self.update.ops if op.kind == "host"]
         rest = Section([op for op in self.update.ops if op.kind != "host"])
-        if any(op.kind in ("total", "dot", "inner") for op in rest.ops):
-            raise UnsupportedError(
-                "a rule that adds up over all parameters has no pieces", hint='Use engine="plain".'
-            )
         lines = self._body(rest, layout, speller, {})
         scratch = self._scratch(self.update, layout)
         before = [f"{name} = {code}" for name, code in self.update.hosts.items()]
         flat = [self.arguments[f"{name}_flat"] for name in self.vectors]
         names = list(self.vectors.values())
         inside: list[str] = []
-        counts = [len(layout.buffers)]
+        counts = [len(layout.buffers), *(loop.buffers for loop in self.wholes)]
         tail_args = []
         for section, name in self.tail_sections:
             more, own, used = self._tail_lines(section, name)
@@ -309,8 +312,15 @@ class _Writer:
         heads = [*names, *scratch]
         for name in tail_args:
             before += self._parts(name, count)
-            items.append(f"{name}_parts[start]")
-            heads.append(f"{name}_part")
+        numbers: list[str] = []
+        for loop in self.wholes:
+            # A penalty belongs to the gradient, so it is added before the first number is worked out.
+            first = [*(f"{name}_part = {name}_parts[start]" for name in tail_args), *inside]
+            numbers += loop.lines(speller, dict(zip(names, flat, strict=True)), first)
+            before += loop.before
+            inside, tail_args = [], []
+        items += [f"{name}_parts[start]" for name in tail_args]
+        heads += [f"{name}_part" for name in tail_args]
         before += ["pieces = [", "    ("]
         before += [
             *(f"        {line}" for line in filled(items, 80)),
@@ -318,7 +328,7 @@ class _Writer:
             "    for start, stop in spans",
             "]",
         ]
-        body = [*(line for op in moving for line in speller.lines(op))]
+        body = [*numbers, *(line for op in moving for line in speller.lines(op))]
         body += [f"for {', '.join(heads)} in pieces:", *(f"    {line}" for line in [*inside, *lines])]
         t = self.arguments.get("rule.t")
         return before, [*([f"{t} += 1.0"] if t else []), *body]
