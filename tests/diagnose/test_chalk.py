@@ -254,6 +254,38 @@ def test_a_false_line_has_one_of_the_causes_that_code_has(claim: str, cause: str
     assert cause in CAUSES
 
 
+NORM = """
+mu[d] = mean(i, x[i,d])
+v[d] = mean(i, (x[i,d] - mu[d])^2)
+xh[i,d] = (x[i,d] - mu[d]) / sqrt(v[d] + eps)
+out[i,d] = g[d] * xh[i,d] + b[d]
+L = sum(i d, out[i,d] * u[i,d])
+"""
+
+
+@pytest.mark.parametrize(
+    ("claim", "cause", "right"),
+    [
+        (
+            "dL/dx[i,d] = dL/dxh[i,d]/sqrt(v[d]+eps) + dL/dv[d] * 2 * (x[i,d] - mu[d]) + dL/dmu[d]/size(i)",
+            "sum_for_mean",
+            "dL/dv[d] * 2 * (x[i,d] - mu[d]) / size(N)",
+        ),
+        (
+            "dL/dx[i,d] = dL/dxh[i,d]/sqrt(v[d]+eps) + dL/dv[d]*(x[i,d]-mu[d])/size(i) + dL/dmu[d]/size(i)",
+            "constant_factor",
+            "(x[i,d]-mu[d])/size(i) * 2",
+        ),
+        ("dL/dxh[i,d] = dL/dout[i,d]", "missing_factor", "dL/dout[i,d] * g[d]"),
+    ],
+)
+def test_what_one_term_lacks_is_put_in(claim: str, cause: str, right: str) -> None:
+    false = check_chalk(f"{NORM}\n{claim}").false
+    assert false is not None
+    assert false.cause == cause
+    assert right in false.should_be
+
+
 def test_lines_that_only_pass_an_error_on_are_marked() -> None:
     report = check(
         "dL/df[i,k] = (p[i,k] + 1(k == y[i])) / size(i)\n"

@@ -2,8 +2,8 @@
 
 A correction is proposed only when the edited line holds at every test point, and the first that
 holds is reported, in the order: a wrong index, a missing sum, a sign, a constant factor, a size, an
-indicator, a mean for a sum, a comparison, a part left out or too many, a different array. Where none
-of these holds, `derived` asks the engine.
+factor of one term, an indicator, a mean for a sum, a comparison, a part left out or too many, a different
+array, a value left out. Where none of these holds, `derived` asks the engine.
 """
 
 from __future__ import annotations
@@ -30,13 +30,14 @@ from chalkgrad.diagnose.edits import (
     with_right,
 )
 from chalkgrad.diagnose.graph import Graph
+from chalkgrad.diagnose.missing_parts import missing_values, scaled_terms
 from chalkgrad.diagnose.words import range_words
 from chalkgrad.errors import ChalkgradError
 from chalkgrad.expr.nodes import Tensor
 from chalkgrad.expr.syntax import Condition, Entry, Factors, Number, Power, Terms
 from chalkgrad.frontend.inference import RangeConflictError
 
-MAX_TRIES = 400
+MAX_TRIES = 800
 """Edited lines tested before giving up."""
 
 MAX_SLIPS = 3
@@ -115,7 +116,8 @@ def correct_value(claim: Claim, judge: Judge) -> Correction | None:
             return None
         try:
             edited = read_claim(text, judge.program)
-            if not edited.loose and judge.check(edited).holds:
+            says_nothing = edited.right is edited.left  # dL/dx = dL/dx
+            if not edited.loose and not says_nothing and judge.check(edited).holds:
                 return Correction(text, why, cause)
         except ChalkgradError:
             continue
@@ -129,12 +131,15 @@ def _hypotheses(claim: Claim, judge: Judge) -> Iterator[Hypothesis]:
     if not claim.loose:
         yield from _extra_factors(claim)
         yield from _factors(claim, judge)
+        yield from scaled_terms(claim, judge)
     yield from _other_indices(claim)
     yield from _indicators(claim)
     yield from _extra_binders(claim)
     yield from _other_comparisons(claim)
     yield from _other_parts(claim)
     yield from _other_arrays(claim, judge)
+    if not claim.loose:
+        yield from missing_values(claim, judge)
 
 
 def _missing_sum(claim: Claim) -> Iterator[Hypothesis]:
