@@ -241,6 +241,7 @@ def test_definitions_alone_are_nothing_to_check() -> None:
         ("dL/df[i,k] = p[i,k] / size(i)", "missing_term"),
         ("dL/db[j] = sum(i, dL/df[i,j] * x[i,j])", "wrong_operand"),
         ("d f[i,k] / d W[d,j] = x[i,d]", "missing_mask"),
+        ("d p[i,k] / d f[i,j] = p[i,k] * (1 - p[i,j])", "missing_mask"),
         ("d h[i,k] / d f[i,j] = (1 - f[i,k]^2) * 1(j == k)", "preactivation"),
         ("dL/dW[d,j] = sum(i, x[i,d] * dL/df[i,j] * b[j])", "extra_factor"),
         ("d h[i,k] / d f[i,j] = (1 - h[i,k]) * 1(j == k)", "missing_factor"),

@@ -30,7 +30,7 @@ from chalkgrad.diagnose.edits import (
     with_right,
 )
 from chalkgrad.diagnose.graph import Graph
-from chalkgrad.diagnose.missing_parts import missing_values, scaled_terms
+from chalkgrad.diagnose.missing_parts import missing_indicators, missing_values, scaled_terms
 from chalkgrad.diagnose.words import range_words
 from chalkgrad.errors import ChalkgradError
 from chalkgrad.expr.nodes import Tensor
@@ -134,6 +134,7 @@ def _hypotheses(claim: Claim, judge: Judge) -> Iterator[Hypothesis]:
         yield from scaled_terms(claim, judge)
     yield from _other_indices(claim)
     yield from _indicators(claim)
+    yield from missing_indicators(claim)
     yield from _extra_binders(claim)
     yield from _other_comparisons(claim)
     yield from _other_parts(claim)
