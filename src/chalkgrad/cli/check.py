@@ -36,8 +36,10 @@ def command(
     chalkgrad check homework.py:my_backward --of affine
     chalkgrad check notes.chalk                      a derivation, line by line
 
-    A sibling NAME_forward that returns (out, cache) is used and checked too. Status
-    1 means that something is wrong, 2 that it could not be checked.
+    A sibling NAME_forward that returns (out, cache) is used and checked too. A
+    forward that is no built-in layer is traced; its annotations (x: "N D"), or its
+    docstring (x: inputs of shape (N, D)), name the axes. Status 1 means that
+    something is wrong, 2 that it could not be checked.
 
     \b
     A .chalk file looks like this:
@@ -70,13 +72,14 @@ def _check_code(
     from chalkgrad.diagnose.check import check
     from chalkgrad.diagnose.report import junit as junit_text
 
-    left: list[ChalkgradError] = []
+    left: list[tuple[str, ChalkgradError]] = []
     found = [
         check(p.backward, p.layer, forward=p.forward, name=p.title, timeout=timeout)
         for p in pairs_in(path, name, of, left)
     ]
-    for problem in left:
-        click.echo(f"chalkgrad: not checked: {problem.message}", err=True)
+    for function, problem in left:
+        why = "\n".join(part for part in (problem.message, problem.hint) if part)
+        click.echo(f"chalkgrad: {function} is not checked: {why}", err=True)
     if junit is not None:
         junit.write_text(junit_text(found, str(path)), encoding="utf-8")
     if as_json:

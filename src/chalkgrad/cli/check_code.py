@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from chalkgrad.diagnose.report import Diagnosis
     from chalkgrad.layer_type import Layer
 
+Left = list[tuple[str, ChalkgradError]]
+"""Functions that are not checked, and why."""
+
 _BACKWARD = re.compile(r"(?P<name>.+?)_(backward|bwd|grad|gradient)(?P<variant>_\w+)?")
 
 
@@ -38,7 +41,7 @@ class Pair:
     layer: Layer
 
 
-def pairs_in(path: Path, name: str, of: str | None, left: list[ChalkgradError] | None = None) -> list[Pair]:
+def pairs_in(path: Path, name: str, of: str | None, left: Left | None = None) -> list[Pair]:
     """The backwards to check: the one named, or all of the file.
 
     Those that fit no layer are left out, and why is added to `left`.
@@ -53,12 +56,12 @@ def pairs_in(path: Path, name: str, of: str | None, left: list[ChalkgradError] |
             raise ChalkgradError(f"There is no '{name}' in {path}.{suggestion(name, known)}")
         layer = resolve(of) if of else _layer(name, module)
         return [Pair(name, getattr(module, name), _sibling(name, module), layer)]
-    problems: list[ChalkgradError] = []
+    problems: Left = []
     found = list(_all(module, resolve(of) if of else None, problems))
     if left is not None:
         left += problems
     if not found and problems:
-        raise problems[0]
+        raise problems[0][1]
     if not found:
         raise ChalkgradError(
             f"There is no function NAME_backward in {path} that a built-in layer explains.",
@@ -67,7 +70,7 @@ def pairs_in(path: Path, name: str, of: str | None, left: list[ChalkgradError] |
     return found
 
 
-def _all(module: ModuleType, layer: Layer | None, left: list[ChalkgradError]) -> Iterator[Pair]:
+def _all(module: ModuleType, layer: Layer | None, left: Left) -> Iterator[Pair]:
     from chalkgrad.layers import GALLERY
 
     for name, value in list(vars(module).items()):
@@ -78,7 +81,7 @@ def _all(module: ModuleType, layer: Layer | None, left: list[ChalkgradError]) ->
             try:
                 own = layer or _layer(name, module)
             except ChalkgradError as problem:
-                left.append(problem)
+                left.append((name, problem))
                 continue
             yield Pair(name, value, _sibling(name, module), own)
         elif name in GALLERY and not GALLERY[name].program.outputs[0].axes and inspect.isfunction(value):
@@ -100,7 +103,6 @@ def _sibling(name: str, module: ModuleType) -> Callable[..., Any] | None:
 
 def _layer(name: str, module: ModuleType) -> Layer:
     """The gallery's layer of that name, or else the user's own forward as a layer."""
-    import chalkgrad
     from chalkgrad.layers import GALLERY, canonical_name
 
     match = _BACKWARD.fullmatch(name)
@@ -110,16 +112,52 @@ def _layer(name: str, module: ModuleType) -> Layer:
             return GALLERY[known]
     forward = _sibling(name, module)
     if forward is not None and getattr(forward, "__annotations__", None):
-        layer: Layer = chalkgrad.layer(_value_of(forward), name=stem)
-        return layer
+        return _traced(_value_of(forward), stem)
     alike = _by_values(name, module)
     if alike is not None:
         return alike
+    if forward is not None and (signature := documented(forward)) is not None:
+        value = _value_of(forward)
+        value.__signature__ = signature  # type: ignore[attr-defined]
+        return _traced(value, stem)
+    own = "" if forward is None else (
+        f" Or name the axes of its forward, as in def {forward.__name__}(x: \"N D\", ...)."
+    )  # fmt: skip
     raise ChalkgradError(
         f"No built-in layer is called '{stem}', and its forward is none of them."
         f"{suggestion(stem, tuple(GALLERY))}",
-        hint=f"Say which: chalkgrad check FILE:{name} --of LAYER; `chalkgrad layers` lists them.",
+        hint=f"Say which: chalkgrad check FILE:{name} --of LAYER; `chalkgrad layers` lists them.{own}",
     )
+
+
+def _traced(value: Callable[..., Any], name: str) -> Layer:
+    """A forward as a layer, traced at once: what cannot be is left out, and the others are checked."""
+    import chalkgrad
+
+    layer: Layer = chalkgrad.layer(value, name=name)
+    assert layer.program
+    return layer
+
+
+def documented(forward: Callable[..., Any]) -> inspect.Signature | None:
+    """A forward's signature with the axes that its docstring gives: "x: inputs of shape (N, D)".
+
+    None unless every argument without a default has them.
+    """
+    text = inspect.getdoc(forward) or ""
+    signature = inspect.signature(forward)
+    parameters = []
+    for p in signature.parameters.values():
+        found = re.search(rf"(?<!\w){re.escape(p.name)}(?!\w)([^\n()]*)\(([^()\n]*)\)", text)
+        axes = [a.strip() for a in found[2].split(",") if a.strip()] if found else []
+        if found and all(a.isidentifier() for a in axes):
+            whole = re.search(r"\b(int|integers?|labels?|indices|index)\b", found[1]) is not None
+            parameters.append(p.replace(annotation=" ".join([*axes, *(["int"] if whole else [])])))
+        elif p.default is inspect.Parameter.empty:
+            return None
+        else:
+            parameters.append(p)
+    return signature.replace(parameters=parameters)
 
 
 def _value_of(forward: Callable[..., Any]) -> Callable[..., Any]:

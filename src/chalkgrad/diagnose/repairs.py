@@ -127,7 +127,7 @@ def repairs(
         return
     if not scaled and value.dtype.kind == "f":
         compared = above is not None and above.kind == "compare"
-        alone = text.isidentifier() and above is None  # nobody forgets the minus of z = -x
+        alone = text.isidentifier() and above is None and place.target  # nobody forgets the minus of z = -x
         cost = 1.6 if compared or alone else 1.15 if text.isidentifier() else 1.0
         node = place.node
         minus = isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub)

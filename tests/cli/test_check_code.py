@@ -1,0 +1,110 @@
+"""`chalkgrad check FILE.py`: which functions are backwards, of which layer, and what is printed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+from click.testing import CliRunner, Result
+
+from chalkgrad.cli import main
+from chalkgrad.cli.check_code import documented, pairs_in
+
+RELU = """
+import numpy as np
+
+def relu_forward(x):
+    return np.maximum(0, x), x
+
+def relu_backward(dout, x):
+    return dout * (x > 0)
+"""
+
+DOCUMENTED = '''
+import numpy as np
+
+def gated_forward(x, w, scale=2.0):
+    """A made-up layer.
+
+    x: inputs of shape (N, D)
+    w: weights (D,)
+    """
+    t = np.tanh(x * w)
+    return scale * t, (x, w, t, scale)
+
+def gated_backward(dout, cache):
+    x, w, t, scale = cache
+    da = scale * dout * (1 - t)
+    return da * w, (da * x).sum(0)
+'''
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(a) for a in arguments])
+
+
+@pytest.fixture
+def homework(tmp_path: Path) -> Path:
+    path = tmp_path / "homework.py"
+    path.write_text(RELU + DOCUMENTED, encoding="utf-8")
+    return path
+
+
+def test_every_pair_is_judged_and_the_status_says_whether_all_are_right(homework: Path) -> None:
+    result = run("check", homework)
+    assert result.exit_code == 1
+    assert "✓ relu_backward   right" in result.stdout
+    assert "✗ gated_backward" in result.stdout
+    assert "1 right, 1 wrong." in result.stdout
+    assert run("check", f"{homework}:relu_backward").exit_code == 0
+
+
+def test_axes_are_read_from_a_docstring(homework: Path) -> None:
+    (pair,) = [p for p in pairs_in(homework, "", None) if p.title == "gated_backward"]
+    assert [str(t) for t in pair.layer.program.inputs] == ["x[N, D]", "w[D]"]
+    faults = json.loads(run("check", f"{homework}:gated_backward", "--json").stdout)[0]["faults"]
+    assert {(f["argument"], f["cause"]) for f in faults} == {("x", "missing_factor"), ("w", "missing_factor")}
+
+
+def test_labels_are_whole_numbers() -> None:
+    def forward(f: object, y: object, axis: int = 1) -> None:
+        """Scores f (N, K) and the labels y, which are integers of shape (N,)."""
+
+    found = documented(forward)
+    assert found is not None
+    assert [p.annotation for p in found.parameters.values()][:2] == ["N K", "N int"]
+
+
+def test_what_cannot_be_traced_is_left_out_and_the_rest_is_checked(tmp_path: Path) -> None:
+    path = tmp_path / "own.py"
+    path.write_text(RELU + DOCUMENTED.replace("scale * t, (", "scale * t * len(x), ("), encoding="utf-8")
+    result = run("check", path)
+    assert "1 right, 0 wrong." in result.stdout
+    assert "gated_backward is not checked: len() of an array" in result.stderr
+    assert "Use x.shape[0]" in result.stderr
+
+
+def test_junit_counts_what_is_wrong(homework: Path, tmp_path: Path) -> None:
+    run("check", homework, "--junit", tmp_path / "report.xml")
+    suite = ET.parse(tmp_path / "report.xml").getroot()
+    suite = suite if suite.tag == "testsuite" else suite[0]
+    assert (suite.get("tests"), suite.get("failures")) == ("2", "1")
+
+
+def test_a_forward_without_axes_is_left_out_with_the_ways_to_name_them(tmp_path: Path) -> None:
+    path = tmp_path / "own.py"
+    path.write_text(RELU + DOCUMENTED.replace("of shape (N, D)", "of any shape"), encoding="utf-8")
+    result = run("check", path)
+    assert result.exit_code == 0
+    assert "gated_backward is not checked: No built-in layer is called 'gated'" in result.stderr
+    alone = run("check", f"{path}:gated_backward")
+    assert alone.exit_code == 2
+    assert 'def gated_forward(x: "N D", ...)' in alone.stderr
+
+
+def test_a_name_that_the_file_does_not_have(homework: Path) -> None:
+    result = run("check", f"{homework}:rellu_backward")
+    assert result.exit_code == 2
+    assert "Did you mean 'relu_backward'?" in result.stderr
