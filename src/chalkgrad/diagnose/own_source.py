@@ -42,11 +42,13 @@ class OwnSource:
         element = self._element(argument)
         if element is None or self.tree is None:
             return ""
-        if not isinstance(element, ast.Name):
-            return ast.unparse(element)
+        return self.assigned(element.id) if isinstance(element, ast.Name) else ast.unparse(element)
+
+    def assigned(self, name: str) -> str:
+        """The last line that assigns a variable; empty if there is none."""
         found = ""
-        for node in ast.walk(self.tree):
-            if element.id in _assigned(node):
+        for node in ast.walk(self.tree) if self.tree is not None else ():
+            if name in _assigned(node):
                 found = ast.unparse(node)
         return found
 
@@ -55,11 +57,15 @@ class OwnSource:
 
         A value that the user has no variable for is explained: dx = s * dout, where s = 1 / r.
         """
-        values = emitted_values(self.program)
         own = identifier(f"d{argument}")
+        return self.right_assignment(own, {**names, own: self._own_name(argument) or own})
+
+    def right_assignment(self, own: str, names: Mapping[str, str]) -> str:
+        """The derivation's code for a variable of the emitted code."""
+        values = emitted_values(self.program)
         if own not in values:
             return ""
-        known = {**names, own: self._own_name(argument) or own}
+        known = {own: own, **names}
         lines, told = [values[own]], {own}
         for line in lines:  # grows while it is read
             for name in _read_by(line):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +14,7 @@ from chalkgrad.diagnose.own_variables import named, own_sizes, variables
 from chalkgrad.diagnose.remedies import remedy
 from chalkgrad.diagnose.report import Fault
 from chalkgrad.diagnose.trial import Trial
+from chalkgrad.diagnose.words import shown
 from chalkgrad.emit.names import identifier
 from chalkgrad.verify.environment import Array
 
@@ -25,9 +26,16 @@ def in_own_names(
     if not any(f.argument is not None and not f.fix for f in faults):
         return list(faults)
     own = OwnSource(caller.backward, derived.program)
+    held_now = variables(caller.backward, trial.form, trial.prepared[0], timeout) if trial.prepared else {}
     names = own_names(derived, caller, trial, timeout)
+    behind = _variables_behind(faults, derived, trial, held_now)
     told = []
     for f in faults:
+        variable = behind.get(f.expected) if not f.fix else None
+        there = own.right_assignment(variable, names) if variable is not None else ""
+        if variable is not None and there:
+            told.append(replace(f, yours=own.assigned(variable), fix=there))
+            continue
         right = ""
         if f.argument is not None and not f.fix and f.cause != "mutates_input":
             right = own.right_line(f.argument, names)
@@ -37,6 +45,31 @@ def in_own_names(
         else:
             told.append(replace(f, fix=f.fix or remedy(f)))
     return told
+
+
+def _variables_behind(
+    faults: Sequence[Fault], derived: Derived, trial: Trial, held_now: Mapping[str, Array]
+) -> dict[str, str]:
+    """The user's variable of the name of an adjoint whose line is wrong: dcell for ∂L/∂cell.
+
+    By the line of the derivation that a fault shows. A variable that holds what it should is none.
+    """
+    found: dict[str, str] = {}
+    if trial.error or not trial.prepared:
+        return found
+    env = trial.prepared[0].point.env
+    ends = {t.adjoint for t in derived.wrt}
+    shown_lines = {f.expected for f in faults}
+    for d in (*derived.staged.definitions, *derived.closed.definitions):
+        name = identifier(f"d{d.target.name}")
+        if d.target in ends or name not in held_now or d.target not in env.arrays:
+            continue
+        true = np.asarray(env.array(d.target))
+        if shown(d) in shown_lines and held_now[name].shape == true.shape and not named(
+            {d.target: true}, {name: held_now[name]}
+        ):  # fmt: skip
+            found[shown(d)] = name
+    return found
 
 
 def held(caller: Caller, trial: Trial, timeout: float | None) -> list[dict[str, Array]]:

@@ -6,10 +6,14 @@ import json
 import textwrap
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from itertools import chain
 from typing import Any
 from xml.etree import ElementTree as ET
 
 WIDTH = 80
+
+MANY = 3
+"""So many gradients with the same words, and lines of their own, are told together."""
 
 CAUSES: dict[str, str] = {
     "shape": "the shape is wrong",
@@ -144,10 +148,7 @@ def _lines(d: Diagnosis) -> list[str]:
     if d.ok:
         error = f"worst relative error {d.error:.0e}" if d.error is not None else "nothing to compare"
         lines.append(f"  ✓ every gradient agrees at {d.points} random points; {error}")
-    groups: dict[tuple[str, str, str], list[Fault]] = {}
-    for fault in d.faults:
-        groups.setdefault((fault.cause, fault.expected, fault.fix), []).append(fault)
-    for same in groups.values():
+    for same in _groups(d.faults):
         lines += ["", *_fault_lines(same)]
     if d.example:
         lines += ["", *_wrapped("smallest case: ", d.example, first="  ")]
@@ -158,17 +159,46 @@ def _lines(d: Diagnosis) -> list[str]:
     return lines
 
 
+def _groups(faults: Iterable[Fault]) -> list[list[Fault]]:
+    """Faults with one cause and one remedy together, and so more than two with the same words and line."""
+    same: dict[tuple[str, str, str], list[Fault]] = {}
+    for fault in faults:
+        same.setdefault((fault.cause, fault.expected, fault.fix), []).append(fault)
+    alike: dict[tuple[str, str, str], list[list[Fault]]] = {}
+    for group in same.values():
+        told = _split(group[0].evidence)[0]
+        alike.setdefault((group[0].cause, group[0].expected, told), []).append(group)
+    return [g for groups in alike.values() for g in (groups if len(groups) < MANY else [[*chain(*groups)]])]
+
+
+def _split(evidence: str) -> tuple[str, str]:
+    """The words of an evidence, and its numbers: "x is missing; dW[0, 1] is 2 and should be 3."."""
+    words, mark, numbers = evidence.rpartition("; d")
+    return (words, f"d{numbers}") if mark else (evidence, "")
+
+
+def _evidence(same: list[Fault]) -> str:
+    """What shows the faults: the words once, the numbers of each."""
+    if len({_split(f.evidence)[0] for f in same}) > 1:
+        return "\n".join(dict.fromkeys(f.evidence for f in same))
+    numbers = [n.rstrip(".") for n in dict.fromkeys(_split(f.evidence)[1] for f in same) if n]
+    return (
+        f"{_split(same[0].evidence)[0]}{'; ' if numbers else ''}{', '.join(numbers)}{'.' if numbers else ''}"
+    )
+
+
 def _fault_lines(same: list[Fault]) -> list[str]:
     fault = same[0]
     names = ", ".join(f"d{f.argument}" for f in same if f.argument)
     heading = WHOLE.get(fault.cause, CAUSES[fault.cause]) if fault.argument is None else CAUSES[fault.cause]
     lines = [f"  ✗ {names + ': ' if names else ''}{heading}  [{fault.cause}]"]
-    for evidence in dict.fromkeys(f.evidence for f in same):
-        lines += _wrapped("", evidence)
+    lines += _wrapped("", _evidence(same))
     if fault.yours:
         lines += _wrapped("yours:     ", fault.yours)
     if fault.fix:
         lines += _wrapped("should be: " if fault.yours else "to do:     ", fault.fix)
+    if len({f.fix for f in same}) > 1:
+        lines += _wrapped("", f"and likewise d{', d'.join(str(f.argument) for f in same[1:])}.")
     if fault.expected:
         lines += _wrapped("because:   ", fault.expected)
     return lines
