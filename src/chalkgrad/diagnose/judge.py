@@ -120,7 +120,7 @@ class Judge:
         if explanation is None:
             text = f"no usual mistake gives these numbers; {self._where(wanted, observed)}"
             return [Fault(wanted.name, "unknown", text, shown(line))]
-        worst = self._worst(wanted, observed[0])
+        worst = self._worst(wanted, observed)
         return [
             Fault(wanted.name, r.code, _sentence(r.text, worst), shown(r.expected), r.fix, yours=r.yours)
             for r in explanation.reasons
@@ -335,8 +335,10 @@ class Judge:
 
     # --- words -------------------------------------------------------------------------------------
 
-    def _worst(self, wanted: Tensor, returned: Array) -> str:
-        true = self.points[0].true[wanted]
+    def _worst(self, wanted: Tensor, observed: Sequence[Array]) -> str:
+        """The worst element at the first point that shows the fault: at one with dead units it may hide."""
+        both = [(o, p.true[wanted]) for o, p in zip(observed, self.points, strict=True)]
+        returned, true = next((b for b in both if not self.search.equal(*b)), both[0])
         if returned.shape != true.shape or not true.size:
             return ""
         place = np.unravel_index(int(np.abs(returned - true).argmax()), true.shape)
@@ -374,7 +376,7 @@ class Judge:
             if not hit.all():
                 axes.append(f"only at {r.name} index {', '.join(str(int(n)) for n in np.flatnonzero(hit))}")
         where = f" ({'; '.join(axes)})" if axes else ""
-        return f"{share}{where}; {self._worst(wanted, returned)}."
+        return f"{share}{where}; {self._worst(wanted, observed)}."
 
 
 def _gradient(point: Point | None, wanted: Tensor) -> Array | None:

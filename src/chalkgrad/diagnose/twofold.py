@@ -35,9 +35,7 @@ class Predicted:
     cost: float
 
 
-def twofold(
-    search: Search, mender: Mender, wanted: Tensor, most: float = np.inf
-) -> Iterator[Explanation]:
+def twofold(search: Search, mender: Mender, wanted: Tensor, most: float = np.inf) -> Iterator[Explanation]:
     """A change of the text together with a hypothesis about one input's gradient.
 
     Each costs less than `most` and the ones before.
