@@ -8,9 +8,10 @@ stays a name that dX, dW and db share. The measure is `chalkgrad.expr.cost.flops
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from chalkgrad.derivation import Stage, Step
-from chalkgrad.diff.simplify import Knowledge, Lemma, simplify
+from chalkgrad.diff.simplify import Knowledge, Lemma, Simplified, simplify
 from chalkgrad.expr.cost import elements, flops, traffic
 from chalkgrad.expr.nodes import (
     Access,
@@ -79,6 +80,7 @@ def close(
 ) -> Closed:
     """Eliminate adjoints from the output towards the inputs, each where it pays."""
     knowledge = Knowledge.of(program, solve)
+    knowledge.common = _common(program.definitions, program.sizes)
     entries = {d.target: _simplified(_Entry(d), knowledge) for d in _without_constants(staged, wanted)}
     melted: list[_Entry] = []
     while True:
@@ -98,6 +100,12 @@ def close(
         entries = {t: _with_one_denominator(e) for t, e in entries.items()}
     stages = _stages(staged, [*melted, *entries.values()])
     return Closed(tuple(e.definition for e in entries.values()), tuple(stages), cost(plain))
+
+
+@lru_cache(16)
+def _common(definitions: tuple[Definition, ...], sizes: tuple[object, ...]) -> dict[Expr, Simplified]:
+    """What derivations of one forward for the page and for code have in common, begun empty."""
+    return {}
 
 
 def _order(tensors: list[Tensor], entries: dict[Tensor, _Entry], short_first: bool = False) -> list[Tensor]:

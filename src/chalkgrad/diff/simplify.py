@@ -83,6 +83,10 @@ class Knowledge:
     lemmas: dict[Expr, Lemma | None] = field(default_factory=dict)
     simplified: dict[Expr, Simplified] = field(default_factory=dict)
     """What `simplify` found: the same substitution is tried again after others were made."""
+    common: dict[Expr, Simplified] = field(default_factory=dict)
+    """What it found without solving any equation, which holds whether equations are solved or not."""
+    solved: int = 0
+    """How often equations were solved so far."""
 
     @staticmethod
     def of(program: Program, solve: bool = True) -> Knowledge:
@@ -96,7 +100,11 @@ class Knowledge:
 def simplify(e: Expr, knowledge: Knowledge) -> Simplified:
     """The cheaper of the multiplied-out and the gently tidied form, its steps and the lemmas used."""
     if e not in knowledge.simplified:
-        knowledge.simplified[e] = _simplify(e, knowledge)
+        before = knowledge.solved
+        found = knowledge.common.get(e) or _simplify(e, knowledge)
+        knowledge.simplified[e] = found
+        if knowledge.solve and knowledge.solved == before:
+            knowledge.common[e] = found
     return knowledge.simplified[e]
 
 
@@ -193,6 +201,7 @@ class _Simplifier:
             if new is not None:
                 solved.append(new)
         if reasons:
+            self.knowledge.solved += 1
             self._note(to_expr(solved), "solve-index", "; ".join(dict.fromkeys(reasons)), milestone=True)
             if self.distribute:
                 return expand(to_expr(solved))  # the index may have stood for a sum: 2 (1 − d) − 1

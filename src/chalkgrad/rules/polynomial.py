@@ -281,6 +281,7 @@ def factors_of(e: Expr) -> tuple[Expr, ...]:
     return e.factors if isinstance(e, Mul) and e.factors else (e,)
 
 
+@lru_cache(CACHE)
 def show_monomial(m: Monomial, taken: frozenset[str]) -> Expr:
     """One monomial with its constants hoisted out of its sums and its dummies lettered."""
     outer: list[Expr] = [] if m.coeff == 1 and (m.powers or m.bound) else [Const(m.coeff)]
