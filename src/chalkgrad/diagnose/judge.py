@@ -17,6 +17,7 @@ from chalkgrad.diagnose.points import Point, with_inputs
 from chalkgrad.diagnose.report import Fault
 from chalkgrad.diagnose.search import CLASH, Explanation, Reason, Search
 from chalkgrad.diagnose.trial import Trial
+from chalkgrad.diagnose.twofold import collapsed as collapsed_hypotheses
 from chalkgrad.diagnose.twofold import turned, twofold
 from chalkgrad.diagnose.variants import in_one_line, variants, varied
 from chalkgrad.diagnose.views import collapsed, head, summed_away, unsummed, views
@@ -158,7 +159,7 @@ class Judge:
             own = mended.reasons[0]
             return replace(derived, reasons=(replace(derived.reasons[0], yours=own.yours, fix=own.fix),))
         # Two changes are bounded one by one: together they are compared with what else explains the numbers.
-        limit = limit if len(mended.reasons) == 1 else derived.cost + more
+        limit = limit if len(mended.reasons) == 1 else derived.cost + more * len(mended.reasons)
         if same or mended.cost > limit:
             return derived
         said = {_family(r.code): r.text for r in derived.reasons} if len(mended.reasons) > 1 else {}
@@ -172,8 +173,8 @@ class Judge:
         search = twofold if alike else turned
         found = list(search(self.search, self.mender, wanted)) if self.mender is not None else []
         yield from found
-        if alike and not found:
-            yield from pairs(self.search, wanted, observed)
+        if not found:
+            yield from (pairs if alike else collapsed_hypotheses)(self.search, wanted, observed)
 
     def _by_value(self, wanted: Tensor, observed: Sequence[Array], most: float) -> Iterator[Explanation]:
         found = [

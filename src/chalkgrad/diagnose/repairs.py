@@ -124,7 +124,8 @@ def repairs(
             number, "constant_factor", f"{c:.4g} * ({text})", 1.75, _after(place, partial(operator.mul, c))
         )
     if value.ndim == 2:
-        yield Repair(number, "transpose", f"({text}).T", 1.5, _after(place, lambda v: v.T))
+        turned = ast.unparse(place.node.value) if isinstance(place.node, ast.Attribute) else f"({text}).T"
+        yield Repair(number, "transpose", turned, 1.5, _after(place, lambda v: v.T))
     wide = {np.shape(above.value)} if above is not None and isinstance(above.value, np.ndarray) else set()
     yield from (
         r for r in _missing(number, place, text, at_hand, {*wide, *shapes})
