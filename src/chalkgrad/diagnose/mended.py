@@ -242,7 +242,7 @@ class Mender:
                 continue
             if place.statement > wild or isinstance(self.rerun.watched.body[place.step][0], ast.Expr):
                 continue  # a call for its effect alone is no formula
-            if self.rerun.reaches(number, target):
+            if self.rerun.reaches(number, target, frozenset(sound)):
                 found += self._of(number)
         return sorted(found, key=lambda r: r.cost)
 
