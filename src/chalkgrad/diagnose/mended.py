@@ -22,6 +22,7 @@ from chalkgrad.diagnose.capture import as_array
 from chalkgrad.diagnose.context import ODD, Context, emptied, flattened
 from chalkgrad.diagnose.graph import Graph
 from chalkgrad.diagnose.labelled import Evaluation
+from chalkgrad.diagnose.overwritten import overwritten
 from chalkgrad.diagnose.own_source import tree_of
 from chalkgrad.diagnose.own_variables import named
 from chalkgrad.diagnose.repairs import AtHand, Repair, repairs
@@ -261,7 +262,8 @@ class Mender:
             above = places[place.above] if place.above >= 0 else None
             shapes = {np.shape(v) for v in self.trial.points[0].true.values()} if place.above < 0 else set()
             made = repairs(number, place, above, self.at_hand(), self._cause, shapes)
-            self._repairs[number] = self.context().weighed(place, list(made))
+            over = overwritten(number, place, self.rerun.watched.names)
+            self._repairs[number] = self.context().weighed(place, [*over, *made])
         return self._repairs[number]
 
     def context(self) -> Context:

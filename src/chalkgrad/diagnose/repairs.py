@@ -204,7 +204,7 @@ def _broadcasts(one: Any, other: Any) -> bool:
 def _beside(kind: str, part: Part, by: Callable[[Any, Any], Any]) -> Change:
     """What a place gives, put together with a part."""
     read = part.read
-    return lambda v, scope: by(_given(kind, v), read(scope))
+    return lambda v, scope: by(given(kind, v), read(scope))
 
 
 def _after(place: Place, function: Callable[[Any], Any]) -> Change:
@@ -212,12 +212,13 @@ def _after(place: Place, function: Callable[[Any], Any]) -> Change:
     kind = place.kind
 
     def change(operands: list[Any], _scope: Scope) -> Any:
-        return function(_given(kind, operands))
+        return function(given(kind, operands))
 
     return change
 
 
-def _given(kind: str, operands: list[Any]) -> Any:
+def given(kind: str, operands: list[Any]) -> Any:
+    """What a place gives with its operands."""
     if kind in OPERATIONS:
         return OPERATIONS[kind](*operands)
     if kind in ("sum", "mean"):
@@ -342,17 +343,17 @@ def _with(number: int, place: Place, text: str, part: Part) -> Iterator[Repair]:
     if place.kind == "Div" and isinstance(place.node, ast.BinOp) and ast.unparse(place.node.right) in part.holds:
         return  # it would undo the division
     yield Repair(number, times, "{own} * ({text})", base + part.cost,
-                 lambda v, s: _given(kind, v) * read(s), True, own)  # fmt: skip
+                 lambda v, s: given(kind, v) * read(s), True, own)  # fmt: skip
     if part.kind == "mask":
         yield Repair(number, "missing_mask", "(1 - {own}) * ({text})", base + 0.3 + part.cost,
-                     lambda v, s: _given(kind, v) * (1.0 - read(s)), True, own)  # fmt: skip
+                     lambda v, s: given(kind, v) * (1.0 - read(s)), True, own)  # fmt: skip
         return
     # Dividing is what a wrong factor asks for, too: where the derivation explains that, it has the word.
     over, divided = ("sum_for_mean", 1.4) if part.kind == "size" else ("missing_factor", 2.55)
     if over == "missing_factor" and set(part.text.split(" * ")) & set(_factors(place.node)):
         over = "extra_factor"  # W * g * g over g has no divisor forgotten, but a factor too many
     yield Repair(number, over, "({text}) / {own}", divided + part.cost,
-                 lambda v, s: _given(kind, v) / read(s), True, own)  # fmt: skip
+                 lambda v, s: given(kind, v) / read(s), True, own)  # fmt: skip
     if part.kind == "array":
         for sign, cost in (("-", 1.7), ("+", 1.9)):
             yield Repair(number, "missing_factor", f"(1 {sign} {{own}}) * ({{text}})", cost + part.cost,
@@ -380,7 +381,7 @@ def _by_one(
 ) -> Any:
     """A value times, or over, 1 and a part."""
     factor = 1 + read(scope) if sign == "+" else 1 - read(scope)
-    value = _given(kind, operands)
+    value = given(kind, operands)
     return value / factor if under else value * factor
 
 

@@ -53,6 +53,7 @@ class Place:
         scope: The variables at that time.
         step: The number of the statement of the function's body that holds it, loops and all.
         looped: Whether it stands in a loop.
+        into: The entries that the statement sets, such as `df[rows, y]`; empty if it sets none.
     """
 
     node: ast.expr
@@ -66,6 +67,7 @@ class Place:
     scope: dict[str, Any] = field(default_factory=dict)
     step: int = 0
     looped: bool = False
+    into: str = ""
 
 
 class Watched:
@@ -178,6 +180,7 @@ class _Hooks(ast.NodeTransformer):
         self.statement = 0
         self.above = -1
         self.target = ""
+        self.into = ""
         self.step = -1
         self.loops = 0
 
@@ -199,16 +202,18 @@ class _Hooks(ast.NodeTransformer):
     def _place(self, node: ast.expr, kind: str) -> ast.expr:
         above, self.above = self.above, -1
         place = Place(copy.deepcopy(node), kind, self.statement, node.lineno, above, self.target)
-        place.step, place.looped = self.step, self.loops > 0
+        place.step, place.looped, place.into = self.step, self.loops > 0, self.into
         self.places.append(place)
         return ast.Constant(len(self.places) - 1)
 
     def visit_Assign(self, node: ast.Assign) -> ast.AST:
         self.statement += 1
         self.target = node.targets[0].id if isinstance(node.targets[0], ast.Name) else ""
+        self.into = ast.unparse(node.targets[0]) if isinstance(node.targets[0], ast.Subscript) else ""
         self.above = -1
         if not (".shape" in ast.unparse(node.value) or isinstance(node.targets[0], ast.Tuple)):
             node.value = self.visit(node.value)
+        self.into = ""
         return node
 
     def visit_AugAssign(self, node: ast.AugAssign) -> ast.AST:
