@@ -11,7 +11,8 @@ import numpy as np
 from chalkgrad.derivation import Derived
 from chalkgrad.diagnose.anchored import Anchored, Held
 from chalkgrad.diagnose.capture import as_array
-from chalkgrad.diagnose.mended import Mender
+from chalkgrad.diagnose.located import located
+from chalkgrad.diagnose.mended import DIVIDED, Mender
 from chalkgrad.diagnose.pairs import diagonals, pairs
 from chalkgrad.diagnose.points import Point, with_inputs
 from chalkgrad.diagnose.report import Fault
@@ -21,7 +22,8 @@ from chalkgrad.diagnose.twofold import collapsed as collapsed_hypotheses
 from chalkgrad.diagnose.twofold import turned, twofold
 from chalkgrad.diagnose.variants import in_one_line, variants, varied
 from chalkgrad.diagnose.views import collapsed, head, summed_away, unsummed, views
-from chalkgrad.diagnose.words import Words, shown, told_apart, words
+from chalkgrad.diagnose.where import where, worst_of
+from chalkgrad.diagnose.words import Words, shown, words
 from chalkgrad.expr.nodes import Definition, Program, Tensor
 from chalkgrad.expr.ops import tensors_in
 from chalkgrad.verify.environment import Array
@@ -38,9 +40,6 @@ OWN_TEXT = 0.2
 
 WHOLE = frozenset({"wrong_argument", "statistics_constant", "diagonal_only", "mutates_input"})
 """Causes that concern all of a gradient: a change of the text that cures them has to be simpler."""
-
-DIVIDED = 2.5
-"""What a division by an array costs, which undoes whatever factor is wrong: the derivation knows better."""
 
 UNLIKELY = 9.0
 """What no explanation costs."""
@@ -120,10 +119,12 @@ class Judge:
             return [
                 Fault(wanted.name, "precision", lost, shown(line), "Compute in the precision of the inputs.")
             ]
+        if explanation is None and self.mender is not None:
+            explanation = located(self.mender, wanted)
         if explanation is None:
-            text = f"no usual mistake gives these numbers; {self._where(wanted, observed)}"
+            text = f"no usual mistake gives these numbers; {where(self.search, wanted, observed)}"
             return [Fault(wanted.name, "unknown", text, shown(line))]
-        worst = self._worst(wanted, observed)
+        worst = worst_of(self.search, wanted, observed)
         return [
             Fault(wanted.name, r.code, _sentence(r.text, worst), shown(r.expected), r.fix, yours=r.yours)
             for r in explanation.reasons
@@ -340,21 +341,6 @@ class Judge:
 
     # --- words -------------------------------------------------------------------------------------
 
-    def _worst(self, wanted: Tensor, observed: Sequence[Array]) -> str:
-        """The worst entry at the first point where there is a wrong one."""
-        true = [p.true[wanted] for p in self.points]
-        alike = [self.search.equal(o, t) for o, t in zip(observed, true, strict=True)]
-        at = alike.index(False) if False in alike else 0
-        return self._worst_entry(wanted, observed[at], true[at])
-
-    def _worst_entry(self, wanted: Tensor, returned: Array, true: Array) -> str:
-        if returned.shape != true.shape or not true.size:
-            return ""
-        place = np.unravel_index(int(np.abs(returned - true).argmax()), true.shape)
-        at = f"[{', '.join(str(int(p)) for p in place)}]" if place else ""
-        got, right = told_apart(float(returned[place]), float(true[place]))
-        return f"d{wanted.name}{at} is {got} and should be {right}"
-
     def _lost_digits(self, wanted: Tensor, observed: Sequence[Array]) -> str:
         """Words for differences that are no larger than roundings to half precision; else empty."""
         share = 0.0
@@ -370,22 +356,6 @@ class Judge:
             return ""
         digits = int(-np.log10(share))
         return f"d{wanted.name} agrees with the derivation to {digits} digits only, although all is float64."
-
-    def _where(self, wanted: Tensor, observed: Sequence[Array]) -> str:
-        """Where the difference lies, for a difference that nothing explains."""
-        returned, true = observed[0], self.points[0].true[wanted]
-        if returned.shape != true.shape:
-            return f"the shape is {returned.shape} instead of {true.shape}."
-        wrong = np.abs(returned - true) > 1e-8 * max(float(np.abs(true).max(initial=0.0)), 1e-12)
-        share = f"{int(wrong.sum())} of {wrong.size} entries differ"
-        axes = []
-        for axis, r in enumerate(wanted.axes):
-            other = tuple(n for n in range(wrong.ndim) if n != axis)
-            hit = wrong.any(axis=other)
-            if not hit.all():
-                axes.append(f"only at {r.name} index {', '.join(str(int(n)) for n in np.flatnonzero(hit))}")
-        where = f" ({'; '.join(axes)})" if axes else ""
-        return f"{share}{where}; {self._worst(wanted, observed)}."
 
 
 def _gradient(point: Point | None, wanted: Tensor) -> Array | None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import ast
 import operator
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from itertools import combinations
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from chalkgrad.diagnose.at_hand import Part, kind_of
+from chalkgrad.diagnose.at_hand import AtHand, Part, broadcasts, kind_of
 from chalkgrad.diagnose.watched import OPERATIONS, Change, Place, Scope
 
 OPPOSITE = {"Lt": ">=", "LtE": ">", "Gt": "<=", "GtE": "<", "Eq": "!=", "NotEq": "=="}
@@ -45,23 +45,6 @@ class Repair(NamedTuple):
     def written(self, text: str) -> str:
         """What belongs where a text stands."""
         return self.new.format(text=text, own=self.own) if self.own else self.new
-
-
-class AtHand:
-    """Parts, and which of them fit a value of a shape."""
-
-    def __init__(self, parts: Sequence[Part]) -> None:
-        self.parts = list(parts)
-        self._fitting: dict[tuple[tuple[int, ...], ...], list[Part]] = {}
-
-    def fitting(self, shape: tuple[int, ...], wide: Collection[tuple[int, ...]]) -> list[Part]:
-        """Those that can stand beside a value, so that it keeps its shape or grows to one of some."""
-        key = (shape, *sorted(wide))
-        if key not in self._fitting:
-            self._fitting[key] = [
-                f for p in self.parts if p.kind != "places" for f in _fitted(p, shape, wide)
-            ]
-        return self._fitting[key]
 
 
 Named = Callable[[str, str], str]
@@ -105,7 +88,7 @@ def repairs(
     if text.isidentifier() and (value.ndim or value.dtype.kind == "f"):
         yield from _others(number, place, text, at_hand, cause)
         if value.dtype.kind == "f":
-            yield from _squared(number, place, above, text)
+            yield from _squared(number, above, text)
     if value.dtype.kind in "iu":
         yield from _whole(number, place, text, at_hand, scaled, added)
         return
@@ -146,7 +129,7 @@ def _turned(number: int, place: Place, text: str) -> Iterator[Repair]:
     yield Repair(number, "wrong_operand", new, 1.5, lambda v, scope: ~v[0])
 
 
-def _squared(number: int, place: Place, above: Place | None, text: str) -> Iterator[Repair]:
+def _squared(number: int, above: Place | None, text: str) -> Iterator[Repair]:
     """A divisor's square: what multiplies a divisor is no factor of the product that it stands in."""
     node = above.node if above is not None and above.kind == "Div" else None
     if isinstance(node, ast.BinOp) and ast.unparse(node.right) == text:
@@ -182,7 +165,7 @@ def _whole(
     for part in at_hand.parts:
         if part.kind not in ("size", "places") or not part.known(place.scope):
             continue
-        if part.kind == "places" and not _broadcasts(part.value, place.value):
+        if part.kind == "places" and not broadcasts(part.value, place.value):
             continue
         own = f"({part.text})" if " " in part.text else part.text
         for sign, by in (("+", operator.add), ("-", operator.sub)):
@@ -191,14 +174,6 @@ def _whole(
         if part.kind == "size" and not scaled:
             yield Repair(number, "constant_factor", f"{own} * ({text})", 1.5 + part.cost,
                          _beside(place.kind, part, operator.mul))  # fmt: skip
-
-
-def _broadcasts(one: Any, other: Any) -> bool:
-    try:
-        np.broadcast_shapes(np.shape(one), np.shape(other))
-    except ValueError:
-        return False
-    return True
 
 
 def _beside(kind: str, part: Part, by: Callable[[Any, Any], Any]) -> Change:
@@ -317,30 +292,15 @@ def _missing(
             yield from _with(number, place, text, part)
 
 
-def _fitted(part: Part, shape: tuple[int, ...], wide: Collection[tuple[int, ...]]) -> Iterator[Part]:
-    """A part as it can stand beside a value: as it is, or with new axes."""
-    own = np.shape(part.value)
-    good = (shape, *wide)
-    try:
-        if np.broadcast_shapes(own, shape) in good:
-            yield part
-            return
-    except ValueError:
-        pass
-    for whole in good:
-        other = part.fitted(whole)
-        if other is None or not _broadcasts(other.value, np.empty(shape)):
-            continue
-        if np.broadcast_shapes(np.shape(other.value), shape) in good:
-            yield other
-            return
-
-
 def _with(number: int, place: Place, text: str, part: Part) -> Iterator[Repair]:
     kind, read, own = place.kind, part.read, f"({part.text})" if " " in part.text else part.text
     times = {"mask": "missing_mask", "size": "constant_factor"}.get(part.kind, "missing_factor")
     base = 1.3 if part.kind == "mask" else 1.5
-    if place.kind == "Div" and isinstance(place.node, ast.BinOp) and ast.unparse(place.node.right) in part.holds:
+    if (
+        place.kind == "Div"
+        and isinstance(place.node, ast.BinOp)
+        and ast.unparse(place.node.right) in part.holds
+    ):
         return  # it would undo the division
     yield Repair(number, times, "{own} * ({text})", base + part.cost,
                  lambda v, s: given(kind, v) * read(s), True, own)  # fmt: skip

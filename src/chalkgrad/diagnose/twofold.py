@@ -85,6 +85,7 @@ def collapsed(search: Search, wanted: Tensor, observed: Sequence[Array]) -> Iter
     for found in _predicted(search, wanted):
         first = found.predictor(0)
         for axes in ways if first is not None else ():
+
             def summed(at: int, p: Predictor = found.predictor, over: tuple[int, ...] = axes) -> Array | None:
                 value = p(at)
                 return None if value is None else np.asarray(value.sum(axis=over))
