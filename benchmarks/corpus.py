@@ -240,7 +240,8 @@ def _node_edits(
             yield "left summand dropped", set(TERM), lambda n: ast.UnaryOp(ast.USub(), n.right)
             # In y * (1 - y), the term -y left out is the factor (1 - y) left out: one text, two names.
             one = ast.unparse(node.left) in ("1", "1.0")
-            more = {"missing_factor", *({"missing_mask"} if _mask(node.right, masks) else ())} if one else set()
+            more = {"missing_factor"} if one else set()
+            more |= {"missing_mask"} if one and _mask(node.right, masks) else set()  # 1 - M is a mask
             yield "right summand dropped", _summand(node.right, node.left) | more, lambda n: n.left
             yield "minus to plus", {"sign"}, lambda n: ast.BinOp(n.left, ast.Add(), n.right)
         case ast.BinOp(op=ast.Pow(), right=ast.Constant(value=2)):
@@ -303,10 +304,10 @@ def _factor(
         return {"constant_factor", "sign"}
     if isinstance(node, ast.Name) and node.id in sizes:  # N * G without N is G, 1/N times what it should be
         return {"sum_for_mean"} if divides else {"missing_factor", "constant_factor"}
-    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div) and _names(node) and _names(node) <= sizes:
-        return {"missing_factor", "sum_for_mean"}  # 1 / (N * K) times G without it, as G / (N * K) without
     if not _names(node):  # (2 * np.pi) ** 0.5
         return {"constant_factor"}
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div) and _names(node) <= sizes:
+        return {"missing_factor", "sum_for_mean"}  # 1 / (N * K) * G without its factor, as G / (N * K)
     if _names(node) <= parameters:  # a parameter is a constant ratio
         return {"missing_factor", "constant_factor"}
     return {"missing_factor", *TERM} if one else {"missing_factor"}
