@@ -284,6 +284,13 @@ def _mask(node: ast.AST, masks: set[str]) -> bool:
     return any(isinstance(n, ast.Compare) for n in ast.walk(node)) or told or text == "mask"
 
 
+def _partly(node: ast.AST, masks: set[str]) -> bool:
+    """Whether a sum holds a mask in some of its terms only, as c + x * (c > 0)."""
+    return isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add | ast.Sub) and not all(
+        _mask(t, masks) or isinstance(t, ast.Constant) for t in (node.left, node.right)
+    )  # fmt: skip
+
+
 def _numeric(node: ast.AST, sizes: set[str]) -> bool:
     return isinstance(node, ast.Constant) or (isinstance(node, ast.Name) and node.id in sizes)
 
@@ -296,7 +303,7 @@ def _factor(
     one = isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub) and ast.unparse(node.left) == "1"
     if _mask(node, masks):
         # A mask of numbers is a factor like others; the complement of one is a difference, too.
-        plain = {"missing_factor"} if ast.unparse(node) in shapes else set()
+        plain = {"missing_factor"} if ast.unparse(node) in shapes or _partly(node, masks) else set()
         return {"missing_mask"} | plain | ({"missing_factor", *TERM} if one else set())
     if isinstance(node, ast.Constant):
         return {"constant_factor"}

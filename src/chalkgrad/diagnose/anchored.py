@@ -81,6 +81,21 @@ class Anchored:
         search = self._search(wanted.adjoint)
         return None if search is None else [p.true[wanted] for p in search.points]
 
+    def contradicts(self, explanation: Explanation) -> bool:
+        """Whether a line that is said to be wrong is one whose variable is right in the user's code."""
+        return any(
+            all(
+                self._close(own, np.asarray(p.env.array(r.expected.target), float))
+                for own, p in zip(self.anchors[r.expected.target], self.points, strict=True)
+            )
+            for r in explanation.reasons
+            if r.expected.target in self.anchors
+        )
+
+    def _close(self, own: Array, true: Array) -> bool:
+        scale = float(np.abs(true).max(initial=0.0))
+        return bool(np.abs(own - true).max(initial=0.0) <= self.tolerance * scale)
+
     def upstream_reasons(self, wanted: Tensor) -> list[Explanation]:
         """Why the intermediate gradients behind an input's are wrong."""
         return [e for a in self._behind(wanted.adjoint) if (e := self._judged(a)[1]) is not None]

@@ -140,6 +140,8 @@ class Judge:
                 found = [line_by_line, *self._stale(wanted, observed), *self._elsewhere(wanted, observed)]
         if not found or (min(e.cost for e in found) > SURE and len(found[0].reasons) == 1):
             found += self._by_value(wanted, observed, SIMPLE if most == SIMPLE else UNLIKELY)
+        if self.anchored is not None and self.mender is not None and self.mender.rerun is not None:
+            found = [e for e in found if not self.anchored.contradicts(e)]
         return min(found, key=lambda e: e.cost, default=None)
 
     def _told_by_text(self, wanted: Tensor, derived: Explanation | None, most: float) -> Explanation | None:
@@ -156,6 +158,8 @@ class Judge:
         if mended is None or derived is None:
             return mended or derived
         same = {_family(r.code) for r in mended.reasons} == {_family(r.code) for r in derived.reasons}
+        # An activation taken for its argument is a wrong operand that has a name of its own.
+        same |= codes == {"preactivation"} and [r.code for r in mended.reasons] == ["wrong_operand"]
         if same and len(derived.reasons) == len(mended.reasons) == 1:
             own = mended.reasons[0]
             return replace(derived, reasons=(replace(derived.reasons[0], yours=own.yours, fix=own.fix),))

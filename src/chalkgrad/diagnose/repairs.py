@@ -299,7 +299,7 @@ def _with(number: int, place: Place, text: str, part: Part) -> Iterator[Repair]:
     if (
         place.kind == "Div"
         and isinstance(place.node, ast.BinOp)
-        and ast.unparse(place.node.right) in part.holds
+        and ast.unparse(place.node.right) in part.holds | part.names
     ):
         return  # it would undo the division
     yield Repair(number, times, "{own} * ({text})", base + part.cost,

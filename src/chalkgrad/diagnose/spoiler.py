@@ -266,7 +266,7 @@ class Spoiler:
         for other in (*self.graph.values, *self.adjoints):
             if other is e.tensor or other.axes != axes or other.dtype == "int" or not axes:
                 continue
-            code, cost = "wrong_operand", 2.15 if not adjoint else 2.9
+            code, cost = "wrong_operand", 2.15 if not adjoint else 3.2
             if (other.role == "adjoint") is not adjoint:
                 cost = 3.1
             if self.graph.activates(e.tensor, other):
