@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -176,7 +177,7 @@ def _simplest(search: Search, wanted: Tensor, observed: Sequence[Array]) -> Expl
 
 def _variable(adjoint: Tensor, points: Sequence[Point], held: Held) -> list[Array] | None:
     """The values of the variable that is called like an adjoint and has its shape, at all points."""
-    for name in _names(adjoint, held[0] if held else {}):
+    for name in names_of(adjoint, held[0] if held else {}):
         values = [h.get(name) for h in held]
         shapes = [np.shape(p.env.array(adjoint)) for p in points]
         if all(
@@ -188,7 +189,8 @@ def _variable(adjoint: Tensor, points: Sequence[Point], held: Held) -> list[Arra
     return None
 
 
-def _names(adjoint: Tensor, own: Mapping[str, Array]) -> Iterator[str]:
+def names_of(adjoint: Tensor, own: Mapping[str, Any]) -> Iterator[str]:
+    """What a variable for an adjoint may be called, of those that there are."""
     yield identifier(f"d{adjoint.name}")
     for name in own:
         for prefix in PREFIXES[1:]:

@@ -11,11 +11,13 @@ import ast
 import builtins
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
+from functools import cached_property
 from itertools import islice
 
 import numpy as np
 
 from chalkgrad.derivation import Derived
+from chalkgrad.diagnose.anchored import names_of
 from chalkgrad.diagnose.at_hand import AtHand, Part, parts
 from chalkgrad.diagnose.calling import Caller
 from chalkgrad.diagnose.capture import as_array
@@ -30,7 +32,6 @@ from chalkgrad.diagnose.rerun import Rerun, quiet
 from chalkgrad.diagnose.rewritten import rewritten
 from chalkgrad.diagnose.search import PAIR, Explanation, Reason
 from chalkgrad.diagnose.trial import Trial
-from chalkgrad.emit.names import identifier
 from chalkgrad.expr.nodes import Definition, Tensor
 from chalkgrad.verify.environment import Array
 
@@ -127,7 +128,7 @@ class Mender:
 
     def line_of(self, name: str) -> Definition:
         """The derivation's line for the adjoint that a variable is called like."""
-        return next(d for d in self.derived.staged.definitions if d.target is self._adjoints()[name])
+        return next(d for d in self.derived.staged.definitions if d.target is self._adjoints[name])
 
     def _fix(self, name: str, fixed: dict[int, Repair], limit: float) -> Repair | None:
         """The change that makes a variable right, sought once for all gradients behind it."""
@@ -344,17 +345,21 @@ class Mender:
         if target.startswith("="):
             tensor = next(t for t in self.derived.wrt if t.name == target[1:])
             return np.asarray(self.trial.points[at].true[tensor], float)
-        return np.asarray(env.array(self._adjoints()[target]), float)
+        return np.asarray(env.array(self._adjoints[target]), float)
 
+    @cached_property
     def _adjoints(self) -> dict[str, Tensor]:
-        return {identifier(f"d{d.target.name}"): d.target for d in self.derived.staged.definitions}
+        """The derivation's adjoints, by what emitted code or the user calls them."""
+        targets = [d.target for d in self.derived.staged.definitions]
+        own = self.rerun.left if self.rerun is not None else {}
+        return {name: t for t in targets for name in names_of(t, own)}
 
     def variables(self) -> list[str]:
         """The user's variables that are called like an adjoint of the derivation."""
         assert self.rerun is not None
         if self._variables is None:
             left = self.rerun.left
-            self._variables = [n for n in self._adjoints() if as_array(left.get(n)) is not None]
+            self._variables = [n for n in self._adjoints if as_array(left.get(n)) is not None]
         return self._variables
 
 
