@@ -240,11 +240,9 @@ def _node_edits(
             yield "left summand dropped", set(TERM), lambda n: ast.UnaryOp(ast.USub(), n.right)
             # In y * (1 - y), the term -y left out is the factor (1 - y) left out: one text, two names.
             one = ast.unparse(node.left) in ("1", "1.0")
-            yield (
-                "right summand dropped",
-                _summand(node.right, node.left) | ({"missing_factor"} if one else set()),
-                lambda n: n.left,
-            )
+            more = {"missing_factor"} if one else set()
+            more |= {"missing_mask"} if one and _mask(node.right, masks) else set()  # 1 - M is a mask
+            yield "right summand dropped", _summand(node.right, node.left) | more, lambda n: n.left
             yield "minus to plus", {"sign"}, lambda n: ast.BinOp(n.left, ast.Add(), n.right)
         case ast.BinOp(op=ast.Pow(), right=ast.Constant(value=2)):
             yield "square dropped", {"missing_factor"}, lambda n: n.left
@@ -286,6 +284,13 @@ def _mask(node: ast.AST, masks: set[str]) -> bool:
     return any(isinstance(n, ast.Compare) for n in ast.walk(node)) or told or text == "mask"
 
 
+def _partly(node: ast.AST, masks: set[str]) -> bool:
+    """Whether a sum holds a mask in some of its terms only, as c + x * (c > 0)."""
+    return isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add | ast.Sub) and not all(
+        _mask(t, masks) or isinstance(t, ast.Constant) for t in (node.left, node.right)
+    )  # fmt: skip
+
+
 def _numeric(node: ast.AST, sizes: set[str]) -> bool:
     return isinstance(node, ast.Constant) or (isinstance(node, ast.Name) and node.id in sizes)
 
@@ -298,7 +303,7 @@ def _factor(
     one = isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub) and ast.unparse(node.left) == "1"
     if _mask(node, masks):
         # A mask of numbers is a factor like others; the complement of one is a difference, too.
-        plain = {"missing_factor"} if ast.unparse(node) in shapes else set()
+        plain = {"missing_factor"} if ast.unparse(node) in shapes or _partly(node, masks) else set()
         return {"missing_mask"} | plain | ({"missing_factor", *TERM} if one else set())
     if isinstance(node, ast.Constant):
         return {"constant_factor"}
@@ -308,6 +313,8 @@ def _factor(
         return {"sum_for_mean"} if divides else {"missing_factor", "constant_factor"}
     if not _names(node):  # (2 * np.pi) ** 0.5
         return {"constant_factor"}
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div) and _names(node) <= sizes:
+        return {"missing_factor", "sum_for_mean"}  # 1 / (N * K) * G without its factor, as G / (N * K)
     if _names(node) <= parameters:  # a parameter is a constant ratio
         return {"missing_factor", "constant_factor"}
     return {"missing_factor", *TERM} if one else {"missing_factor"}

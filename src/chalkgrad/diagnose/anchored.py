@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -80,6 +81,21 @@ class Anchored:
             return None
         search = self._search(wanted.adjoint)
         return None if search is None else [p.true[wanted] for p in search.points]
+
+    def contradicts(self, explanation: Explanation) -> bool:
+        """Whether a line that is said to be wrong is one whose variable is right in the user's code."""
+        return any(
+            all(
+                self._close(own, np.asarray(p.env.array(r.expected.target), float))
+                for own, p in zip(self.anchors[r.expected.target], self.points, strict=True)
+            )
+            for r in explanation.reasons
+            if r.expected.target in self.anchors
+        )
+
+    def _close(self, own: Array, true: Array) -> bool:
+        scale = float(np.abs(true).max(initial=0.0))
+        return bool(np.abs(own - true).max(initial=0.0) <= self.tolerance * scale)
 
     def upstream_reasons(self, wanted: Tensor) -> list[Explanation]:
         """Why the intermediate gradients behind an input's are wrong."""
@@ -161,7 +177,7 @@ def _simplest(search: Search, wanted: Tensor, observed: Sequence[Array]) -> Expl
 
 def _variable(adjoint: Tensor, points: Sequence[Point], held: Held) -> list[Array] | None:
     """The values of the variable that is called like an adjoint and has its shape, at all points."""
-    for name in _names(adjoint, held[0] if held else {}):
+    for name in names_of(adjoint, held[0] if held else {}):
         values = [h.get(name) for h in held]
         shapes = [np.shape(p.env.array(adjoint)) for p in points]
         if all(
@@ -173,7 +189,8 @@ def _variable(adjoint: Tensor, points: Sequence[Point], held: Held) -> list[Arra
     return None
 
 
-def _names(adjoint: Tensor, own: Mapping[str, Array]) -> Iterator[str]:
+def names_of(adjoint: Tensor, own: Mapping[str, Any]) -> Iterator[str]:
+    """What a variable for an adjoint may be called, of those that there are."""
     yield identifier(f"d{adjoint.name}")
     for name in own:
         for prefix in PREFIXES[1:]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import ast
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import combinations
@@ -233,3 +233,47 @@ def kind_of(value: Any, size: bool) -> str:
     if array.ndim == 0:
         return "size" if size else "scalar"
     return "mask" if bool(np.isin(array, (0.0, 1.0)).all()) else "array"
+
+
+class AtHand:
+    """Parts, and which of them fit a value of a shape."""
+
+    def __init__(self, parts: Sequence[Part]) -> None:
+        self.parts = list(parts)
+        self._fitting: dict[tuple[tuple[int, ...], ...], list[Part]] = {}
+
+    def fitting(self, shape: tuple[int, ...], wide: Collection[tuple[int, ...]]) -> list[Part]:
+        """Those that can stand beside a value, so that it keeps its shape or grows to one of some."""
+        key = (shape, *sorted(wide))
+        if key not in self._fitting:
+            self._fitting[key] = [
+                f for p in self.parts if p.kind != "places" for f in _fitted(p, shape, wide)
+            ]
+        return self._fitting[key]
+
+
+def _fitted(part: Part, shape: tuple[int, ...], wide: Collection[tuple[int, ...]]) -> Iterator[Part]:
+    """A part as it can stand beside a value: as it is, or with new axes."""
+    own = np.shape(part.value)
+    good = (shape, *wide)
+    try:
+        if np.broadcast_shapes(own, shape) in good:
+            yield part
+            return
+    except ValueError:
+        pass
+    for whole in good:
+        other = part.fitted(whole)
+        if other is None or not broadcasts(other.value, np.empty(shape)):
+            continue
+        if np.broadcast_shapes(np.shape(other.value), shape) in good:
+            yield other
+            return
+
+
+def broadcasts(one: Any, other: Any) -> bool:
+    try:
+        np.broadcast_shapes(np.shape(one), np.shape(other))
+    except ValueError:
+        return False
+    return True

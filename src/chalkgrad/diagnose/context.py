@@ -27,8 +27,8 @@ class Context:
         self.places = watched.places
         statements = [statement for statement, _ in watched.body]
         self.reads = Counter(n for s in statements for n in _reads(s))
-        self.computed = {
-            t.id
+        self.made = {
+            t.id: ast.unparse(s.value)
             for s in statements
             if isinstance(s, ast.Assign) and not isinstance(s.value, ast.Name)
             for t in s.targets
@@ -45,14 +45,19 @@ class Context:
         found = []
         for r in repairs:
             new = r.written(text)
-            odd = new in beside or not all(n in new for n in alone)
+            odd = new in beside or not all(n in new for n in alone) or self._undone(text, r)
             found.append(r._replace(cost=r.cost + ODD) if odd else r)
         return found
+
+    def _undone(self, text: str, repair: Repair) -> bool:
+        """Whether a change takes away a part that the text puts in."""
+        own = repair.own if repair.new.endswith("- {own}") else ""
+        return bool(own) and not own.isidentifier() and own.strip("()") in self.made.get(text, text)
 
     def _alone(self, place: Place) -> frozenset[str]:
         """Variables that the text computes and reads at this place only."""
         here = Counter(_reads(place.node))
-        return frozenset(n for n, count in here.items() if n in self.computed and self.reads[n] == count)
+        return frozenset(n for n, count in here.items() if n in self.made and self.reads[n] == count)
 
     def _beside(self, place: Place) -> frozenset[str]:
         """The other terms of the sum in which a place stands."""

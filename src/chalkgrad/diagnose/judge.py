@@ -12,12 +12,14 @@ from chalkgrad.derivation import Derived
 from chalkgrad.diagnose import differences
 from chalkgrad.diagnose.anchored import Anchored, Held
 from chalkgrad.diagnose.capture import as_array
-from chalkgrad.diagnose.mended import Mender
+from chalkgrad.diagnose.located import located
+from chalkgrad.diagnose.mended import DIVIDED, Mender
 from chalkgrad.diagnose.pairs import diagonals, pairs
 from chalkgrad.diagnose.points import Point, with_inputs
 from chalkgrad.diagnose.report import Fault
 from chalkgrad.diagnose.search import CLASH, PAIR, Explanation, Reason, Search
 from chalkgrad.diagnose.trial import Trial
+from chalkgrad.diagnose.twofold import collapsed as collapsed_hypotheses
 from chalkgrad.diagnose.twofold import turned, twofold
 from chalkgrad.diagnose.variants import in_one_line, variants, varied
 from chalkgrad.diagnose.views import collapsed, head, summed_away, unsummed, views
@@ -41,9 +43,6 @@ WHOLE = frozenset({"wrong_argument", "statistics_constant", "diagonal_only", "mu
 
 ALONE = frozenset({"shape", "mutates_input", "nondeterministic", "precision", "wrong_argument"})
 """Causes that no other gradient's cause bears on."""
-
-DIVIDED = 2.5
-"""What a division by an array costs, which undoes whatever factor is wrong: the derivation knows better."""
 
 UNLIKELY = 9.0
 """What no explanation costs."""
@@ -145,6 +144,8 @@ class Judge:
             return [
                 Fault(wanted.name, "precision", lost, shown(line), "Compute in the precision of the inputs.")
             ]
+        if explanation is None and self.mender is not None:
+            explanation = located(self.mender, wanted)
         if explanation is None:
             self.costs[wanted.name] = UNLIKELY
             text = f"no usual mistake gives these numbers; {differences.where(wanted, observed, self.points)}"
@@ -162,6 +163,8 @@ class Judge:
                 found = [line_by_line, *self._stale(wanted, observed), *self._elsewhere(wanted, observed)]
         if not found or (min(e.cost for e in found) > SURE and len(found[0].reasons) == 1):
             found += self._by_value(wanted, observed, SIMPLE if most == SIMPLE else UNLIKELY)
+        if self.anchored is not None and self.mender is not None and self.mender.rerun is not None:
+            found = [e for e in found if not self.anchored.contradicts(e)]
         return min(found, key=lambda e: e.cost, default=None)
 
     def _told_by_text(self, wanted: Tensor, derived: Explanation | None, most: float) -> Explanation | None:
@@ -178,11 +181,13 @@ class Judge:
         if mended is None or derived is None:
             return mended or derived
         same = {_family(r.code) for r in mended.reasons} == {_family(r.code) for r in derived.reasons}
+        # An activation taken for its argument is a wrong operand that has a name of its own.
+        same |= codes == {"preactivation"} and [r.code for r in mended.reasons] == ["wrong_operand"]
         if same and len(derived.reasons) == len(mended.reasons) == 1:
             own = mended.reasons[0]
             return replace(derived, reasons=(replace(derived.reasons[0], yours=own.yours, fix=own.fix),))
         # Two changes are bounded one by one: together they are compared with what else explains the numbers.
-        limit = limit if len(mended.reasons) == 1 else derived.cost + more
+        limit = limit if len(mended.reasons) == 1 else derived.cost + more * len(mended.reasons)
         if same or mended.cost > limit:
             return derived
         said = {_family(r.code): r.text for r in derived.reasons} if len(mended.reasons) > 1 else {}
@@ -200,7 +205,9 @@ class Judge:
         search = twofold if alike else turned
         found = list(search(self.search, self.mender, wanted, most)) if self.mender is not None else []
         yield from found
-        if alike and not found and (alone is None or not read):  # where the text is known, it tells
+        if not found and not alike:
+            yield from collapsed_hypotheses(self.search, wanted, observed)
+        elif not found and (alone is None or not read):  # where the text is known, it tells
             yield from pairs(self.search, wanted, observed)
 
     def _by_value(self, wanted: Tensor, observed: Sequence[Array], most: float) -> Iterator[Explanation]:

@@ -12,30 +12,29 @@ import builtins
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
-from itertools import combinations, islice
+from itertools import islice
 from operator import attrgetter
 
 import numpy as np
 
 from chalkgrad.derivation import Derived
-from chalkgrad.diagnose.at_hand import Part, kind_of, parts
+from chalkgrad.diagnose.anchored import names_of
+from chalkgrad.diagnose.at_hand import AtHand, Part, parts
 from chalkgrad.diagnose.calling import Caller
 from chalkgrad.diagnose.capture import as_array
 from chalkgrad.diagnose.context import ODD, Context, emptied, flattened
+from chalkgrad.diagnose.derived_parts import DerivedParts
 from chalkgrad.diagnose.graph import Graph
-from chalkgrad.diagnose.labelled import Evaluation
+from chalkgrad.diagnose.overwritten import overwritten
 from chalkgrad.diagnose.own_source import tree_of
 from chalkgrad.diagnose.own_variables import named
-from chalkgrad.diagnose.repairs import AtHand, Repair, repairs
+from chalkgrad.diagnose.repairs import Repair, repairs
 from chalkgrad.diagnose.rerun import Rerun, quiet
 from chalkgrad.diagnose.rewritten import rewritten
 from chalkgrad.diagnose.search import CLASH, PAIR, Explanation, Reason
 from chalkgrad.diagnose.throughout import REPEATED, throughout
 from chalkgrad.diagnose.trial import Trial
-from chalkgrad.emit.names import identifier
-from chalkgrad.expr.nodes import MINUS_ONE, Access, Const, Definition, Expr, Mul, Pow, Size, Sum, Tensor
-from chalkgrad.expr.ops import free_indices, tensors_in, walk
-from chalkgrad.render.math_text import math_text
+from chalkgrad.expr.nodes import Definition, Tensor
 from chalkgrad.verify.environment import Array
 
 BUDGET = 200_000
@@ -47,6 +46,8 @@ SHARED = 60_000
 """The same for one change that makes several gradients right."""
 CURES_ALL = 1.5
 """What it costs more to put the right gradient in place of a wrong one."""
+DIVIDED = 2.5
+"""What a division by an array costs, which undoes whatever factor is wrong: the derivation knows better."""
 ALIKE = 0.2
 """By how much two changes may differ in cost and count as equally simple."""
 FIXED = 0.6
@@ -82,7 +83,6 @@ class Mender:
         self._sound_inputs: list[str] | None = None
         self._fixes: dict[tuple[object, ...], Repair | None] = {}
         self.likely: frozenset[str] = frozenset()
-        self._evaluations = [Evaluation(p.env) for p in trial.points]
 
     def explained(
         self, wanted: Tensor, limit: float = 9.0, likely: Collection[str] = ()
@@ -103,7 +103,7 @@ class Mender:
                 alone = self._single(target, {}, limit)
                 found = [alone] if alone is not None else None
             if found is None:
-                same = throughout(self._candidates(target, {}), limit, lambda g: self._right(target, g))
+                same = throughout(self._candidates(target, {}), limit, lambda g: self.right(target, g))
                 if same:
                     return self._told_of_all(wanted, same)
         return self._told(wanted, found) if found else None
@@ -123,7 +123,7 @@ class Mender:
                 if given or not all(self.rerun.reaches(repair.place, o) for o in others):
                     continue
                 active = {repair.place: repair}
-                if all(self._right(t, active) for t in (first, *others)) and not self.spoils(repair):
+                if all(self.right(t, active) for t in (first, *others)) and not self.spoils(repair):
                     return self._told(wanted[0], [repair])
         return None
 
@@ -131,24 +131,34 @@ class Mender:
         """One change for each wrong variable on the way to a gradient, those nearest to the output first."""
         fixed: dict[int, Repair] = {}
         self._settled = set()
-        for name in [*(n for n in self.variables() if self._leads(n, target)), target]:
-            if self._right(target, fixed):
+        for name in [*self.leading(target), target]:
+            if self.right(target, fixed):
                 break
-            if not self._right(name, fixed):
+            if not self.right(name, fixed):
                 found = self._fix(name, fixed, limit) if name != target else self._single(name, fixed, limit)
                 if found is None:
                     continue
                 fixed[found.place] = found
             self._settled.add(name)  # what makes the next one right does not change this one again
-        return list(fixed.values()) if fixed and self._right(target, fixed) else None
+        return list(fixed.values()) if fixed and self.right(target, fixed) else None
 
-    def _leads(self, name: str, target: str) -> bool:
-        """Whether a target may depend on a variable."""
+    def leading(self, target: str) -> list[str]:
+        """The variables called like an adjoint on which a target may depend, nearest to the output first."""
         assert self.rerun is not None
         replay = self.rerun.replay
-        return replay is None or any(
-            name in step.writes for k, step in enumerate(replay.steps) if k in replay.needed(target)
-        )
+        if replay is None:
+            return self.variables()
+        steps = [replay.steps[k] for k in replay.needed(target) if k < len(replay.steps)]
+        return [n for n in self.variables() if any(n in s.writes for s in steps)]
+
+    def mends(self, name: str, fixed: dict[int, Repair], limit: float) -> Repair | None:
+        """The simplest change that makes a variable or a gradient right beside others, sought a little."""
+        self.likely = frozenset()
+        return self._single(name, fixed, limit, 0.0, PAIRS // 2)
+
+    def line_of(self, name: str) -> Definition:
+        """The derivation's line for the adjoint that a variable is called like."""
+        return next(d for d in self.derived.staged.definitions if d.target is self._adjoints[name])
 
     def _fix(self, name: str, fixed: dict[int, Repair], limit: float) -> Repair | None:
         """The change that makes a variable right, sought once for all gradients behind it."""
@@ -157,12 +167,20 @@ class Mender:
             self._fixes[key] = self._single(name, fixed, limit, share=0.5)
         return self._fixes[key]
 
-    def _other(self, target: str, limit: float) -> Repair | None:
-        """The change that makes another gradient right, sought once."""
-        key = (target, limit)
+    def _other(self, target: str, limit: float, through: str) -> Repair | None:
+        """The change that makes another gradient right, and changes this one; sought once."""
+        key = (target, limit, through)
         if key not in self._fixes:
-            self._fixes[key] = self._single(target, {}, limit, 0.0, PAIRS // 4)
+            self._fixes[key] = self._single(target, {}, limit, 0.0, PAIRS // 4, through)
         return self._fixes[key]
+
+    def _changes(self, target: str, repair: Repair) -> bool:
+        """Whether a target becomes another by a change."""
+        assert self.rerun is not None
+        if not self.rerun.reaches(repair.place, target):
+            return False
+        before, after = self._value(target, 0, {}), self._value(target, 0, {repair.place: repair})
+        return before is None or after is None or not np.array_equal(before, after)
 
     def _told(self, wanted: Tensor, found: Sequence[Repair]) -> Explanation:
         reasons = tuple(self.reason(wanted, r) for r in found)
@@ -212,18 +230,18 @@ class Mender:
                     yield repair, value
 
     def beside(self, wanted: Tensor, others: Collection[str], limit: float) -> Explanation | None:
-        """A change that makes another wrong gradient right, and one more for this: both depend on the first."""
+        """A change that makes another wrong gradient right, and one more for this one."""
         self.likely = frozenset()
         target = f"={wanted.name}"
         if self.rerun is None:
             return None
         with quiet():
             for other in others:
-                found = self._other(f"={other}", limit) if other != wanted.name else None
-                if found is None or not self.rerun.reaches(found.place, target):
+                found = self._other(f"={other}", limit, target) if other != wanted.name else None
+                if found is None:
                     continue
                 first = {found.place: found}
-                own = None if self._right(target, first) else self._single(target, first, limit, 0.0, PAIRS)
+                own = None if self.right(target, first) else self._single(target, first, limit, 0.0, PAIRS)
                 if own is not None:
                     return replace(self._told(wanted, [found, own]), cost=own.cost + PAIR)
         return None
@@ -253,11 +271,13 @@ class Mender:
     # --- trying ------------------------------------------------------------------------------------
 
     def _single(
-        self, target: str, fixed: dict[int, Repair], limit: float, share: float = 1.0, least: int = 0
-    ) -> Repair | None:
+        self, target: str, fixed: dict[int, Repair], limit: float, share: float = 1.0, least: int = 0,
+        through: str = "",
+    ) -> Repair | None:  # fmt: skip
         """The simplest change that makes a target right, beside those that are made already.
 
-        `share` is the part of the work left that it may take, but for `least`, which it may take always.
+        `share` is the part of the work left that it may take, but for `least`, which it may take always. A
+        change has to change the target `through`, too, if there is one.
         """
         assert self.rerun is not None
         stop = self.rerun.work + max(share * (BUDGET - self.rerun.work), least)
@@ -265,7 +285,9 @@ class Mender:
         for repair in self._candidates(target, fixed):
             if repair.cost > limit or self.rerun.work > stop:
                 break
-            if self._right(target, {**fixed, repair.place: repair}):
+            if self.right(target, {**fixed, repair.place: repair}):
+                if through and not self._changes(through, repair):
+                    continue
                 if self.hides(repair):
                     first, limit = first or repair, min(limit, repair.cost + ODD)
                     continue
@@ -284,9 +306,9 @@ class Mender:
         """Whether a change makes a gradient wrong that is right."""
         assert self.rerun is not None
         if self._sound_inputs is None:
-            self._sound_inputs = [t.name for t in self.derived.wrt if self._right(f"={t.name}", {})]
+            self._sound_inputs = [t.name for t in self.derived.wrt if self.right(f"={t.name}", {})]
         return any(
-            self.rerun.reaches(repair.place, f"={n}") and not self._right(f"={n}", {repair.place: repair})
+            self.rerun.reaches(repair.place, f"={n}") and not self.right(f"={n}", {repair.place: repair})
             for n in self._sound_inputs
         )
 
@@ -309,14 +331,14 @@ class Mender:
                 continue
             if place.statement > wild or isinstance(self.rerun.watched.body[place.step][0], ast.Expr):
                 continue  # a call for its effect alone is no formula
-            if self.rerun.reaches(number, target):
+            if self.rerun.reaches(number, target, frozenset(sound)):
                 found += self._of(number)
         return sorted(found, key=attrgetter("cost"))
 
     def _sound_names(self) -> set[str]:
         """Variables that are right without any change."""
         if self._sound is None:
-            self._sound = {n for n in self.variables() if self._right(n, {})}
+            self._sound = {n for n in self.variables() if self.right(n, {})}
         return self._sound
 
     def _of(self, number: int) -> list[Repair]:
@@ -328,7 +350,8 @@ class Mender:
             above = places[place.above] if place.above >= 0 else None
             shapes = {np.shape(v) for v in self.trial.points[0].true.values()} if place.above < 0 else set()
             made = repairs(number, place, above, self.at_hand(), self._cause, shapes)
-            self._repairs[number] = self.context().weighed(place, list(made))
+            over = overwritten(number, place, self.rerun.watched.names)
+            self._repairs[number] = self.context().weighed(place, [*over, *made])
         return self._repairs[number]
 
     def context(self) -> Context:
@@ -353,72 +376,11 @@ class Mender:
             self._names = {n: t for t, n in named(values, arrays).items()}
             self._graph = Graph.of(self.derived)
             sizes = {r.name: n for r, n in env.sizes.items()}
-            more = [*self._known(values), *islice(self._products(), PRODUCTS)]
+            own = DerivedParts(self.derived, self.trial.points, self.rerun, self._names)
+            more = [*own.known(values), *islice(own.products(), PRODUCTS)]
             found = parts(self.rerun.watched, left, sizes, self.forward, more)
             self._at_hand = AtHand([self._steady(p) for p in found])
         return self._at_hand
-
-    def _known(self, values: dict[Tensor, Array]) -> Iterator[Part]:
-        """Forward values and adjoints of the derivation, which the text may lack."""
-        assert self.rerun is not None
-        rerun, points = self.rerun, self.trial.points
-        env = points[0].env
-        adjoints = [d.target for d in self.derived.staged.definitions]
-        for t in (*values, *adjoints):
-            if t in env.arrays and t not in {w.adjoint for w in self.derived.wrt}:
-                value = np.asarray(env.array(t))
-                name = f"∂L/∂{t.name}" if t.role == "adjoint" else t.name
-                of = identifier(f"d{t.name}" if t.role == "adjoint" else t.name)
-                if name in rerun.left:
-                    name = f"{name} of the layer"
-                self._names.setdefault(name, t)
-                yield Part(
-                    name, lambda scope, t=t: np.asarray(points[rerun.at].env.array(t)),  # type: ignore[misc]
-                    kind_of(value if value.ndim else float(value), False), 0.25, value, frozenset(), True, of,
-                )  # fmt: skip
-
-    def _products(self) -> Iterator[Part]:
-        """Factors that stand together in a line of the derivation, and what is no plain value."""
-        assert self.rerun is not None
-        seen: set[Expr] = set()
-        for d in (*self.derived.closed.definitions, *self.derived.staged.definitions):
-            for node in (n for n in walk(d.body) if isinstance(n, Mul)):
-                factors = [f for f in node.factors if not isinstance(f, Const)]
-                some: list[tuple[Expr, ...]] = [(f,) for f in factors if not isinstance(f, Access)]
-                some += [c for n in (2, 3) for c in combinations(factors, n)] if len(factors) < 6 else []
-                some += [(_mean(f),) for f in factors if isinstance(f, Sum)]
-                if MINUS_ONE in node.factors:  # -g * t without -g
-                    some += [(MINUS_ONE, *c) for c in some if len(c) < 3]
-                for one in some:
-                    e = one[0] if len(one) == 1 else Mul(one)
-                    if e not in seen:
-                        seen.add(e)
-                        yield from self._expression(e, d, 0.3 + 0.05 * len(one))
-
-    def _expression(self, e: Expr, d: Definition, cost: float) -> Iterator[Part]:
-        """An expression of the derivation as a part, its axes in the order of its line."""
-        assert self.rerun is not None
-        rerun = self.rerun
-        labels = tuple(i for i in d.indices if i in free_indices(e))
-        if set(labels) != set(free_indices(e)):
-            return
-
-        known: dict[int, Array] = {}
-
-        def read(_scope: object) -> Array:
-            if rerun.at not in known:
-                found = self._evaluations[rerun.at].value(e)
-                order = [found.labels.index(i) for i in labels]
-                known[rerun.at] = np.asarray(found.array).transpose(order)
-            return known[rerun.at]
-
-        rerun.at = 0
-        value = read(None)
-        kind = "mask" if value.ndim and bool(np.isin(value, (0.0, 1.0)).all()) else kind_of(
-            value if value.ndim else float(value), False
-        )  # fmt: skip
-        holds = frozenset(identifier(t.name) for t in tensors_in(e) if t.role != "adjoint")
-        yield Part(f"({math_text(e)})", read, kind, cost, value, frozenset(), holds=holds)
 
     def _steady(self, part: Part) -> Part:
         """A size, costlier if it is the same at all points."""
@@ -449,10 +411,10 @@ class Mender:
         value = self.rerun.value(target, at, {n: r.change for n, r in active.items()})
         return None if value is None or value.dtype.kind not in "fiu" else np.asarray(value, float)
 
-    def _right(self, target: str, active: dict[int, Repair]) -> bool:
+    def right(self, target: str, active: dict[int, Repair]) -> bool:
         """Whether a target is what it should be at every point."""
         for at in range(len(self.trial.points)):
-            value, true = self._value(target, at, active), self._true(target, at)
+            value, true = self._value(target, at, active), self.true(target, at)
             if value is None or value.shape != true.shape:
                 return False
             scale = float(np.abs(true).max(initial=0.0))
@@ -460,7 +422,7 @@ class Mender:
                 return False
         return True
 
-    def _true(self, target: str, at: int) -> Array:
+    def true(self, target: str, at: int) -> Array:
         env = self.trial.points[at].env
         if target.startswith("="):
             tensor = next(t for t in self.derived.wrt if t.name == target[1:])
@@ -469,8 +431,10 @@ class Mender:
 
     @cached_property
     def _adjoints(self) -> dict[str, Tensor]:
-        """The derivation's adjoints, by what emitted code calls them."""
-        return {identifier(f"d{d.target.name}"): d.target for d in self.derived.staged.definitions}
+        """The derivation's adjoints, by what emitted code or the user calls them."""
+        targets = [d.target for d in self.derived.staged.definitions]
+        own = self.rerun.left if self.rerun is not None else {}
+        return {name: t for t in targets for name in names_of(t, own)}
 
     def variables(self) -> list[str]:
         """The user's variables that are called like an adjoint of the derivation."""
@@ -479,11 +443,6 @@ class Mender:
             left = self.rerun.left
             self._variables = [n for n in self._adjoints if as_array(left.get(n)) is not None]
         return self._variables
-
-
-def _mean(e: Sum) -> Expr:
-    """The mean over what a sum runs over."""
-    return Mul((*(Pow(Size(i.range), MINUS_ONE) for i in e.indices), e))
 
 
 def _wild(value: object) -> bool:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import ast
 import operator
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from itertools import combinations
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from chalkgrad.diagnose.at_hand import Part, kind_of
+from chalkgrad.diagnose.at_hand import AtHand, Part, broadcasts, kind_of
 from chalkgrad.diagnose.watched import OPERATIONS, Change, Place, Scope, reduction
 
 OPPOSITE = {"Lt": ">=", "LtE": ">", "Gt": "<=", "GtE": "<", "Eq": "!=", "NotEq": "=="}
@@ -51,23 +51,6 @@ class Repair(NamedTuple):
         return self.new.format(text=text, own=self.own) if self.own else self.new
 
 
-class AtHand:
-    """Parts, and which of them fit a value of a shape."""
-
-    def __init__(self, parts: Sequence[Part]) -> None:
-        self.parts = list(parts)
-        self._fitting: dict[tuple[tuple[int, ...], ...], list[Part]] = {}
-
-    def fitting(self, shape: tuple[int, ...], wide: Collection[tuple[int, ...]]) -> list[Part]:
-        """Those that can stand beside a value, so that it keeps its shape or grows to one of some."""
-        key = (shape, *sorted(wide))
-        if key not in self._fitting:
-            self._fitting[key] = [
-                f for p in self.parts if p.kind != "places" for f in _fitted(p, shape, wide)
-            ]
-        return self._fitting[key]
-
-
 Named = Callable[[str, str], tuple[str, float]]
 """The cause when one variable stands for another, and what that costs beside others."""
 
@@ -87,9 +70,6 @@ def repairs(
     text = ast.unparse(place.node)
     if above is not None and above.kind == "compare" and not np.ndim(above.value):
         return  # which way the text goes is no matter of the formula
-    if place.looped and place.stored:
-        new = f"{place.stored} + {text}"
-        yield Repair(number, "missing_sum", new, OVERWRITTEN, partial(_added, place.kind, place.stored))
     if place.kind in OPERATIONS:
         yield from _operation(number, place)
         if place.kind == "Mult" and above is not None and np.ndim(above.value) == 2:
@@ -119,7 +99,7 @@ def repairs(
     if text.isidentifier() and (value.ndim or value.dtype.kind == "f"):
         yield from _others(number, place, text, at_hand, cause)
         if value.dtype.kind == "f":
-            yield from _squared(number, place, above, text)
+            yield from _squared(number, above, text)
     if value.dtype.kind in "iu":
         yield from _whole(number, place, text, at_hand, scaled, added)
         return
@@ -138,7 +118,8 @@ def repairs(
             number, "constant_factor", f"{c:.4g} * ({text})", 1.75, _after(place, partial(operator.mul, c))
         )
     if value.ndim == 2:
-        yield Repair(number, "transpose", f"({text}).T", 1.5, _after(place, lambda v: v.T))
+        turned = ast.unparse(place.node.value) if isinstance(place.node, ast.Attribute) else f"({text}).T"
+        yield Repair(number, "transpose", turned, 1.5, _after(place, lambda v: v.T))
     if value.ndim == 1 and above is not None and np.ndim(above.value) == 2:
         column = text if text.isidentifier() else f"({text})"
         yield Repair(number, "transpose", f"{column}[:, None]", 1.3, _after(place, lambda v: v[:, None]))
@@ -150,11 +131,6 @@ def repairs(
     )  # fmt: skip
     if value.dtype.kind == "f":
         yield from ones(number, place)
-
-
-def _added(kind: str, stored: str, operands: list[Any], scope: Scope) -> Any:
-    """A value added to what stands where it would be stored."""
-    return eval(stored, {"np": np}, dict(scope)) + _given(kind, operands)
 
 
 def _column(number: int, place: Place) -> Iterator[Repair]:
@@ -205,7 +181,7 @@ def _turned(number: int, place: Place, text: str) -> Iterator[Repair]:
     yield Repair(number, "wrong_operand", new, 1.5, lambda v, scope: ~v[0])
 
 
-def _squared(number: int, place: Place, above: Place | None, text: str) -> Iterator[Repair]:
+def _squared(number: int, above: Place | None, text: str) -> Iterator[Repair]:
     """A divisor's square: what multiplies a divisor is no factor of the product that it stands in."""
     node = above.node if above is not None and above.kind == "Div" else None
     if isinstance(node, ast.BinOp) and ast.unparse(node.right) == text:
@@ -241,7 +217,7 @@ def _whole(
     for part in at_hand.parts:
         if part.kind not in ("size", "places") or not part.known(place.scope):
             continue
-        if part.kind == "places" and not _broadcasts(part.value, place.value):
+        if part.kind == "places" and not broadcasts(part.value, place.value):
             continue
         own = f"({part.text})" if " " in part.text else part.text
         for sign, by in (("+", operator.add), ("-", operator.sub)):
@@ -252,18 +228,10 @@ def _whole(
                          _beside(place.kind, part, operator.mul))  # fmt: skip
 
 
-def _broadcasts(one: Any, other: Any) -> bool:
-    try:
-        np.broadcast_shapes(np.shape(one), np.shape(other))
-    except ValueError:
-        return False
-    return True
-
-
 def _beside(kind: str, part: Part, by: Callable[[Any, Any], Any]) -> Change:
     """What a place gives, put together with a part."""
     read = part.read
-    return lambda v, scope: by(_given(kind, v), read(scope))
+    return lambda v, scope: by(given(kind, v), read(scope))
 
 
 def _after(place: Place, function: Callable[[Any], Any]) -> Change:
@@ -271,12 +239,13 @@ def _after(place: Place, function: Callable[[Any], Any]) -> Change:
     kind = place.kind
 
     def change(operands: list[Any], _scope: Scope) -> Any:
-        return function(_given(kind, operands))
+        return function(given(kind, operands))
 
     return change
 
 
-def _given(kind: str, operands: list[Any]) -> Any:
+def given(kind: str, operands: list[Any]) -> Any:
+    """What a place gives with its operands."""
     if kind in OPERATIONS:
         return OPERATIONS[kind](*operands)
     if kind in ("sum", "mean"):
@@ -399,25 +368,6 @@ def _missing(
             yield from _with(number, place, text, part)
 
 
-def _fitted(part: Part, shape: tuple[int, ...], wide: Collection[tuple[int, ...]]) -> Iterator[Part]:
-    """A part as it can stand beside a value: as it is, or with new axes."""
-    own = np.shape(part.value)
-    good = (shape, *wide)
-    try:
-        if np.broadcast_shapes(own, shape) in good:
-            yield part
-            return
-    except ValueError:
-        pass
-    for whole in good:
-        other = part.fitted(whole)
-        if other is None or not _broadcasts(other.value, np.empty(shape)):
-            continue
-        if np.broadcast_shapes(np.shape(other.value), shape) in good:
-            yield other
-            return
-
-
 def _with(number: int, place: Place, text: str, part: Part) -> Iterator[Repair]:
     kind, read, own = place.kind, part.read, f"({part.text})" if " " in part.text else part.text
     times = {"mask": "missing_mask", "size": "constant_factor"}.get(part.kind, "missing_factor")
@@ -425,21 +375,21 @@ def _with(number: int, place: Place, text: str, part: Part) -> Iterator[Repair]:
     if (
         place.kind == "Div"
         and isinstance(place.node, ast.BinOp)
-        and ast.unparse(place.node.right) in part.holds
+        and ast.unparse(place.node.right) in part.holds | part.names
     ):
         return  # it would undo the division
     yield Repair(number, times, "{own} * ({text})", base + part.cost,
-                 lambda v, s: _given(kind, v) * read(s), True, own)  # fmt: skip
+                 lambda v, s: given(kind, v) * read(s), True, own)  # fmt: skip
     if part.kind == "mask":
         yield Repair(number, "missing_mask", "(1 - {own}) * ({text})", base + 0.3 + part.cost,
-                     lambda v, s: _given(kind, v) * (1.0 - read(s)), True, own)  # fmt: skip
+                     lambda v, s: given(kind, v) * (1.0 - read(s)), True, own)  # fmt: skip
         return
     # Dividing is what a wrong factor asks for, too: where the derivation explains that, it has the word.
     over, divided = ("sum_for_mean", 1.4) if part.kind == "size" else ("missing_factor", 2.55)
     if over == "missing_factor" and set(part.text.split(" * ")) & set(_factors(place.node)):
         over = "extra_factor"  # W * g * g over g has no divisor forgotten, but a factor too many
     yield Repair(number, over, "({text}) / {own}", divided + part.cost,
-                 lambda v, s: _given(kind, v) / read(s), True, own)  # fmt: skip
+                 lambda v, s: given(kind, v) / read(s), True, own)  # fmt: skip
     if part.kind == "array":
         for sign, cost in (("-", 1.7), ("+", 1.9)):
             yield Repair(number, "missing_factor", f"(1 {sign} {{own}}) * ({{text}})", cost + part.cost,
@@ -467,7 +417,7 @@ def _by_one(
 ) -> Any:
     """A value times, or over, 1 and a part."""
     factor = 1 + read(scope) if sign == "+" else 1 - read(scope)
-    value = _given(kind, operands)
+    value = given(kind, operands)
     return value / factor if under else value * factor
 
 

@@ -149,7 +149,7 @@ class Replay:
         self.touches = any(s.writes - s.sets for s in self.steps)
         self.states = [self._states(b) for b in begun]
         self._slices: dict[tuple[frozenset[int], str], Slice | None] = {}
-        self._needed: dict[str, frozenset[int]] = {}
+        self._needed: dict[tuple[str, frozenset[str]], frozenset[int]] = {}
 
     def _states(self, begun: Mapping[str, Any]) -> list[dict[str, Any]]:
         """The variables before each statement and at the end."""
@@ -171,18 +171,19 @@ class Replay:
             self._slices[key] = self._sliced(changed, target)
         return self._slices[key]
 
-    def needed(self, target: str) -> frozenset[int]:
-        """The statements on which a target may depend."""
-        if target not in self._needed:
+    def needed(self, target: str, given: frozenset[str] = frozenset()) -> frozenset[int]:
+        """The statements on which a target may depend but by way of variables that are given."""
+        key = (target, given)
+        if key not in self._needed:
             steps = self._all(target)
             sought = {RETURNED if target.startswith("=") else target}
             keep: set[int] = set()
             for k in reversed(range(len(steps))):
                 if steps[k].writes & sought:
                     keep.add(k)
-                    sought = (sought - steps[k].sets) | steps[k].reads
-            self._needed[target] = frozenset(keep)
-        return self._needed[target]
+                    sought = (sought - steps[k].sets) | (steps[k].reads - (given & self.once))
+            self._needed[key] = frozenset(keep)
+        return self._needed[key]
 
     def _all(self, target: str) -> list[Step]:
         end = self.ends.get(target) or self.ends[""] if target.startswith("=") else None

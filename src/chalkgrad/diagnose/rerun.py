@@ -91,11 +91,11 @@ class Rerun:
 
     # --- values ------------------------------------------------------------------------------------
 
-    def reaches(self, place: int, target: str) -> bool:
-        """Whether a target may depend on a place."""
+    def reaches(self, place: int, target: str, given: frozenset[str] = frozenset()) -> bool:
+        """Whether a target may depend on a place but by way of variables that are given."""
         if self.replay is None:
             return True
-        return self.watched.places[place].step in self.replay.needed(target)
+        return self.watched.places[place].step in self.replay.needed(target, given)
 
     def value(self, target: str, at: int, active: Mapping[int, Change]) -> Array | None:
         """A gradient ("=x") or a variable ("dx") under changes; None where it raises."""

@@ -137,6 +137,8 @@ class Spoiler:
                 # Where others stay, a forgotten one is no forgotten upstream gradient but a slip.
                 cost = 2.4 if self.upstreams > 1 else 1.4 if tensor in self.given else 1.75
                 return "missing_factor", words("the gradient from above, ", f, ", is not multiplied in"), cost
+        if _is_condition(f):
+            return "missing_mask", words("the condition ", f, " is left out of ", self.target), 1.2
         return (
             "constant_factor" if _is_number(f) else "missing_factor",
             words("the factor ", f, " is left out of ", self.target),
@@ -308,7 +310,7 @@ class Spoiler:
         for other in (*self.graph.values, *self.adjoints):
             if other is e.tensor or other.axes != axes or other.dtype == "int" or not axes:
                 continue
-            code, cost = "wrong_operand", 2.15 if not adjoint else 2.9
+            code, cost = "wrong_operand", 2.15 if not adjoint else 3.2
             if (other.role == "adjoint") is not adjoint:
                 cost = 3.1
             if self.graph.activates(e.tensor, other):
@@ -368,6 +370,15 @@ class Spoiler:
             if not masks:
                 text = words(self.target, " is divided by ", found, ", which does not belong there")
                 yield Change("extra_factor", text, 2.8, Mul((e, Pow(found, MINUS_ONE))))
+
+
+def _is_condition(e: Expr) -> bool:
+    """Whether a sum holds conditions and numbers only, as 1(x > 0) + 1(x = 0) / 2, which is a mask."""
+    if isinstance(e, Add):
+        return any(isinstance(n, Indicator) for n in walk(e)) and all(_is_condition(t) for t in e.terms)
+    if isinstance(e, Mul):
+        return all(_is_condition(f) for f in e.factors)
+    return isinstance(e, Indicator | Const)
 
 
 def _is_number(e: Expr) -> bool:

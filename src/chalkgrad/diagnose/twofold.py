@@ -9,13 +9,14 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import permutations
+from itertools import combinations, permutations
 
 import numpy as np
 
 from chalkgrad.diagnose.mended import Mender
 from chalkgrad.diagnose.repairs import Repair
 from chalkgrad.diagnose.search import PAIR, Explanation, Predictor, Reason, Search
+from chalkgrad.diagnose.views import summed_away
 from chalkgrad.expr.nodes import Tensor
 from chalkgrad.verify.environment import Array
 
@@ -94,6 +95,25 @@ def turned(search: Search, mender: Mender, wanted: Tensor, most: float = np.inf)
                 yield Explanation(cost, (own, mender.reason(wanted, repair)))
 
 
+def collapsed(search: Search, wanted: Tensor, observed: Sequence[Array]) -> Iterator[Explanation]:
+    """A hypothesis about a gradient that was summed over some of its axes besides."""
+    line = search.line(wanted)
+    count = len(wanted.axes)
+    ways = [a for gone in range(1, count + 1) for a in combinations(range(count), gone)]
+    for found in _predicted(search, wanted):
+        first = found.predictor(0)
+        for axes in ways if first is not None else ():
+
+            def summed(at: int, p: Predictor = found.predictor, over: tuple[int, ...] = axes) -> Array | None:
+                value = p(at)
+                return None if value is None else np.asarray(value.sum(axis=over))
+
+            if search.holds(summed, observed):
+                own = Reason("extra_sum", summed_away(wanted, observed, axes), line)
+                reasons = (own, *(r for r in found.reasons if r.code != own.code))
+                yield Explanation(1.2 + found.cost + PAIR, reasons)
+
+
 def _scaled(
     search: Search, mender: Mender, wanted: Tensor, repair: Repair, value: Array
 ) -> Iterator[Explanation]:
@@ -133,4 +153,4 @@ def _predicted(search: Search, wanted: Tensor) -> Iterator[Predicted]:
             yield Predicted(predict, (reason,), cost)
 
 
-__all__: Sequence[str] = ["turned", "twofold"]
+__all__: Sequence[str] = ["collapsed", "turned", "twofold"]
