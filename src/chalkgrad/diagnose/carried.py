@@ -45,7 +45,8 @@ class Carried:
         """A gradient where the adjoint is another; None where that is not known."""
         if adjoint not in self.base or value.shape != self.here.shape or not np.isfinite(value).all():
             return None
-        moved = self.slopes[adjoint] @ (value - self.here).ravel()
+        with np.errstate(all="ignore"):  # a spoiled formula may divide by 0
+            moved = self.slopes[adjoint] @ (value - self.here).ravel()
         return np.asarray(self.base[adjoint] + moved.reshape(self.base[adjoint].shape))
 
 
@@ -73,6 +74,8 @@ def carried(
         if adjoint is target or value is None or value.extra != (along,):
             continue
         columns = value.array.reshape(-1, here.size + 2)
+        if not np.isfinite(columns).all():
+            continue
         slope = (columns[:, 1:-1] - columns[:, :1]) / scale
         apart = np.abs(columns[:, -1] - columns[:, 0] - slope @ odd * scale)
         if not apart.max(initial=0.0) <= PRECISE * np.abs(columns).max(initial=0.0):

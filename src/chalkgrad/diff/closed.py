@@ -103,7 +103,7 @@ def close(
 
 
 @lru_cache(16)
-def _common(definitions: tuple[Definition, ...], sizes: tuple[object, ...]) -> dict[Expr, Simplified]:
+def _common(_definitions: tuple[Definition, ...], _sizes: tuple[object, ...]) -> dict[Expr, Simplified]:
     """What derivations of one forward for the page and for code have in common, begun empty."""
     return {}
 
