@@ -30,7 +30,7 @@ from chalkgrad.diagnose.own_variables import named
 from chalkgrad.diagnose.repairs import Repair, repairs
 from chalkgrad.diagnose.rerun import Rerun, quiet
 from chalkgrad.diagnose.rewritten import rewritten
-from chalkgrad.diagnose.search import PAIR, Explanation, Reason
+from chalkgrad.diagnose.search import PAIR, Explanation, Reason, divides
 from chalkgrad.diagnose.trial import Trial
 from chalkgrad.expr.nodes import Definition, Tensor
 from chalkgrad.verify.environment import Array
@@ -314,7 +314,13 @@ class Mender:
             values = {float(part.read(states[-1])) for states in replay.states}
         except (KeyError, TypeError, ValueError):
             return part
-        return part if len(values) > 1 else replace(part, cost=part.cost + FIXED)
+        if len(values) > 1:
+            return part
+        lines = self.derived.staged.definitions
+        meant = any(
+            r.name == part.text and divides(d.body, r) for r in self.trial.points[0].env.sizes for d in lines
+        )
+        return replace(part, cost=part.cost + (FIXED / 2 if meant else FIXED))
 
     def _cause(self, one: str, two: str) -> str:
         """The cause when one variable stands for another."""
