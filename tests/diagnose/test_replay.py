@@ -197,3 +197,13 @@ def test_the_same_is_found_however_slow_the_machine(monkeypatch: pytest.MonkeyPa
     clock = iter(range(10**9))
     monkeypatch.setattr(time, "thread_time", lambda: 1e6 * next(clock))
     assert causes(backward, "silu", forward) == quick == {"missing_factor"}
+
+
+def test_what_is_given_is_not_followed() -> None:
+    """A variable that is right needs none of its statements changed, unless it is changed in place later."""
+    body = ast.parse("a = x * 2\nb = a + 1\nc = b * a\nd = c.copy()\nd[0] = b[0]").body
+    replay = Replay([Step.of(s, s) for s in body], {}, {"np": np}, [{"x": X}])
+    assert replay.needed("c") == {0, 1, 2}
+    assert replay.needed("c", frozenset({"a"})) == {1, 2}
+    assert replay.needed("c", frozenset({"a", "b"})) == {2}
+    assert replay.needed("d", frozenset({"d"})) == {0, 1, 2, 3, 4}

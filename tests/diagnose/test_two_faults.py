@@ -200,3 +200,13 @@ def cast_after_numpy(dout: Array, x: Array) -> Any:
 def test_a_method_of_what_numpy_computes_is_looked_into() -> None:
     faults = cg.check(cast_after_numpy, GALLERY["relu"], forward=relu).faults
     assert {f.cause for f in faults} == {"constant_factor", "missing_mask"}
+
+
+def doubled(dout: Array, x: Array) -> Any:
+    dx = 2 * dout * (x > 0)
+    return (dx,)
+
+
+def test_a_number_that_has_to_be_1_is_left_out_of_the_fix() -> None:
+    (fault,) = cg.check(doubled, GALLERY["relu"], forward=relu).faults
+    assert (fault.yours, fault.fix) == ("dx = 2 * dout * (x > 0)", "dx = dout * (x > 0)")

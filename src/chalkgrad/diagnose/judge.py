@@ -379,7 +379,9 @@ def _gradient(point: Point | None, wanted: Tensor) -> Array | None:
 
 
 def _alike(code: str) -> set[str]:
-    """A cause and its other name."""
+    """A cause and its other names; a number may be a size that is the same at all points."""
+    if code == "constant_factor":
+        return {code, "sum_for_mean"}
     return {"missing_term", "missing_path"} if code in ("missing_term", "missing_path") else {code}
 
 

@@ -31,7 +31,7 @@ from chalkgrad.diagnose.own_variables import named
 from chalkgrad.diagnose.repairs import Repair, repairs
 from chalkgrad.diagnose.rerun import Rerun, quiet
 from chalkgrad.diagnose.rewritten import rewritten
-from chalkgrad.diagnose.search import CLASH, PAIR, Explanation, Reason
+from chalkgrad.diagnose.search import CLASH, PAIR, Explanation, Reason, divides
 from chalkgrad.diagnose.throughout import REPEATED, throughout
 from chalkgrad.diagnose.trial import Trial
 from chalkgrad.expr.nodes import Definition, Tensor
@@ -392,7 +392,13 @@ class Mender:
             values = {float(part.read(states[-1])) for states in replay.states}
         except (KeyError, TypeError, ValueError):
             return part
-        return part if len(values) > 1 else replace(part, cost=part.cost + FIXED)
+        if len(values) > 1:
+            return part
+        lines = self.derived.staged.definitions
+        meant = any(
+            r.name == part.text and divides(d.body, r) for r in self.trial.points[0].env.sizes for d in lines
+        )
+        return replace(part, cost=part.cost + (FIXED / 2 if meant else FIXED))
 
     def _cause(self, one: str, two: str) -> tuple[str, float]:
         """The cause when one variable stands for another, and what it costs beside others.

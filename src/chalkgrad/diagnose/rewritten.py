@@ -60,4 +60,9 @@ class _Put(ast.NodeTransformer):
             return self.new
         found = self.generic_visit(node)
         assert isinstance(found, ast.AST)
+        if isinstance(found, ast.BinOp) and isinstance(self.new, ast.Constant) and self.new.value == 1:
+            if isinstance(found.op, ast.Mult | ast.Div) and found.right is self.new:
+                return found.left  # dx rather than dx / 1
+            if isinstance(found.op, ast.Mult) and found.left is self.new:
+                return found.right
         return found

@@ -293,13 +293,13 @@ class Search:
         size_text = f"{name} is {ratio.text.lstrip('-')} times what it should be"
         bodies = [term, *self._behind(term)]
         for r in dict.fromkeys(ratio.over):
-            mean = any(_divides(b, r) for b in (*bodies, line.body))
+            mean = any(divides(b, r) for b in (*bodies, line.body))
             code = "sum_for_mean" if mean else "constant_factor"
             why = f"; the 1/{r.name} of the mean is missing" if mean else ""
             found.append(Reason(code, f"{size_text}{why}", line))
         for r in dict.fromkeys(ratio.under):
             summed = any(_sums(b, r) for b in bodies)
-            code = "mean_for_sum" if summed and not any(_divides(b, r) for b in bodies) else "constant_factor"
+            code = "mean_for_sum" if summed and not any(divides(b, r) for b in bodies) else "constant_factor"
             why = f"; a mean over {r.name} stands where a sum belongs" if code == "mean_for_sum" else ""
             found.append(Reason(code, f"{size_text}{why}", line))
         odd = not (ratio.over or ratio.under) and not (ratio.constant == 1.0 and ratio.text in ("1", "-1"))
@@ -419,7 +419,7 @@ def _ratio_cost(ratio: Ratio, reasons: Sequence[Reason]) -> float:
     return base + PAIR * (len(reasons) - 1) + (0.5 if len(reasons) > 1 else 0.0)
 
 
-def _divides(e: Expr, of: object) -> bool:
+def divides(e: Expr, of: object) -> bool:
     """Whether the formula divides by the range's size."""
     return any(
         isinstance(n, Pow) and isinstance(n.base, Size) and n.base.range is of
