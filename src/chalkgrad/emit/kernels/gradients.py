@@ -124,7 +124,7 @@ def _weight_gradient(
             height, vectors, "along", panel, panel * depth, blocked=layout.capacity > span,
             used=min(panel, layout.sizes[layout.batch]),
         )  # fmt: skip
-        ends = (
+        writers = (
             _update_epilogue(layout, slots, gradient, rule, shape, unit, used),
             _update_ahead(layout, gradient, rule, height * vectors),
         )
@@ -136,12 +136,12 @@ def _weight_gradient(
                         _vector_panel(w, layout, slots, vector_gradient, rule, (vectors, used), q.index)
             stop = w.least(w.add(chunk.index, block), end)
             place = (w.at(w["arena"], source, w.mul(q.index, panel * layout.capacity)), left, q.index)
-            _weight_tiles(w, ends, shape, (chunk.index, stop), place, depth, span)
+            _weight_tiles(w, writers, shape, (chunk.index, stop), place, depth, span)
     return w.end(), shares
 
 
 def _weight_tiles(
-    w: Writer, ends: tuple[Any, Any], shape: Shape, rows: tuple[Any, Any], place: tuple[Any, int, Any],
+    w: Writer, writers: tuple[Any, Any], shape: Shape, rows: tuple[Any, Any], place: tuple[Any, int, Any],
     depth: int, block: int,
 ) -> None:  # fmt: skip
     """The tiles of rows first … last of one panel, in blocks of so many observations, which stay near.
@@ -149,7 +149,7 @@ def _weight_tiles(
     Partial sums of several blocks lie behind the slots of this thread, for a few tiles at a time.
     """
     panel, width = w.target.panel, shape.vectors * w.target.lanes
-    vector, left, q = place
+    (epilogue, ahead), (vector, left, q) = writers, place
 
     def tiles(low: Any, high: Any, first_group: Any, groups: Any, flags: Any) -> None:
         with w.loop(low, high, shape.rows) as d:
@@ -158,7 +158,7 @@ def _weight_tiles(
             offset = w.add(w.mul(q, panel * depth), w.mul(d.index, width))
             sums = w.at(w["slots"], MOST_SLOTS, w.mul(w.add(d.index, w.mul(low, -1)), width))
             places = (w["arena"], w["slots"], at, scalar, groups, 0, sums, flags, offset, d.index, q)
-            put_tile(w, shape, ends[0], places, ends[1])
+            put_tile(w, shape, epilogue, places, ahead)
 
     if not shape.blocked:
         tiles(*rows, 0, w["groups"], FIRST | LAST)
