@@ -81,7 +81,7 @@ def kernels(step: Any, code: bytes, problem: Problem) -> list[tuple[str, Callabl
         for number in range(4 * len(problem.weights)):
             try:
                 kept, address = machine.load(code, f"{PREFIX}{kind}_{number}")
-            except RuntimeError:
+            except (RuntimeError, ValueError):
                 continue  # no kernel of this number
             observed = (arena, slots, totals, 0, blocks, problem.batch)
             arguments = {

@@ -17,7 +17,7 @@ from chalkgrad.emit.kernels.parts import Gradient
 from chalkgrad.emit.kernels.passes import number_pointer
 from chalkgrad.emit.kernels.products import best_rows, block_depth
 from chalkgrad.emit.kernels.targets import Target
-from chalkgrad.emit.kernels.tile import FIRST, LAST, Shape, write_tile
+from chalkgrad.emit.kernels.tile import FIRST, LAST, Shape, put_tile
 from chalkgrad.emit.kernels.update import KEPT, Lines, Rule, columns_used
 from chalkgrad.emit.kernels.writer import I64, Writer
 
@@ -49,7 +49,7 @@ def write_gradient(
     w = Writer(module, layout.target, name, arguments)
     if gradient.left is None:
         return _vector_gradient(w, layout, slots, gradient, rule)
-    return _weight_gradient(w, layout, slots, gradient, rule, name, beside)
+    return _weight_gradient(w, layout, slots, gradient, rule, beside)
 
 
 CHAINS = 4
@@ -99,7 +99,7 @@ def _most(w: Writer, a: Any, b: int) -> Any:
 
 
 def _weight_gradient(
-    w: Writer, layout: Layout, slots: Slots, gradient: Gradient, rule: Rule, name: str,
+    w: Writer, layout: Layout, slots: Slots, gradient: Gradient, rule: Rule,
     beside: Sequence[Gradient],
 ) -> tuple[Any, int]:  # fmt: skip
     target, panel = w.target, w.target.panel
@@ -118,17 +118,13 @@ def _weight_gradient(
             Lines(w, layout, slots, gradient, rule).begin(share.index)
     top = w.mul(w["first"], unit)
     end = w.least(w.mul(w["last"], unit), count)
-    for part, (start, number, vectors, used) in enumerate(columns.parts()):
+    for start, number, vectors, used in columns.parts():
         height = rows if vectors == target.vectors else unit
         shape = Shape(
             height, vectors, "along", panel, panel * depth, blocked=layout.capacity > span,
             used=min(panel, layout.sizes[layout.batch]),
         )  # fmt: skip
-        tile = write_tile(
-            w.module,
-            target,
-            f"{name}_tile{part}",
-            shape,
+        writers = (
             _update_epilogue(layout, slots, gradient, rule, shape, unit, used),
             _update_ahead(layout, gradient, rule, height * vectors),
         )
@@ -140,20 +136,20 @@ def _weight_gradient(
                         _vector_panel(w, layout, slots, vector_gradient, rule, (vectors, used), q.index)
             stop = w.least(w.add(chunk.index, block), end)
             place = (w.at(w["arena"], source, w.mul(q.index, panel * layout.capacity)), left, q.index)
-            _weight_tiles(w, tile, shape, (chunk.index, stop), place, depth, span)
+            _weight_tiles(w, writers, shape, (chunk.index, stop), place, depth, span)
     return w.end(), shares
 
 
 def _weight_tiles(
-    w: Writer, tile: Any, shape: Shape, rows: tuple[Any, Any], place: tuple[Any, int, Any], depth: int,
-    block: int,
+    w: Writer, writers: tuple[Any, Any], shape: Shape, rows: tuple[Any, Any], place: tuple[Any, int, Any],
+    depth: int, block: int,
 ) -> None:  # fmt: skip
     """The tiles of rows first … last of one panel, in blocks of so many observations, which stay near.
 
     Partial sums of several blocks lie behind the slots of this thread, for a few tiles at a time.
     """
     panel, width = w.target.panel, shape.vectors * w.target.lanes
-    vector, left, q = place
+    (epilogue, ahead), (vector, left, q) = writers, place
 
     def tiles(low: Any, high: Any, first_group: Any, groups: Any, flags: Any) -> None:
         with w.loop(low, high, shape.rows) as d:
@@ -161,7 +157,8 @@ def _weight_tiles(
             scalar = w.at(w["arena"], left, w.mul(d.index, panel), w.mul(first_group, panel * depth))
             offset = w.add(w.mul(q, panel * depth), w.mul(d.index, width))
             sums = w.at(w["slots"], MOST_SLOTS, w.mul(w.add(d.index, w.mul(low, -1)), width))
-            w.call(tile, w["arena"], w["slots"], at, scalar, groups, 0, sums, flags, offset, d.index, q)
+            places = (w["arena"], w["slots"], at, scalar, groups, 0, sums, flags, offset, d.index, q)
+            put_tile(w, shape, epilogue, places, ahead)
 
     if not shape.blocked:
         tiles(*rows, 0, w["groups"], FIRST | LAST)

@@ -9,7 +9,7 @@ from llvmlite import ir
 
 from chalkgrad.emit.kernels.code import PREFIX
 from chalkgrad.emit.kernels.expressions import Slots, Vectors, whole_to_number
-from chalkgrad.emit.kernels.layout import Layout
+from chalkgrad.emit.kernels.layout import PAGE, Layout
 from chalkgrad.emit.kernels.parts import Each, Rows, Total
 from chalkgrad.emit.kernels.schedule import ColumnKernel, PassKernel, Segment
 from chalkgrad.emit.kernels.targets import Target
@@ -143,9 +143,10 @@ def write_turn(module: Any, layout: Layout, t: Tensor, name: str) -> Any:
             width = vectors * lanes
             with w.loop(first, first + count) as q:
                 top = w.add(goal, w.mul(q.index, panel * layout.capacity), w.mul(p.index, panel * width))
-                # The next panel of columns begins on another page, where the hardware does not look ahead.
-                with w.loop(0, panel * vectors * lanes, lanes) as n:
-                    w.prefetch(w["arena"], top, panel * layout.capacity, n.index)
+                if panel * layout.capacity * target.item >= PAGE:
+                    # The next panel begins on another page, where the hardware does not look ahead.
+                    with w.loop(0, panel * vectors * lanes, lanes) as n:
+                        w.prefetch(w["arena"], top, panel * layout.capacity, n.index)
                 with w.loop(0, width, lanes) as c:
                     above = w.add(begin, w.mul(w.add(w.mul(q.index, panel), c.index), panel))
                     with w.loop(0, panel, lanes) as v:

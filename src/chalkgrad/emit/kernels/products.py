@@ -15,7 +15,7 @@ from chalkgrad.emit.kernels.layout import Layout
 from chalkgrad.emit.kernels.passes import number_pointer, observed
 from chalkgrad.emit.kernels.schedule import ProductKernel
 from chalkgrad.emit.kernels.targets import Target
-from chalkgrad.emit.kernels.tile import LAST, Shape, write_tile
+from chalkgrad.emit.kernels.tile import LAST, Shape, put_tile
 from chalkgrad.emit.kernels.writer import I64, Writer
 from chalkgrad.expr.nodes import Tensor
 
@@ -69,7 +69,7 @@ def write_product(
     w = Writer(
         module, layout.target, name, [("arena", pointer), ("slots", pointer), ("first", I64), ("last", I64)]
     )
-    writer(w, layout, slots, lines, sums, name)
+    writer(w, layout, slots, lines, sums)
     return w.end()
 
 
@@ -95,7 +95,7 @@ def _epilogue(layout: Layout, slots: Slots, lines: tuple[ProductKernel, frozense
     return write
 
 
-def _forward(w: Writer, layout: Layout, slots: Slots, lines: Any, sums: int, name: str) -> None:
+def _forward(w: Writer, layout: Layout, slots: Slots, lines: Any, sums: int) -> None:
     """Σ_k left[i,k] weight[k,h]: the rows of a tile lie side by side in the weight's panel."""
     product = lines[0].product
     target, panel = w.target, w.target.panel
@@ -105,14 +105,12 @@ def _forward(w: Writer, layout: Layout, slots: Slots, lines: Any, sums: int, nam
     block_k = block_depth(inner, target)
     blocked = inner > block_k
     block = max(1, target.second_level // (block_k * panel * target.item))
-    for part, (start, count, vectors, columns) in enumerate(outer.parts()):
+    for start, count, vectors, columns in outer.parts():
         width = vectors * target.lanes
         runs = []
-        for run, (row, rows, number) in enumerate(row_runs(columns, target)):
+        for row, rows, number in row_runs(columns, target):
             shape = Shape(rows, target.vectors, "across", width, blocked=blocked)
-            label = f"{name}_tile{part}_{run}"
-            tile = write_tile(w.module, target, label, shape, _epilogue(layout, slots, lines))
-            runs.append((tile, row, row + rows * number, rows))
+            runs.append((shape, row, row + rows * number))
         with w.loop(start, start + count, block) as chunk:
             end = w.least(w.add(chunk.index, block), start + count)
             with w.loop(0, inner, block_k) as k, w.loop(w["first"], w["last"]) as p:
@@ -121,14 +119,14 @@ def _forward(w: Writer, layout: Layout, slots: Slots, lines: Any, sums: int, nam
                 flags = _flags(w, k.index, block_k, inner)
                 with w.loop(chunk.index, end) as q:
                     top = w.at(w["arena"], weights, w.mul(q.index, panel * depth), w.mul(k.index, width))
-                    for tile, row, below, rows in runs:
-                        with w.loop(row, below, rows) as r:
+                    for shape, row, below in runs:
+                        with w.loop(row, below, shape.rows) as r:
                             h = w.add(w.mul(q.index, panel), r.index)
                             offset = w.mul(w.add(w.mul(p.index, padded), h), panel)
-                            w.call(
-                                tile, w["arena"], w["slots"], vector, w.at(top, r.index), n, 0,
+                            put_tile(w, shape, _epilogue(layout, slots, lines), (
+                                w["arena"], w["slots"], vector, w.at(top, r.index), n, 0,
                                 w.at(w["arena"], sums, offset), flags, offset, h, p.index,
-                            )  # fmt: skip
+                            ))  # fmt: skip
 
 
 def _flags(w: Writer, k: Any, block_k: int, inner: int) -> Any:
@@ -138,7 +136,7 @@ def _flags(w: Writer, k: Any, block_k: int, inner: int) -> Any:
     return b.or_(b.zext(first, I64), b.select(last, ir.Constant(I64, LAST), ir.Constant(I64, 0)))
 
 
-def _backward(w: Writer, layout: Layout, slots: Slots, lines: Any, sums: int, name: str) -> None:
+def _backward(w: Writer, layout: Layout, slots: Slots, lines: Any, sums: int) -> None:
     """Σ_k left[i,k] weight[h,k]: k lies side by side in the weight's panels."""
     product = lines[0].product
     target, panel = w.target, w.target.panel
@@ -156,7 +154,6 @@ def _backward(w: Writer, layout: Layout, slots: Slots, lines: Any, sums: int, na
     shape = Shape(
         rows, target.vectors, "along", panel, panel * depth, tail, groups=columns.full > 0, blocked=blocked
     )
-    tile = write_tile(w.module, target, f"{name}_tile", shape, _epilogue(layout, slots, lines))
     block = max(1, target.second_level // (block_k * target.item * rows)) * rows
     narrow = columns.last * target.lanes
     with w.loop(0, count, block) as chunk:
@@ -172,7 +169,7 @@ def _backward(w: Writer, layout: Layout, slots: Slots, lines: Any, sums: int, na
                 scalar = w.at(w["arena"], weights, w.mul(q, panel * depth), w.mul(h.index, stride))
                 shift = w.mul(h.index, narrow - stride) if columns.last else 0
                 flags = _flags(w, k.index, block_k, columns.size)
-                w.call(
-                    tile, w["arena"], w["slots"], vector, scalar, whole, shift,
+                put_tile(w, shape, _epilogue(layout, slots, lines), (
+                    w["arena"], w["slots"], vector, scalar, whole, shift,
                     w.at(w["arena"], sums, offset), flags, offset, h.index, p.index,
-                )  # fmt: skip
+                ))  # fmt: skip

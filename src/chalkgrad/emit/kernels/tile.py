@@ -12,7 +12,7 @@ The vector operand is contiguous in k. The scalar operand comes in one of three 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,7 +64,7 @@ Ahead = Callable[[Writer, Any], None]
 ARGUMENTS = (
     "arena", "slots", "vector", "scalar", "count", "shift", "sums", "flags", "offset", "row", "panel",
 )  # fmt: skip
-"""What a tile function takes. `count` is k ("across", "rows") or whole groups ("along"); `shift` is what the
+"""What a tile takes. `count` is k ("across", "rows") or whole groups ("along"); `shift` is what the
 tail's first row is moved by, `sums` the partial sums, `offset` where the tile lies in its buffer, `row`
 its first row, `panel` its panel's number."""
 
@@ -72,11 +72,20 @@ its first row, `panel` its panel's number."""
 def write_tile(
     module: Any, target: Target, name: str, shape: Shape, epilogue: Epilogue, ahead: Ahead | None = None
 ) -> Any:
-    """The tile as a function of the module; `ahead` asks for memory, a part with each group of k."""
+    """The tile as a function of the module, for who calls it from several places."""
     number = ir.DoubleType() if target.double else ir.FloatType()
     pointers = {"arena", "slots", "vector", "scalar", "sums"}
     w = Writer(module, target, name, [(a, number.as_pointer() if a in pointers else I64) for a in ARGUMENTS])
     w.function.attributes.add("noinline")
+    put_tile(w, shape, epilogue, [w[a] for a in ARGUMENTS], ahead)
+    return w.end()
+
+
+def put_tile(
+    w: Writer, shape: Shape, epilogue: Epilogue, arguments: Sequence[Any], ahead: Ahead | None = None
+) -> None:
+    """The tile's code at this place of a function; `ahead` asks for memory, a part with each group of k."""
+    w = w.with_arguments(dict(zip(ARGUMENTS, arguments, strict=True)))
     flat = _starting_sums(w, shape)
     vector, scalar = w["vector"], w["scalar"]
     if shape.layout in ("across", "rows"):
@@ -87,7 +96,6 @@ def write_tile(
         if shape.tail is not None:
             flat = _tail(w, shape, flat, vector, scalar)
     _finish(w, shape, flat, epilogue)
-    return w.end()
 
 
 def _has(w: Writer, flag: int) -> Any:
@@ -182,11 +190,13 @@ def _finish(w: Writer, shape: Shape, flat: list[Any], epilogue: Epilogue) -> Non
         epilogue(w, rows)
         return
     b = w.b
-    partial, whole = b.append_basic_block("partial"), b.append_basic_block("whole")
+    partial, whole, done = (b.append_basic_block(name) for name in ("partial", "whole", "tile_done"))
     b.cbranch(_has(w, LAST), whole, partial)
     b.position_at_end(partial)
     for n, value in enumerate(flat):
         w.store(value, w["sums"], n * w.target.lanes)
-    b.ret_void()
+    b.branch(done)
     b.position_at_end(whole)
     epilogue(w, rows)
+    b.branch(done)
+    b.position_at_end(done)

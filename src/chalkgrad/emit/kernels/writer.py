@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import copy
 from functools import lru_cache
 from typing import Any
 
@@ -61,6 +62,12 @@ class Writer:
 
     def __getitem__(self, name: str) -> Any:
         return self.arguments[name]
+
+    def with_arguments(self, arguments: Mapping[str, Any]) -> Writer:
+        """The same place of the same function, where names mean these values: code put in without a call."""
+        inside = copy(self)
+        inside.arguments = {name: self.whole_value(value) for name, value in arguments.items()}
+        return inside
 
     # -- whole numbers: Python integers fold, values become instructions
 

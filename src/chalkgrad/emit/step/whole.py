@@ -70,6 +70,8 @@ class WholeLoop:
             inside: What is done to each piece first.
         """
         found = [op for op in self.ops if op.kind in NUMBERS]
+        if not found:  # a sum of equal terms is known without a look at any
+            return [*inside, *(line for op in self.ops for line in speller.lines(op))]
         first = min(self.ops.index(op) for op in found)
         early = [op for op in self.ops[:first] if op.kind == "host"]
         late = [op for op in self.ops[first:] if op.kind == "host"]
