@@ -1,6 +1,6 @@
 """The gradient that comes into the cell is forgotten."""
 # layer: lstm_cell
-# faults: x:missing_path|missing_term h:missing_path|missing_term c:missing_path|missing_term U:missing_path|missing_term W:missing_path|missing_term b:missing_path|missing_term
+# faults: x:missing_path h:missing_path c:missing_path U:missing_path W:missing_path b:missing_path
 
 import numpy as np
 

@@ -1,6 +1,6 @@
 """The derivative of tanh is forgotten in the cell."""
 # layer: lstm_cell
-# faults: x:missing_term|missing_factor h:missing_term|missing_factor c:missing_term|missing_factor U:missing_term|missing_factor W:missing_term|missing_factor b:missing_term|missing_factor
+# faults: x:missing_term h:missing_term c:missing_term U:missing_term W:missing_term b:missing_term
 
 import numpy as np
 
