@@ -26,7 +26,7 @@ from chalkgrad.diagnose.own_epsilon import with_own_epsilon
 from chalkgrad.diagnose.own_words import held, in_own_names
 from chalkgrad.diagnose.points import Point, nudged, several, square_sizes
 from chalkgrad.diagnose.report import Diagnosis, Fault, ended
-from chalkgrad.diagnose.trial import Bounds, Trial, best, run, wrong_arguments
+from chalkgrad.diagnose.trial import Bounds, Trial, best, relative_error, run, wrong_arguments
 from chalkgrad.diagnose.words import shown
 from chalkgrad.diff import derive
 from chalkgrad.errors import ChalkgradError, VerificationError
@@ -359,7 +359,7 @@ class Check:
         """The diagnosis with what was measured."""
         error = None
         if not faults:
-            error = self.relative_error(trial)
+            error = relative_error(self.derived, trial)
         faults = in_own_names(faults, self.derived, self.caller, trial, self.timeout)
         wrong = [f.argument for f in faults if f.argument is not None and f.cause != "mutates_input"]
         unsteady = any(f.cause == "nondeterministic" for f in faults)
@@ -386,20 +386,6 @@ class Check:
         if not str(getattr(function, "__module__", "")).startswith("chalkgrad.layers."):
             return ""
         return f"chalkgrad derive {self.layer} -o {self.layer}.html"
-
-    def relative_error(self, trial: Trial) -> float:
-        """The largest difference relative to the magnitude of the summands."""
-        worst = 0.0
-        for prepared, result in zip(trial.prepared, trial.results, strict=True):
-            for t in self.derived.wrt:
-                if t.name in result.gradients:
-                    worst = max(worst, _relative(t, prepared.point, result.gradients[t.name]))
-        return worst
-
-
-def _relative(t: Tensor, point: Point, returned: np.ndarray) -> float:
-    scale = float(point.magnitude[t].max(initial=0.0)) or 1.0
-    return float(np.abs(returned - point.true[t]).max(initial=0.0)) / scale
 
 
 def _repeats(a: np.ndarray, b: np.ndarray) -> bool:

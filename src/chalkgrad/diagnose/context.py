@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from chalkgrad.diagnose.repairs import Repair
+from chalkgrad.diagnose.repair import Repair
 from chalkgrad.diagnose.watched import Place, Watched
 
 ODD = 0.8

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -12,11 +13,15 @@ from chalkgrad.diagnose.at_hand import Part, kind_of
 from chalkgrad.diagnose.labelled import Evaluation
 from chalkgrad.diagnose.points import Point
 from chalkgrad.diagnose.rerun import Rerun
+from chalkgrad.diagnose.search import divides
 from chalkgrad.emit.names import identifier
 from chalkgrad.expr.nodes import MINUS_ONE, Access, Const, Definition, Expr, Mul, Pow, Size, Sum, Tensor
 from chalkgrad.expr.ops import free_indices, tensors_in, walk
 from chalkgrad.render.math_text import math_text
 from chalkgrad.verify.environment import Array
+
+FIXED = 0.6
+"""What a size costs that is the same at all points: a number may be meant."""
 
 
 class DerivedParts:
@@ -72,6 +77,23 @@ class DerivedParts:
                     if e not in seen:
                         seen.add(e)
                         yield from self._expression(e, d, 0.3 + 0.05 * len(one))
+
+    def steady(self, part: Part) -> Part:
+        """A size, costlier if it is the same at all points."""
+        replay = self.rerun.replay
+        if part.kind != "size" or replay is None:
+            return part
+        try:
+            values = {float(part.read(states[-1])) for states in replay.states}
+        except (KeyError, TypeError, ValueError):
+            return part
+        if len(values) > 1:
+            return part
+        lines = self.derived.staged.definitions
+        meant = any(
+            r.name == part.text and divides(d.body, r) for r in self.points[0].env.sizes for d in lines
+        )
+        return replace(part, cost=part.cost + (FIXED / 2 if meant else FIXED))
 
     def _expression(self, e: Expr, d: Definition, cost: float) -> Iterator[Part]:
         """An expression of the derivation as a part, its axes in the order of its line."""

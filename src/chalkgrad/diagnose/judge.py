@@ -12,6 +12,7 @@ from chalkgrad.derivation import Derived
 from chalkgrad.diagnose import differences
 from chalkgrad.diagnose.anchored import Anchored, Held
 from chalkgrad.diagnose.capture import as_array
+from chalkgrad.diagnose.common_cause import beside, shared
 from chalkgrad.diagnose.located import located
 from chalkgrad.diagnose.mended import DIVIDED, Mender
 from chalkgrad.diagnose.pairs import diagonals, pairs
@@ -95,12 +96,12 @@ class Judge:
         if self.mender is None or len(causes) < 2 or alone or len(self.costs) < len(found):
             return {}
         wanted = [self.inputs[name] for name in found]
-        shared = self.mender.shared(wanted, max(self.costs.values()) + PAIR)
-        if shared is None:
+        common = shared(self.mender, wanted, max(self.costs.values()) + PAIR)
+        if common is None:
             return {}
         return {
-            t.name: self._told(replace(shared, reasons=tuple(
-                replace(r, expected=self.search.line(t)) for r in shared.reasons
+            t.name: self._told(replace(common, reasons=tuple(
+                replace(r, expected=self.search.line(t)) for r in common.reasons
             )), t)
             for t in wanted
         }  # fmt: skip
@@ -135,7 +136,7 @@ class Judge:
         explanation = self._told_by_text(wanted, self._explained(wanted, observed, most), most)
         unsure = explanation is None or (explanation.cost > GOOD and len(explanation.reasons) == 1)
         if unsure and not lost:
-            two = self.mender.beside(wanted, self.wrong, most) if self.mender is not None else None
+            two = beside(self.mender, wanted, self.wrong, most) if self.mender is not None else None
             if two is None:
                 two = min(self._two(wanted, observed, explanation), key=lambda e: e.cost, default=None)
             if two is not None and (explanation is None or two.cost < explanation.cost):

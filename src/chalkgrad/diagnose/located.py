@@ -8,7 +8,7 @@ faults are told apart however large each is, and a fault that has no name has a 
 from __future__ import annotations
 
 from chalkgrad.diagnose.mended import DIVIDED, Mender
-from chalkgrad.diagnose.repairs import Repair
+from chalkgrad.diagnose.repair import Repair
 from chalkgrad.diagnose.rerun import quiet
 from chalkgrad.diagnose.search import PAIR, Explanation, Reason
 from chalkgrad.diagnose.words import words

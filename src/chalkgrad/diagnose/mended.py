@@ -19,7 +19,7 @@ import numpy as np
 
 from chalkgrad.derivation import Derived
 from chalkgrad.diagnose.anchored import names_of
-from chalkgrad.diagnose.at_hand import AtHand, Part, parts
+from chalkgrad.diagnose.at_hand import AtHand, parts
 from chalkgrad.diagnose.calling import Caller
 from chalkgrad.diagnose.capture import as_array
 from chalkgrad.diagnose.context import ODD, Context, emptied, flattened
@@ -28,10 +28,11 @@ from chalkgrad.diagnose.graph import Graph
 from chalkgrad.diagnose.overwritten import overwritten
 from chalkgrad.diagnose.own_source import tree_of
 from chalkgrad.diagnose.own_variables import named
-from chalkgrad.diagnose.repairs import Repair, repairs
+from chalkgrad.diagnose.repair import Repair
+from chalkgrad.diagnose.repairs import repairs
 from chalkgrad.diagnose.rerun import Rerun, quiet
 from chalkgrad.diagnose.rewritten import rewritten
-from chalkgrad.diagnose.search import CLASH, PAIR, Explanation, Reason, divides
+from chalkgrad.diagnose.search import CLASH, PAIR, Explanation, Reason
 from chalkgrad.diagnose.throughout import REPEATED, throughout
 from chalkgrad.diagnose.trial import Trial
 from chalkgrad.expr.nodes import Definition, Tensor
@@ -42,16 +43,12 @@ BUDGET = 200_000
 that a slow machine finds the same as a fast one."""
 PAIRS = 40_000
 """The same for changes beside another fault."""
-SHARED = 60_000
-"""The same for one change that makes several gradients right."""
 CURES_ALL = 1.5
 """What it costs more to put the right gradient in place of a wrong one."""
 DIVIDED = 2.5
 """What a division by an array costs, which undoes whatever factor is wrong: the derivation knows better."""
 ALIKE = 0.2
 """By how much two changes may differ in cost and count as equally simple."""
-FIXED = 0.6
-"""What a size costs that is the same at all points: a number may be meant."""
 PRODUCTS = 150
 """So many products of the derivation's factors are at hand."""
 
@@ -81,7 +78,7 @@ class Mender:
         self._variables: list[str] | None = None
         self._sound: set[str] | None = None
         self._sound_inputs: list[str] | None = None
-        self._fixes: dict[tuple[object, ...], Repair | None] = {}
+        self.fixes: dict[tuple[object, ...], Repair | None] = {}
         self.likely: frozenset[str] = frozenset()
 
     def explained(
@@ -100,32 +97,13 @@ class Mender:
             found = self._line_by_line(target, limit)
             self._settled = set()
             if found is None:
-                alone = self._single(target, {}, limit)
+                alone = self.single(target, {}, limit)
                 found = [alone] if alone is not None else None
             if found is None:
-                same = throughout(self._candidates(target, {}), limit, lambda g: self.right(target, g))
+                same = throughout(self.candidates(target, {}), limit, lambda g: self.right(target, g))
                 if same:
                     return self._told_of_all(wanted, same)
-        return self._told(wanted, found) if found else None
-
-    def shared(self, wanted: Sequence[Tensor], limit: float) -> Explanation | None:
-        """The simplest change that makes several inputs' gradients right at once."""
-        if self.rerun is None:
-            return None
-        first, *others = (f"={t.name}" for t in wanted)
-        stop = self.rerun.work + SHARED
-        with quiet():
-            likeliest = self._candidates(first, {}, everywhere=True)
-            for repair in sorted(likeliest, key=lambda r: (r.cost, -r.place)):  # nearest to the end
-                if repair.cost > limit or self.rerun.work > stop:
-                    return None
-                given = "∂L/∂" in repair.written("")  # the right value put in says nothing
-                if given or not all(self.rerun.reaches(repair.place, o) for o in others):
-                    continue
-                active = {repair.place: repair}
-                if all(self.right(t, active) for t in (first, *others)) and not self.spoils(repair):
-                    return self._told(wanted[0], [repair])
-        return None
+        return self.told(wanted, found) if found else None
 
     def _line_by_line(self, target: str, limit: float) -> list[Repair] | None:
         """One change for each wrong variable on the way to a gradient, those nearest to the output first."""
@@ -135,7 +113,7 @@ class Mender:
             if self.right(target, fixed):
                 break
             if not self.right(name, fixed):
-                found = self._fix(name, fixed, limit) if name != target else self._single(name, fixed, limit)
+                found = self._fix(name, fixed, limit) if name != target else self.single(name, fixed, limit)
                 if found is None:
                     continue
                 fixed[found.place] = found
@@ -154,7 +132,7 @@ class Mender:
     def mends(self, name: str, fixed: dict[int, Repair], limit: float) -> Repair | None:
         """The simplest change that makes a variable or a gradient right beside others, sought a little."""
         self.likely = frozenset()
-        return self._single(name, fixed, limit, 0.0, PAIRS // 2)
+        return self.single(name, fixed, limit, 0.0, PAIRS // 2)
 
     def line_of(self, name: str) -> Definition:
         """The derivation's line for the adjoint that a variable is called like."""
@@ -163,26 +141,11 @@ class Mender:
     def _fix(self, name: str, fixed: dict[int, Repair], limit: float) -> Repair | None:
         """The change that makes a variable right, sought once for all gradients behind it."""
         key = (name, tuple(sorted(fixed)), limit, self.likely)
-        if key not in self._fixes:
-            self._fixes[key] = self._single(name, fixed, limit, share=0.5)
-        return self._fixes[key]
+        if key not in self.fixes:
+            self.fixes[key] = self.single(name, fixed, limit, share=0.5)
+        return self.fixes[key]
 
-    def _other(self, target: str, limit: float, through: str) -> Repair | None:
-        """The change that makes another gradient right, and changes this one; sought once."""
-        key = (target, limit, through)
-        if key not in self._fixes:
-            self._fixes[key] = self._single(target, {}, limit, 0.0, PAIRS // 4, through)
-        return self._fixes[key]
-
-    def _changes(self, target: str, repair: Repair) -> bool:
-        """Whether a target becomes another by a change."""
-        assert self.rerun is not None
-        if not self.rerun.reaches(repair.place, target):
-            return False
-        before, after = self._value(target, 0, {}), self._value(target, 0, {repair.place: repair})
-        return before is None or after is None or not np.array_equal(before, after)
-
-    def _told(self, wanted: Tensor, found: Sequence[Repair]) -> Explanation:
+    def told(self, wanted: Tensor, found: Sequence[Repair]) -> Explanation:
         reasons = tuple(self.reason(wanted, r) for r in found)
         return Explanation(sum(r.cost for r in found) + PAIR * (len(found) - 1), reasons)
 
@@ -222,29 +185,12 @@ class Mender:
         target = f"={wanted.name}"
         stop = self.rerun.work + PAIRS
         with quiet():
-            for repair in self._candidates(target, {}):
+            for repair in self.candidates(target, {}):
                 if self.rerun.work > stop:
                     return
-                value = self._value(target, 0, {repair.place: repair})
+                value = self.value(target, 0, {repair.place: repair})
                 if value is not None and np.isfinite(value).all():
                     yield repair, value
-
-    def beside(self, wanted: Tensor, others: Collection[str], limit: float) -> Explanation | None:
-        """A change that makes another wrong gradient right, and one more for this one."""
-        self.likely = frozenset()
-        target = f"={wanted.name}"
-        if self.rerun is None:
-            return None
-        with quiet():
-            for other in others:
-                found = self._other(f"={other}", limit, target) if other != wanted.name else None
-                if found is None:
-                    continue
-                first = {found.place: found}
-                own = None if self.right(target, first) else self._single(target, first, limit, 0.0, PAIRS)
-                if own is not None:
-                    return replace(self._told(wanted, [found, own]), cost=own.cost + PAIR)
-        return None
 
     def hides(self, repair: Repair) -> bool:
         """Whether a change hides what stands there rather than mends it."""
@@ -265,12 +211,12 @@ class Mender:
     def at_all(self, wanted: Tensor, repair: Repair) -> list[Array] | None:
         """What a gradient becomes by a change at every point; None where it raises."""
         points = range(len(self.trial.points))
-        found = [self._value(f"={wanted.name}", at, {repair.place: repair}) for at in points]
+        found = [self.value(f"={wanted.name}", at, {repair.place: repair}) for at in points]
         return None if any(v is None for v in found) else [v for v in found if v is not None]
 
     # --- trying ------------------------------------------------------------------------------------
 
-    def _single(
+    def single(
         self, target: str, fixed: dict[int, Repair], limit: float, share: float = 1.0, least: int = 0,
         through: str = "",
     ) -> Repair | None:  # fmt: skip
@@ -282,11 +228,11 @@ class Mender:
         assert self.rerun is not None
         stop = self.rerun.work + max(share * (BUDGET - self.rerun.work), least)
         first: Repair | None = None
-        for repair in self._candidates(target, fixed):
+        for repair in self.candidates(target, fixed):
             if repair.cost > limit or self.rerun.work > stop:
                 break
             if self.right(target, {**fixed, repair.place: repair}):
-                if through and not self._changes(through, repair):
+                if through and not self.changes(through, repair):
                     continue
                 if self.hides(repair):
                     first, limit = first or repair, min(limit, repair.cost + ODD)
@@ -302,6 +248,14 @@ class Mender:
                     first = repair
         return first
 
+    def changes(self, target: str, repair: Repair) -> bool:
+        """Whether a target becomes another by a change."""
+        assert self.rerun is not None
+        if not self.rerun.reaches(repair.place, target):
+            return False
+        before, after = self.value(target, 0, {}), self.value(target, 0, {repair.place: repair})
+        return before is None or after is None or not np.array_equal(before, after)
+
     def spoils(self, repair: Repair) -> bool:
         """Whether a change makes a gradient wrong that is right."""
         assert self.rerun is not None
@@ -312,7 +266,7 @@ class Mender:
             for n in self._sound_inputs
         )
 
-    def _candidates(self, target: str, fixed: dict[int, Repair], *, everywhere: bool = False) -> list[Repair]:
+    def candidates(self, target: str, fixed: dict[int, Repair], *, everywhere: bool = False) -> list[Repair]:
         """All changes of the places on which a target may depend, simplest first.
 
         Where variables are right they are left alone, unless it is asked for changes `everywhere`: what
@@ -320,7 +274,7 @@ class Mender:
         """
         assert self.rerun is not None
         places = self.rerun.watched.places
-        before = self._value(target, 0, fixed)
+        before = self.value(target, 0, fixed)
         wild = len(places)
         if before is not None and not np.isfinite(before).all():
             wild = min((p.statement for p in places if _wild(p.value)), default=wild)
@@ -379,26 +333,8 @@ class Mender:
             own = DerivedParts(self.derived, self.trial.points, self.rerun, self._names)
             more = [*own.known(values), *islice(own.products(), PRODUCTS)]
             found = parts(self.rerun.watched, left, sizes, self.forward, more)
-            self._at_hand = AtHand([self._steady(p) for p in found])
+            self._at_hand = AtHand([own.steady(p) for p in found])
         return self._at_hand
-
-    def _steady(self, part: Part) -> Part:
-        """A size, costlier if it is the same at all points."""
-        assert self.rerun is not None
-        replay = self.rerun.replay
-        if part.kind != "size" or replay is None:
-            return part
-        try:
-            values = {float(part.read(states[-1])) for states in replay.states}
-        except (KeyError, TypeError, ValueError):
-            return part
-        if len(values) > 1:
-            return part
-        lines = self.derived.staged.definitions
-        meant = any(
-            r.name == part.text and divides(d.body, r) for r in self.trial.points[0].env.sizes for d in lines
-        )
-        return replace(part, cost=part.cost + (FIXED / 2 if meant else FIXED))
 
     def _cause(self, one: str, two: str) -> tuple[str, float]:
         """The cause when one variable stands for another, and what it costs beside others.
@@ -412,7 +348,7 @@ class Mender:
 
     # --- what is right -----------------------------------------------------------------------------
 
-    def _value(self, target: str, at: int, active: dict[int, Repair]) -> Array | None:
+    def value(self, target: str, at: int, active: dict[int, Repair]) -> Array | None:
         assert self.rerun is not None
         value = self.rerun.value(target, at, {n: r.change for n, r in active.items()})
         return None if value is None or value.dtype.kind not in "fiu" else np.asarray(value, float)
@@ -420,7 +356,7 @@ class Mender:
     def right(self, target: str, active: dict[int, Repair]) -> bool:
         """Whether a target is what it should be at every point."""
         for at in range(len(self.trial.points)):
-            value, true = self._value(target, at, active), self.true(target, at)
+            value, true = self.value(target, at, active), self.true(target, at)
             if value is None or value.shape != true.shape:
                 return False
             scale = float(np.abs(true).max(initial=0.0))

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from chalkgrad.diagnose.repairs import Repair, given
+from chalkgrad.diagnose.repair import Repair, given
 from chalkgrad.diagnose.watched import Place, Scope
 
 SLIP = 1.35

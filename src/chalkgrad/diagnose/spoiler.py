@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from fractions import Fraction
 from itertools import combinations
 
 from chalkgrad.derivation import Derived
 from chalkgrad.diagnose.graph import Graph
+from chalkgrad.diagnose.spoiled_axes import Change, axes_throughout, overwritten, replaced, wrong_axes
 from chalkgrad.diagnose.words import Words, words
 from chalkgrad.expr.arithmetic import multiply
 from chalkgrad.expr.nodes import (
@@ -34,16 +34,6 @@ OPPOSITE = {"==": "!=", "!=": "==", "<": ">", ">": "<", "<=": ">=", ">=": "<="}
 
 COMPLEMENT = 1.9
 """What it costs to leave a condition out of 1 - 1(x > 0): nobody writes 1 - 1."""
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """A node changed: the cause, its words, its cost, the new node."""
-
-    code: str
-    text: Words
-    cost: float
-    node: Expr
 
 
 def has_sum(e: Expr) -> bool:
@@ -207,11 +197,11 @@ class Spoiler:
                 " (= instead of +=?)",
             )
             yield Change("missing_sum", text, 2.4, last)
-        yield from self.overwritten(indices, body)
+        yield from overwritten(self.target, indices, body)
         if all(isinstance(f, Indicator) for f in (body.factors if isinstance(body, Mul) else (body,))):
             text = words("the count ", Sum(indices, body), " is taken as 1 in ", self.target)
             yield Change("missing_sum", text, 1.45, ONE)
-        yield from self.wrong_axes(indices, body, scope)
+        yield from wrong_axes(self.target, indices, body, scope)
         e_is_root = not any(i.range is s.range for i in indices for s in scope)
         for place, index in enumerate(indices):
             rest = (*indices[:place], *indices[place + 1 :])
@@ -238,66 +228,6 @@ class Spoiler:
                 yield Change("missing_sum", words("a maximum over ", index.name, " instead of the sum"), 3.2,
                              Sum(rest, best) if rest else best)  # fmt: skip
 
-    def overwritten(self, indices: tuple[Index, ...], body: Expr) -> Iterator[Change]:
-        """Entries that are stored where they have to be added: of those at one place the last stays."""
-        for at in dict.fromkeys(n for n in walk(body) if isinstance(n, Indicator) and n.op == "=="):
-            for place in (at.left, at.right):
-                index = place.indices[0] if isinstance(place, Access) and len(place.indices) == 1 else None
-                if not isinstance(place, Access) or place.tensor.dtype != "int" or index not in indices:
-                    continue
-                assert isinstance(index, Index)
-                later = Index(f"{index.name}°", index.range)
-                again = Indicator("==", Access(place.tensor, (later,)), place)
-                after = Mul((again, Indicator(">", later, index)))
-                last = Add((ONE, Mul((MINUS_ONE, Reduce("max", (later,), after)))))
-                text = words(
-                    f"where {place.tensor.name} holds a value twice, only the last one counts in ",
-                    self.target,
-                    f" (array[{place.tensor.name}] = … and += … store; np.add.at adds)",
-                )
-                yield Change("missing_sum", text, 1.3, Sum(indices, multiply((body, last))))
-
-    def wrong_axes(
-        self, indices: tuple[Index, ...], body: Expr, scope: tuple[Index, ...]
-    ) -> Iterator[Change]:
-        """A sum over another axis than the right one, or over one more: axis=0 for axis=1, .sum()."""
-        inner = free_indices(body)
-        for other in (i for i in scope if i in inner):
-            here = Index(f"{other.name}°", other.range)
-            over = (*indices, here)
-            text = words(self.target, " is summed over ", other.name, f" (the {other.range.name} axis), too")
-            yield Change("extra_sum", text, 2.4, Sum(over, substitute(body, {other: here})))
-            for index in indices:
-                twin = next((i for i in scope if i.range is index.range and i is not other), None)
-                if twin is None:
-                    continue
-                left = tuple(i for i in indices if i is not index)
-                swapped = substitute(body, {other: here, index: twin})
-                text = words(f"a sum over {other.range.name} stands where one over {index.range.name} belongs"
-                             " (the wrong axis) in ", self.target)  # fmt: skip
-                yield Change("extra_sum", text, 2.3, Sum((*left, here), swapped))
-
-    def axes_throughout(self, e: Expr) -> Iterator[Change]:
-        """All sums or means over one axis taken over another: axis=0 for axis=1 in each."""
-        sums = [n for n in walk(e) if isinstance(n, Sum) and len(n.indices) == 1]
-        scope = self.definition.indices
-        for of in dict.fromkeys(n.indices[0].range for n in sums):
-            twin = next((i for i in scope if i.range is of), None)
-            for other in (i for i in scope if twin is not None and i.range is not of):
-                here = Index(f"{other.name}°", other.range)
-                hit = [n for n in sums if n.indices[0].range is of and other in free_indices(n)]
-                if len(set(hit)) < 2 or twin is None:
-                    continue
-                for kind, scale in (("sums", ()), ("means", (Size(of), Pow(Size(other.range), MINUS_ONE)))):
-                    node = e
-                    for n in set(hit):
-                        body = substitute(n.body, {other: here, n.indices[0]: twin})
-                        node = _replaced(node, n, multiply((*scale, Sum((here,), body))))
-                    text = words(
-                        f"the {kind} over {of.name} are taken over {other.range.name} in ", self.target
-                    )
-                    yield Change("extra_sum", text, 2.0, node)
-
     def operands(self, e: Access) -> Iterator[Change]:
         axes = e.tensor.axes
         plain = [place for place, i in enumerate(e.indices) if isinstance(i, Index)]
@@ -322,15 +252,15 @@ class Spoiler:
         """A condition that stands at several places, taken as true or turned around at all of them."""
         for one in dict.fromkeys(n for n in walk(e) if isinstance(n, Indicator)):
             if sum(n is one for n in walk(e)) > 1:
-                yield Change("missing_mask", words(one, " is left out"), 1.1, _replaced(e, one, ONE))
+                yield Change("missing_mask", words(one, " is left out"), 1.1, replaced(e, one, ONE))
                 turned = Indicator(OPPOSITE[one.op], one.left, one.right)
                 text = words("the condition ", one, " is turned around")
-                yield Change("wrong_operand", text, 2.2, _replaced(e, one, turned))
+                yield Change("wrong_operand", text, 2.2, replaced(e, one, turned))
 
     def throughout(self, e: Expr) -> Iterator[Change]:
         """One operand taken for another at every place, as in x (1 - x) for y (1 - y)."""
         yield from self.conditions(e)
-        yield from self.axes_throughout(e)
+        yield from axes_throughout(self.target, self.definition.indices, e)
         reads = [n.tensor for n in walk(e) if isinstance(n, Access) and n.tensor.axes]
         for tensor in sorted({t for t in reads if reads.count(t) > 1}, key=lambda t: (t.name, t.role)):
             for other in self.adjoints if tensor.role == "adjoint" else self.graph.values:
@@ -408,14 +338,6 @@ def _fitted(factor: Expr, scope: tuple[Index, ...]) -> Expr | None:
         mapping[index] = chosen
         from_scope.remove(chosen)
     return _renamed(factor, mapping)
-
-
-def _replaced(e: Expr, old: Expr, new: Expr) -> Expr:
-    """The formula with every occurrence of a part replaced."""
-    if e is old:
-        return new
-    kids = children(e)
-    return rebuild(e, tuple(_replaced(k, old, new) for k in kids)) if kids else e
 
 
 def _renamed(e: Expr, mapping: dict[Index, Index]) -> Expr:

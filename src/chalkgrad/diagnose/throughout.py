@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from chalkgrad.diagnose.repairs import Repair
+from chalkgrad.diagnose.repair import Repair
 
 REPEATED = 0.3
 """What a slip costs more that is made at more than one place: it is one slip still."""

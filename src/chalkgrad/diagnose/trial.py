@@ -159,3 +159,15 @@ def best(
     if chosen.error:
         return chosen
     return run(caller, chosen.form, points(not chosen.form.upstream), timeout)
+
+
+def relative_error(derived: Derived, trial: Trial) -> float:
+    """The largest difference relative to the magnitude of the summands."""
+    worst = 0.0
+    for prepared, result in zip(trial.prepared, trial.results, strict=True):
+        for t in derived.wrt:
+            if t.name in result.gradients:
+                scale = float(prepared.point.magnitude[t].max(initial=0.0)) or 1.0
+                apart = np.abs(result.gradients[t.name] - prepared.point.true[t])
+                worst = max(worst, float(apart.max(initial=0.0)) / scale)
+    return worst

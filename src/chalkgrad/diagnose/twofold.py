@@ -14,7 +14,7 @@ from itertools import combinations, permutations
 import numpy as np
 
 from chalkgrad.diagnose.mended import Mender
-from chalkgrad.diagnose.repairs import Repair
+from chalkgrad.diagnose.repair import Repair
 from chalkgrad.diagnose.search import PAIR, Explanation, Predictor, Reason, Search
 from chalkgrad.diagnose.views import summed_away
 from chalkgrad.expr.nodes import Tensor

@@ -1,0 +1,61 @@
+"""One change of the text behind several gradients, and a fault beside one that another gradient shows."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+
+from chalkgrad.diagnose.mended import PAIRS, Mender
+from chalkgrad.diagnose.repair import Repair
+from chalkgrad.diagnose.rerun import quiet
+from chalkgrad.diagnose.search import PAIR, Explanation
+from chalkgrad.expr.nodes import Tensor
+
+SHARED = 60_000
+"""Operations on small arrays, as `mended` counts them, in the search for one such change."""
+
+
+def shared(mender: Mender, wanted: Sequence[Tensor], limit: float) -> Explanation | None:
+    """The simplest change that makes several inputs' gradients right at once."""
+    if mender.rerun is None:
+        return None
+    first, *others = (f"={t.name}" for t in wanted)
+    stop = mender.rerun.work + SHARED
+    with quiet():
+        likeliest = mender.candidates(first, {}, everywhere=True)
+        for repair in sorted(likeliest, key=lambda r: (r.cost, -r.place)):  # nearest to the end
+            if repair.cost > limit or mender.rerun.work > stop:
+                return None
+            given = "∂L/∂" in repair.written("")  # the right value put in says nothing
+            if given or not all(mender.rerun.reaches(repair.place, o) for o in others):
+                continue
+            active = {repair.place: repair}
+            if all(mender.right(t, active) for t in (first, *others)) and not mender.spoils(repair):
+                return mender.told(wanted[0], [repair])
+    return None
+
+
+def beside(mender: Mender, wanted: Tensor, others: Collection[str], limit: float) -> Explanation | None:
+    """A change that makes another wrong gradient right, and one more for this one."""
+    mender.likely = frozenset()
+    target = f"={wanted.name}"
+    if mender.rerun is None:
+        return None
+    with quiet():
+        for other in others:
+            found = _other(mender, f"={other}", limit, target) if other != wanted.name else None
+            if found is None:
+                continue
+            first = {found.place: found}
+            own = None if mender.right(target, first) else mender.single(target, first, limit, 0.0, PAIRS)
+            if own is not None:
+                return replace(mender.told(wanted, [found, own]), cost=own.cost + PAIR)
+    return None
+
+
+def _other(mender: Mender, target: str, limit: float, through: str) -> Repair | None:
+    """The change that makes another gradient right, and changes this one; sought once."""
+    key = (target, limit, through)
+    if key not in mender.fixes:
+        mender.fixes[key] = mender.single(target, {}, limit, 0.0, PAIRS // 4, through)
+    return mender.fixes[key]

@@ -1,0 +1,64 @@
+"""One change of one place of the user's text, and what it does with what stands there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from chalkgrad.diagnose.at_hand import Part
+from chalkgrad.diagnose.watched import OPERATIONS, Change, Place, Scope
+
+
+class Repair(NamedTuple):
+    """One change of one place.
+
+    Attributes:
+        place: Its number.
+        code: The cause that it cures.
+        new: The text that belongs there; with `own`, a pattern for that and the text that stands there.
+        cost: How unlikely it is.
+        change: The change itself.
+        factor: Whether it scales the whole.
+        own: The text of the part that comes in.
+        alike: What it is besides its place, for a slip that may have been made throughout.
+    """
+
+    place: int
+    code: str
+    new: str
+    cost: float
+    change: Change
+    factor: bool = False
+    own: str = ""
+    alike: str = ""
+
+    def written(self, text: str) -> str:
+        """What belongs where a text stands."""
+        return self.new.format(text=text, own=self.own) if self.own else self.new
+
+
+def given(kind: str, operands: list[Any]) -> Any:
+    """What a place gives with its operands."""
+    if kind in OPERATIONS:
+        return OPERATIONS[kind](*operands)
+    if kind in ("sum", "mean"):
+        return getattr(np, kind)(operands[0], **operands[1])
+    return operands[0]
+
+
+def after(place: Place, function: Callable[[Any], Any]) -> Change:
+    """A change of what the place gives as it is."""
+    kind = place.kind
+
+    def change(operands: list[Any], _scope: Scope) -> Any:
+        return function(given(kind, operands))
+
+    return change
+
+
+def beside(kind: str, part: Part, by: Callable[[Any, Any], Any]) -> Change:
+    """What a place gives, put together with a part."""
+    read = part.read
+    return lambda v, scope: by(given(kind, v), read(scope))
