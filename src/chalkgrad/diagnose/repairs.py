@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import operator
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Set
 from functools import partial
 from itertools import combinations
 from typing import Any
@@ -202,21 +202,23 @@ def _missing(
                 number, "missing_sum", kept, cost + 0.2,
                 after(place, partial(np.sum, axis=axis, keepdims=True)),
             )  # fmt: skip
+    node = place.node
+    under = ast.unparse(node.right) if place.kind == "Div" and isinstance(node, ast.BinOp) else ""
+    own = {text, *_operands(place)}
+    factors = set(_factors(node))
     for part in at_hand.fitting(shape, wide):
-        if part.known(place.scope):
-            yield from _with(number, place, text, part)
+        # What undoes the division is no factor.
+        if part.known(place.scope) and not (under and (under in part.holds or under in part.names)):
+            yield from _with(number, place, part, own, factors)
 
 
-def _with(number: int, place: Place, text: str, part: Part) -> Iterator[Repair]:
+def _with(
+    number: int, place: Place, part: Part, operands: Collection[str], factors: Set[str]
+) -> Iterator[Repair]:
+    """A part beside a place, which has these operands if it is a sum and these factors if a product."""
     kind, read, own = place.kind, part.read, f"({part.text})" if " " in part.text else part.text
     times = {"mask": "missing_mask", "size": "constant_factor"}.get(part.kind, "missing_factor")
     base = 1.3 if part.kind == "mask" else 1.5
-    if (
-        place.kind == "Div"
-        and isinstance(place.node, ast.BinOp)
-        and ast.unparse(place.node.right) in part.holds | part.names
-    ):
-        return  # it would undo the division
     yield Repair(number, times, "{own} * ({text})", base + part.cost,
                  lambda v, s: given(kind, v) * read(s), True, own)  # fmt: skip
     if part.kind == "mask":
@@ -225,7 +227,7 @@ def _with(number: int, place: Place, text: str, part: Part) -> Iterator[Repair]:
         return
     # Dividing is what a wrong factor asks for, too: where the derivation explains that, it has the word.
     over, divided = ("sum_for_mean", 1.4) if part.kind == "size" else ("missing_factor", 2.55)
-    if over == "missing_factor" and set(part.text.split(" * ")) & set(_factors(place.node)):
+    if over == "missing_factor" and not factors.isdisjoint(part.text.split(" * ")):
         over = "extra_factor"  # W * g * g over g has no divisor forgotten, but a factor too many
     yield Repair(number, over, "({text}) / {own}", divided + part.cost,
                  lambda v, s: given(kind, v) / read(s), True, own)  # fmt: skip
@@ -238,7 +240,7 @@ def _with(number: int, place: Place, text: str, part: Part) -> Iterator[Repair]:
     if part.text == place.target and place.above < 0 and place.looped:
         yield Repair(number, "missing_sum", "{own} + {text}", LOOPED,
                      beside(kind, part, operator.add), False, own)  # fmt: skip
-    elif part.text not in (text, *_operands(place)):  # twice itself is a constant factor
+    elif part.text not in operands:  # twice itself is a constant factor
         for sign, by in (("+", operator.add), ("-", operator.sub)):
             yield Repair(number, "missing_term", f"{{text}} {sign} {{own}}", 1.6 + part.cost,
                          beside(kind, part, by), False, own)  # fmt: skip

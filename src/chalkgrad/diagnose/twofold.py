@@ -36,6 +36,28 @@ class Predicted:
     cost: float
 
 
+class Values:
+    """What a gradient becomes by a change, worked out at a point when it is asked for."""
+
+    def __init__(self, mender: Mender, wanted: Tensor, repair: Repair, first: Array) -> None:
+        self.mender, self.target, self.active = mender, f"={wanted.name}", {repair.place: repair}
+        self.known: dict[int, Array | None] = {0: first}
+
+    def at(self, point: int) -> Array | None:
+        if point not in self.known:
+            self.known[point] = self.mender.value(self.target, point, self.active)
+        return self.known[point]
+
+
+def _agree(search: Search, predictor: Predictor, values: Values) -> bool:
+    """Whether a hypothesis predicts what the change gives at every point."""
+    for at in range(len(search.points)):
+        predicted, value = predictor(at), values.at(at)
+        if predicted is None or value is None or not search.equal(predicted, value):
+            return False
+    return True
+
+
 def twofold(search: Search, mender: Mender, wanted: Tensor, most: float = np.inf) -> Iterator[Explanation]:
     """A change of the text together with a hypothesis about one input's gradient.
 
@@ -58,18 +80,17 @@ def twofold(search: Search, mender: Mender, wanted: Tensor, most: float = np.inf
             return
         if value.shape != true.shape:
             continue
+        after = Values(mender, wanted, repair, value)
         at = float(value.ravel() @ direction)
         apart = NEAR * float(np.abs(value).ravel() @ np.abs(direction))
         for n in sort[bisect_left(known, at - apart) : bisect_right(known, at + apart)]:
             found = table[order[n]]
             cost = repair.cost + found.cost + PAIR
-            if cost < best and search.equal(np.asarray(found.predictor(0)), value):
-                values = mender.at_all(wanted, repair)
-                if values is not None and search.holds(found.predictor, values) and not mender.hides(repair):
-                    own = mender.reason(wanted, repair)
-                    reasons = (own, *(r for r in found.reasons if r.code != own.code))
-                    best = cost
-                    yield Explanation(cost, reasons)
+            if cost < best and _agree(search, found.predictor, after) and not mender.hides(repair):
+                own = mender.reason(wanted, repair)
+                reasons = (own, *(r for r in found.reasons if r.code != own.code))
+                best = cost
+                yield Explanation(cost, reasons)
         for scaled in _scaled(search, mender, wanted, repair, value):
             if scaled.cost < best:
                 best = scaled.cost
