@@ -464,17 +464,16 @@ class Bench:
 
     layer: str
     inputs: tuple[Any, ...]
-    upstream: Any
+    upstreams: tuple[Any, ...]
 
     @staticmethod
     def of(layer: str) -> Bench:
         program = GALLERY[layer].program
         env = sample(program, 5)
         inputs = tuple(np.array(env.array(t)) if t.axes else float(env.array(t)) for t in program.inputs)
-        out = program.outputs[0]
-        shape = np.shape(env.array(out))
+        shapes = [np.shape(env.array(o)) for o in program.outputs if o.dtype == "float"]
         rng = np.random.default_rng(3)
-        return Bench(layer, inputs, rng.normal(size=shape) if shape else 1.7)
+        return Bench(layer, inputs, tuple(rng.normal(size=s) if s else 1.7 for s in shapes))
 
     def run(self, text: str) -> Any:
         """The gradients, or None where the text raises."""
@@ -482,7 +481,7 @@ class Bench:
             forward, backward = functions(text)
             with np.errstate(all="ignore"):
                 _, cache = forward(*copy.deepcopy(self.inputs))
-                return backward(copy.deepcopy(self.upstream), cache)
+                return backward(*copy.deepcopy(self.upstreams), cache)
         except Exception:  # noqa: BLE001 (a spoiled text may raise anything)
             return None
 
@@ -491,7 +490,8 @@ class Bench:
         forward, _ = functions(text)
         _, cache = forward(*copy.deepcopy(self.inputs))
         function = backward_of(ast.parse(text))
-        found: dict[str, tuple[int, ...]] = {function.args.args[0].arg: np.shape(self.upstream)}
+        above = zip(function.args.args, self.upstreams, strict=False)
+        found: dict[str, tuple[int, ...]] = {a.arg: np.shape(u) for a, u in above}
         for s in function.body:
             if isinstance(s, ast.Assign) and ast.unparse(s.value) == "cache":
                 target = s.targets[0]

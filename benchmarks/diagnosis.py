@@ -96,6 +96,11 @@ def named(p: Program, v: Verdict) -> bool:
     return all(label & set(v.causes) for label in p.labels)
 
 
+def in_order(gradients: Any) -> Any:
+    """A dictionary of gradients as a tuple, as the other checkers want it."""
+    return tuple(gradients.values()) if isinstance(gradients, dict) else gradients
+
+
 def gradcheck(p: Program) -> bool | None:
     """Whether torch.autograd.gradcheck accepts the program; None where it cannot run it."""
     try:
@@ -104,7 +109,7 @@ def gradcheck(p: Program) -> bool | None:
         return None
     forward, backward = functions(p.text)
     bench = Bench.of(p.layer)
-    if any(isinstance(a, float) for a in bench.inputs):
+    if len(bench.upstreams) > 1 or any(isinstance(a, float) for a in bench.inputs):
         return None
 
     class Wrapped(torch.autograd.Function):
@@ -116,7 +121,9 @@ def gradcheck(p: Program) -> bool | None:
         @staticmethod
         def backward(ctx: Any, grad: Any) -> Any:
             up = grad.numpy() if grad.ndim else grad.item()
-            return tuple(None if g is None else torch.as_tensor(np.array(g)) for g in backward(up, ctx.cache))
+            return tuple(
+                None if g is None else torch.as_tensor(np.array(g)) for g in in_order(backward(up, ctx.cache))
+            )
 
     inputs = [torch.as_tensor(a).requires_grad_(a.dtype.kind == "f") for a in bench.inputs]
     try:
@@ -135,7 +142,7 @@ def check_grads(p: Program) -> bool | None:
     jax.config.update("jax_enable_x64", True)
     forward, backward = functions(p.text)
     bench = Bench.of(p.layer)
-    if any(isinstance(a, float) or a.dtype.kind != "f" for a in bench.inputs):
+    if len(bench.upstreams) > 1 or any(isinstance(a, float) or a.dtype.kind != "f" for a in bench.inputs):
         return None
     shape = np.shape(forward(*bench.inputs)[0])
 
@@ -148,7 +155,7 @@ def check_grads(p: Program) -> bool | None:
         def run(u: Any, *x: Any) -> Any:
             _, cache = forward(*map(np.array, x))
             found = backward(np.array(u) if np.ndim(u) else float(u), cache)
-            return tuple(np.broadcast_to(g, np.shape(i)) for g, i in zip(found, x, strict=True))
+            return tuple(np.broadcast_to(g, np.shape(i)) for g, i in zip(in_order(found), x, strict=True))
 
         return jax.pure_callback(run, tuple(jax.ShapeDtypeStruct(np.shape(i), float) for i in a), up, *a)
 
