@@ -85,8 +85,8 @@ def test_nothing_beside_the_arrays_is_touched(
     fenced = Fenced(at_end)
     fence(step, fenced)
     try:
-        if activation == "batch norm" and dtype == np.float32:
-            # The variance of two rows that nearly agree has no digits of float32 to compare.
+        if activation == "batch norm" and dtype == np.float32 and case.batch < 8:
+            # The variance of a few rows that nearly agree has no digits of float32 to compare.
             case.run(step)
         else:
             assert_same(case, step)
