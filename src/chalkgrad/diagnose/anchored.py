@@ -84,13 +84,13 @@ class Anchored:
 
     def contradicts(self, explanation: Explanation) -> bool:
         """Whether a line that is said to be wrong is one whose variable is right in the user's code."""
-        return any(
-            all(
-                self._close(own, np.asarray(p.env.array(r.expected.target), float))
-                for own, p in zip(self.anchors[r.expected.target], self.points, strict=True)
-            )
-            for r in explanation.reasons
-            if r.expected.target in self.anchors
+        return any(self.right(r.expected.target) for r in explanation.reasons)
+
+    def right(self, adjoint: Tensor) -> bool:
+        """Whether the user's code has a variable for an adjoint, which is what it should be."""
+        return adjoint in self.anchors and all(
+            self._close(own, np.asarray(p.env.array(adjoint), float))
+            for own, p in zip(self.anchors[adjoint], self.points, strict=True)
         )
 
     def _close(self, own: Array, true: Array) -> bool:

@@ -9,7 +9,7 @@ together, as one more axis; from then on a hypothesis about that adjoint costs i
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -40,6 +40,29 @@ class Carried:
     base: Mapping[Tensor, Array]
     slopes: Mapping[Tensor, Array]
     lines: int
+    _ranges: dict[tuple[Tensor, ...], Array] = field(default_factory=dict)
+
+    def allows(self, returned: Mapping[Tensor, Array], tolerance: float) -> bool:
+        """Whether one value of the adjoint may give these gradients together; True where that is not known.
+
+        What no value gives, no changed formula of the adjoint gives.
+        """
+        known = [t for t, r in returned.items() if t in self.base and r.shape == self.base[t].shape]
+        if not known:
+            return True
+        along = self._range(tuple(known))
+        gap = np.concatenate([(returned[t] - self.base[t]).ravel() for t in known])
+        rest = gap - along @ (along.T @ gap)
+        size = max(_largest(a) for t in known for a in (returned[t], self.base[t]))
+        return _largest(rest) <= 10 * tolerance * float(np.sqrt(gap.size)) * size
+
+    def _range(self, known: tuple[Tensor, ...]) -> Array:
+        """Columns that span what the gradients can move by; a direction that hardly matters is among them."""
+        if known not in self._ranges:
+            slopes = np.concatenate([self.slopes[t] for t in known])
+            left, sizes, _ = np.linalg.svd(slopes, full_matrices=False)
+            self._ranges[known] = left[:, sizes > 1e-15 * sizes.max(initial=0.0)]
+        return self._ranges[known]
 
     def gradient(self, adjoint: Tensor, value: Array) -> Array | None:
         """A gradient where the adjoint is another; None where that is not known."""
@@ -48,6 +71,10 @@ class Carried:
         with np.errstate(all="ignore"):  # a spoiled formula may divide by 0
             moved = self.slopes[adjoint] @ (value - self.here).ravel()
         return np.asarray(self.base[adjoint] + moved.reshape(self.base[adjoint].shape))
+
+
+def _largest(array: Array) -> float:
+    return float(np.abs(array).max(initial=0.0))
 
 
 def carried(

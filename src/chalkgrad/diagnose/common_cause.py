@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from chalkgrad.diagnose.mended import PAIRS, Mender
@@ -13,6 +14,20 @@ from chalkgrad.expr.nodes import Tensor
 
 SHARED = 60_000
 """Operations on small arrays, as `mended` counts them, in the search for one such change."""
+
+
+def agreed(alone: Mapping[str, Explanation]) -> set[str]:
+    """The inputs that share a single cause with another one: what explains two gradients is no chance.
+
+    The right value put in for a wrong one explains every gradient, and says nothing.
+    """
+    causes = {
+        name: (e.reasons[0].code, str(e.reasons[0].text))
+        for name, e in alone.items()
+        if len(e.reasons) == 1 and "∂L/∂" not in str(e.reasons[0].text).partition(" should be ")[2]
+    }
+    often = Counter(causes.values())
+    return {name for name, cause in causes.items() if often[cause] > 1}
 
 
 def shared(mender: Mender, wanted: Sequence[Tensor], limit: float) -> Explanation | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -12,7 +12,8 @@ from chalkgrad.derivation import Derived
 from chalkgrad.diagnose import differences
 from chalkgrad.diagnose.anchored import Anchored, Held
 from chalkgrad.diagnose.capture import as_array
-from chalkgrad.diagnose.common_cause import beside, shared
+from chalkgrad.diagnose.common_cause import agreed, beside, shared
+from chalkgrad.diagnose.hypotheses import Edit
 from chalkgrad.diagnose.located import located
 from chalkgrad.diagnose.mended import DIVIDED, Mender
 from chalkgrad.diagnose.pairs import diagonals, pairs
@@ -86,8 +87,25 @@ class Judge:
 
     def faults(self) -> list[Fault]:
         """One or two faults for each wrong gradient."""
-        found = {name: self._faults(self.inputs[name]) for name in self.wrong}
+        alone = {name: self._alone(self.inputs[name]) for name in self.wrong}
+        sure = agreed({n: e for n, e in alone.items() if isinstance(e, Explanation)})
+        found = {
+            name: e if isinstance(e, list) else self._faults(self.inputs[name], e, name in sure)
+            for name, e in alone.items()
+        }
         return [f for faults in (self._shared(found) or found).values() for f in faults]
+
+    @cached_property
+    def _common(self) -> list[Edit]:
+        """Edits of one formula that explain all wrong gradients: where there are any, no others are sought."""
+        wrong = {self.inputs[n]: self._observed(self.inputs[n]) for n in self.wrong}
+        comparable = all(
+            len(arrays) == len(self.points)
+            and all(a.shape == p.true[t].shape for a, p in zip(arrays, self.points, strict=True))
+            for t, arrays in wrong.items()
+        )
+        found = self.search.common(wrong) if comparable and len(wrong) > 1 else []
+        return [e for e in found if self.anchored is None or not self.anchored.right(e.expected.target)]
 
     def _shared(self, found: dict[str, list[Fault]]) -> dict[str, list[Fault]]:
         """One cause for all gradients where each has another by itself: one slip is likelier than two."""
@@ -108,22 +126,20 @@ class Judge:
 
     def _told(self, explanation: Explanation, wanted: Tensor) -> list[Fault]:
         """An explanation of one input's gradient as faults."""
-        observed = [np.asarray(o, float) for o in self.trial.observed(wanted.name) or ()]
-        worst = differences.worst(wanted, observed, self.points)
+        worst = differences.worst(wanted, self._observed(wanted), self.points)
         return [
             Fault(wanted.name, r.code, _sentence(r.text, worst), shown(r.expected), r.fix, yours=r.yours)
             for r in explanation.reasons
         ]
 
-    def _faults(self, wanted: Tensor) -> list[Fault]:
+    def _alone(self, wanted: Tensor) -> Explanation | list[Fault] | None:
+        """The simplest single cause for one input's gradient; faults where no other is sought."""
         line = self.search.line(wanted)
         missing = next((r.missing[wanted.name] for r in self.trial.results if wanted.name in r.missing), None)
         if missing is not None:
             text = f"no gradient for {wanted.name} was returned: {missing}."
             return [Fault(wanted.name, "shape", text, shown(line))]
-        observed = self.trial.observed(wanted.name)
-        assert observed is not None
-        observed = [np.asarray(o, float) for o in observed]
+        observed = self._observed(wanted)
         if not all(np.isfinite(o).all() for o in observed):
             mended = self.mender.explained(wanted) if self.mender is not None else None
             if mended is not None:
@@ -131,11 +147,24 @@ class Judge:
                 return [Fault(wanted.name, r.code, f"{text}{r.text}.", shown(line)) for r in mended.reasons]
             return [Fault(wanted.name, "unknown", f"d{wanted.name} has entries that are no finite numbers.",
                           shown(line))]  # fmt: skip
+        most = self._most(wanted, observed)
+        return self._told_by_text(wanted, self._explained(wanted, observed, most), most)
+
+    def _observed(self, wanted: Tensor) -> list[Array]:
+        """What was returned for an input, at each point."""
+        return [np.asarray(o, float) for o in self.trial.observed(wanted.name) or ()]
+
+    def _most(self, wanted: Tensor, observed: Sequence[Array]) -> float:
+        """What a cause may cost: what explains a difference as small as a rounding has to be simple."""
+        return SIMPLE if differences.lost_digits(wanted, observed, self.points) else DIVIDED
+
+    def _faults(self, wanted: Tensor, explanation: Explanation | None, sure: bool) -> list[Fault]:
+        """One or two faults of one input's gradient; two are not sought where one is `sure`."""
+        line, observed = self.search.line(wanted), self._observed(wanted)
         lost = differences.lost_digits(wanted, observed, self.points)
         most = SIMPLE if lost else DIVIDED
-        explanation = self._told_by_text(wanted, self._explained(wanted, observed, most), most)
         unsure = explanation is None or (explanation.cost > GOOD and len(explanation.reasons) == 1)
-        if unsure and not lost:
+        if unsure and not lost and not sure:
             two = beside(self.mender, wanted, self.wrong, most) if self.mender is not None else None
             if two is None:
                 two = min(self._two(wanted, observed, explanation), key=lambda e: e.cost, default=None)
@@ -215,7 +244,7 @@ class Judge:
         found = [
             *self._stale(wanted, observed),
             *self._elsewhere(wanted, observed),
-            *self.search.singles(wanted, observed, most),
+            *self.search.singles(wanted, observed, most, self._common),
         ]
         found = [self._weighed(e, wanted) for e in found]
         if most > SIMPLE and min((e.cost for e in found), default=9.0) > 1.0:

@@ -16,8 +16,8 @@ from chalkgrad.diagnose.labelled import Evaluation, Value
 from chalkgrad.diagnose.points import Point
 from chalkgrad.diagnose.ratios import Ratio, name_ratio
 from chalkgrad.diagnose.words import Words, words
-from chalkgrad.expr.nodes import Const, Definition, Expr, Pow, Size, Sum, Tensor
-from chalkgrad.expr.ops import tensors_in, walk
+from chalkgrad.expr.nodes import Const, Definition, Expr, Index, Pow, Size, Sum, Tensor
+from chalkgrad.expr.ops import free_indices, tensors_in, walk
 from chalkgrad.verify.environment import Array
 
 FEW = 3
@@ -76,6 +76,7 @@ class Search:
     edits: list[Edit] = field(init=False)
     likeliest: list[Edit] = field(init=False)
     bases: list[Evaluation] = field(init=False)
+    _indices: dict[tuple[str, Tensor], tuple[Index, ...]] = field(init=False)
     _known: dict[tuple[int, int], Changed] = field(init=False, default_factory=dict)
     _tables: dict[tuple[str, Tensor, int], Carried | None] = field(init=False, default_factory=dict)
     _asked: Counter[tuple[str, Tensor, int]] = field(init=False, default_factory=Counter)
@@ -87,6 +88,9 @@ class Search:
     def __post_init__(self) -> None:
         self.addends, self.edits = _hypotheses(self.derived)
         self.likeliest = sorted(self.edits, key=lambda e: e.cost)
+        self._indices = {
+            (b.form, d.target): d.indices for b in (self.derived.staged, self.derived.closed) for d in b.definitions
+        }
         self.bases = [Evaluation(p.env) for p in self.points]
 
     # --- predictions -------------------------------------------------------------------------------
@@ -142,12 +146,12 @@ class Search:
         with np.errstate(all="ignore"):
             return Evaluation(self.points[at].env, base=self.bases[at]).defined(own.indices, body)
 
-    def table(self, form: str, target: Tensor, at: int) -> Carried | None:
+    def table(self, form: str, target: Tensor, at: int, *, soon: bool = False) -> Carried | None:
         """How the gradients follow an adjoint; made when it is asked for often enough to be worth it."""
         key = (form, target, at)
         if key not in self._tables:
             self._asked[key] += 1
-            if self._asked[key] <= FEW:
+            if self._asked[key] <= FEW and not soon:
                 return None
             inputs = self.derived.wrt
             self._tables[key] = carried(self.form(form).definitions, target, inputs, self.bases[at])
@@ -165,6 +169,29 @@ class Search:
         """What an addend contributes to one input's gradient."""
         rest = _array(self.without(addend, at).get(wanted.adjoint))
         return None if rest is None else self.points[at].true[wanted] - rest
+
+    def allowed(
+        self, returned: Mapping[Tensor, Array]
+    ) -> Callable[[str, Sequence[tuple[Tensor, Expr]]], bool]:
+        """Whether what was returned for inputs at the first point may come of a changed formula at all.
+
+        It may not if no value of the formula's adjoint gives it; so a line is dismissed with all changes
+        of it.
+        """
+        known: dict[tuple[str, Tensor], bool] = {}
+        gradients = {t.adjoint: array for t, array in returned.items()}
+
+        def allows(form: str, bodies: Sequence[tuple[Tensor, Expr]]) -> bool:
+            (target, body), key = bodies[0], (form, bodies[0][0])
+            if len(bodies) > 1 or target in gradients:
+                return True
+            if key not in known:
+                table = self.table(form, target, 0, soon=True)
+                known[key] = table is None or table.allows(gradients, self.tolerance)
+            # A formula with an axis left over gives more than a value of the adjoint.
+            return known[key] or not free_indices(body) <= frozenset(self._indices[key])
+
+        return allows
 
     # --- comparison --------------------------------------------------------------------------------
 
@@ -205,10 +232,25 @@ class Search:
 
     # --- explanations ------------------------------------------------------------------------------
 
-    def singles(self, wanted: Tensor, observed: Sequence[Array], most: float = 9.0) -> Iterator[Explanation]:
+    def common(self, observed: Mapping[Tensor, Sequence[Array]]) -> list[Edit]:
+        """The edits that explain several inputs' gradients at once, but for those that cannot be the simplest."""
+        found: list[Edit] = []
+        allowed = self.allowed({t: arrays[0] for t, arrays in observed.items()})
+        for edit in self.likeliest:
+            if found and edit.cost > found[0].cost + CLASH:
+                break
+            if not all(self.reaches(edit, t) for t in observed) or not allowed(edit.form, edit.bodies):
+                continue
+            if all(self.holds(self.edit_predictor(edit, t), arrays) for t, arrays in observed.items()):
+                found.append(edit)
+        return found
+
+    def singles(
+        self, wanted: Tensor, observed: Sequence[Array], most: float = 9.0, among: Sequence[Edit] = ()
+    ) -> Iterator[Explanation]:
         """The single causes that explain one input's gradient, but for those that cannot be the simplest.
 
-        No edit that costs more than `most` is among them.
+        No edit that costs more than `most` is among them, and none but those `among` which it is sought.
         """
         found = list(self._ratios(wanted, observed))
         # Halved everywhere: the mean over an axis that had two entries at every point explains it as
@@ -217,10 +259,13 @@ class Search:
         found += self._addends(wanted, observed)
         yield from found
         best = min((e.cost for e in found), default=most)
-        for edit in self.likeliest:
+        allowed = self.allowed({wanted: observed[0]})
+        for edit in among or self.likeliest:
             if edit.cost > min(most, best + CLASH):
                 return
-            if not self.reaches(edit, wanted) or not self.holds(self.edit_predictor(edit, wanted), observed):
+            if not self.reaches(edit, wanted) or not allowed(edit.form, edit.bodies):
+                continue
+            if not self.holds(self.edit_predictor(edit, wanted), observed):
                 continue
             own = edit.target is wanted.adjoint
             cost = edit.cost + (0.0 if own else 0.15) + chance
@@ -237,8 +282,11 @@ class Search:
                 yield Explanation(_ratio_cost(ratio, reasons), reasons)
 
     def _addends(self, wanted: Tensor, observed: Sequence[Array]) -> Iterator[Explanation]:
+        allowed = self.allowed({wanted: observed[0]})
         for addend in self.addends:
             if not self.leads(addend.form, addend.target, wanted):
+                continue
+            if not allowed(addend.form, ((addend.target, addend.without),)):
                 continue
             scales = []
             for at, returned in enumerate(observed):
