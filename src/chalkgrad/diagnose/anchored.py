@@ -42,10 +42,11 @@ class Anchored:
         self.points = points
         self.tolerance = tolerance
         wanted = {t.adjoint for t in derived.wrt}
+        names = adjoint_names(derived)
         self.anchors: dict[Tensor, list[Array]] = {}
         for d in derived.staged.definitions:
             if d.target not in wanted and d.target not in derived.upstream:
-                found = _variable(d.target, points, held)
+                found = _variable(d.target, points, held, names)
                 if found is not None:
                     self.anchors[d.target] = found
         self._explained: dict[Tensor, tuple[bool, Explanation | None]] = {}
@@ -175,9 +176,11 @@ def _simplest(search: Search, wanted: Tensor, observed: Sequence[Array]) -> Expl
     return min(found, key=lambda e: e.cost, default=None)
 
 
-def _variable(adjoint: Tensor, points: Sequence[Point], held: Held) -> list[Array] | None:
+def _variable(
+    adjoint: Tensor, points: Sequence[Point], held: Held, names: Sequence[str]
+) -> list[Array] | None:
     """The values of the variable that is called like an adjoint and has its shape, at all points."""
-    for name in names_of(adjoint, held[0] if held else {}):
+    for name in names_of(adjoint, held[0] if held else {}, names):
         values = [h.get(name) for h in held]
         shapes = [np.shape(p.env.array(adjoint)) for p in points]
         if all(
@@ -189,10 +192,18 @@ def _variable(adjoint: Tensor, points: Sequence[Point], held: Held) -> list[Arra
     return None
 
 
-def names_of(adjoint: Tensor, own: Mapping[str, Any]) -> Iterator[str]:
-    """What a variable for an adjoint may be called, of those that there are."""
+def adjoint_names(derived: Derived) -> list[str]:
+    """The names of what a derivation has adjoints of."""
+    return [d.target.name for d in derived.staged.definitions]
+
+
+def names_of(adjoint: Tensor, own: Mapping[str, Any], names: Sequence[str]) -> Iterator[str]:
+    """What a variable for an adjoint may be called, of those that there are.
+
+    A name that is another adjoint's own, of those with these `names`, is not meant for this one.
+    """
     yield identifier(f"d{adjoint.name}")
     for name in own:
         for prefix in PREFIXES[1:]:
-            if name.startswith(prefix) and match(name[len(prefix) :], [adjoint.name]) == adjoint.name:
+            if name.startswith(prefix) and match(name[len(prefix) :], names) == adjoint.name:
                 yield name

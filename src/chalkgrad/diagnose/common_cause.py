@@ -7,7 +7,6 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from chalkgrad.diagnose.mended import PAIRS, Mender
-from chalkgrad.diagnose.repair import Repair
 from chalkgrad.diagnose.rerun import quiet
 from chalkgrad.diagnose.search import PAIR, Explanation
 from chalkgrad.expr.nodes import Tensor
@@ -45,6 +44,8 @@ def shared(mender: Mender, wanted: Sequence[Tensor], limit: float) -> Explanatio
             if given or not all(mender.rerun.reaches(repair.place, o) for o in others):
                 continue
             active = {repair.place: repair}
+            if not all(mender.reach.towards(t, {}).may_mend(repair) for t in (first, *others)):
+                continue
             if all(mender.right(t, active) for t in (first, *others)) and not mender.spoils(repair):
                 return mender.told(wanted[0], [repair])
     return None
@@ -58,7 +59,9 @@ def beside(mender: Mender, wanted: Tensor, others: Collection[str], limit: float
         return None
     with quiet():
         for other in others:
-            found = _other(mender, f"={other}", limit, target) if other != wanted.name else None
+            if other == wanted.name:
+                continue
+            found = mender.single(f"={other}", {}, limit, 0.0, PAIRS // 4, through=target)
             if found is None:
                 continue
             first = {found.place: found}
@@ -66,11 +69,3 @@ def beside(mender: Mender, wanted: Tensor, others: Collection[str], limit: float
             if own is not None:
                 return replace(mender.told(wanted, [found, own]), cost=own.cost + PAIR)
     return None
-
-
-def _other(mender: Mender, target: str, limit: float, through: str) -> Repair | None:
-    """The change that makes another gradient right, and changes this one; sought once."""
-    key = (target, limit, through)
-    if key not in mender.fixes:
-        mender.fixes[key] = mender.single(target, {}, limit, 0.0, PAIRS // 4, through)
-    return mender.fixes[key]

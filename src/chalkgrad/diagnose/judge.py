@@ -84,10 +84,14 @@ class Judge:
         self.anchored = Anchored(derived, self.points, held, tolerance) if held else None
         self.inputs = {t.name: t for t in derived.wrt}
         self.costs: dict[str, float] = {}
+        self._textless = False
 
     def faults(self) -> list[Fault]:
         """One or two faults for each wrong gradient."""
-        alone = {name: self._alone(self.inputs[name]) for name in self.wrong}
+        # Large gradients first: they leave the fewest changes of the text that may explain them.
+        order = sorted(self.wrong, key=lambda n: -self.points[0].true[self.inputs[n]].size)
+        by_name = {name: self._alone(self.inputs[name]) for name in order}
+        alone = {name: by_name[name] for name in self.wrong}
         sure = agreed({n: e for n, e in alone.items() if isinstance(e, Explanation)})
         found = {
             name: e if isinstance(e, list) else self._faults(self.inputs[name], e, name in sure)
@@ -97,7 +101,7 @@ class Judge:
 
     @cached_property
     def _common(self) -> list[Edit]:
-        """Edits of one formula that explain all wrong gradients: where there are any, no others are sought."""
+        """Edits of one formula that explain all wrong gradients: where there are some, only they count."""
         wrong = {self.inputs[n]: self._observed(self.inputs[n]) for n in self.wrong}
         comparable = all(
             len(arrays) == len(self.points)
@@ -207,7 +211,12 @@ class Judge:
         more = 0.0 if codes & WHOLE else OWN_TEXT
         limit = min(derived.cost + more, most) if derived is not None else 9.0 if most == DIVIDED else most
         likely = {c for code in codes for c in _alike(code)}
+        common = derived is not None and derived.edits and derived.edits[0] in self._common
+        if common and self._textless:
+            return derived
         mended = self.mender.explained(wanted, limit, likely) if self.mender is not None else None
+        # What makes all gradients right makes this one right: what does not is no cause of them all.
+        self._textless |= bool(common and mended is None)
         if mended is None or derived is None:
             return mended or derived
         same = {_family(r.code) for r in mended.reasons} == {_family(r.code) for r in derived.reasons}

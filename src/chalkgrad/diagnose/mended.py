@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import builtins
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
 from operator import attrgetter
@@ -18,7 +18,7 @@ from operator import attrgetter
 import numpy as np
 
 from chalkgrad.derivation import Derived
-from chalkgrad.diagnose.anchored import names_of
+from chalkgrad.diagnose.anchored import adjoint_names, names_of
 from chalkgrad.diagnose.at_hand import AtHand, parts
 from chalkgrad.diagnose.calling import Caller
 from chalkgrad.diagnose.capture import as_array
@@ -28,6 +28,7 @@ from chalkgrad.diagnose.graph import Graph
 from chalkgrad.diagnose.overwritten import overwritten
 from chalkgrad.diagnose.own_source import tree_of
 from chalkgrad.diagnose.own_variables import named
+from chalkgrad.diagnose.reach import Reach
 from chalkgrad.diagnose.repair import Repair
 from chalkgrad.diagnose.repairs import repairs
 from chalkgrad.diagnose.rerun import Rerun, quiet
@@ -51,6 +52,23 @@ ALIKE = 0.2
 """By how much two changes may differ in cost and count as equally simple."""
 PRODUCTS = 150
 """So many products of the derivation's factors are at hand."""
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """A search that was made: within what limits, how much work was done, and what it found."""
+
+    limit: float
+    likely: frozenset[str]
+    work: float
+    found: Repair | None
+
+    def answers(self, limit: float, likely: frozenset[str], work: float) -> bool:
+        """Whether a search within other limits would find the same."""
+        if self.found is None:
+            return limit <= self.limit and work <= self.work
+        fits = not likely or likely == self.likely or self.found.code in likely
+        return fits and self.found.cost <= limit
 
 
 class Mender:
@@ -78,8 +96,10 @@ class Mender:
         self._variables: list[str] | None = None
         self._sound: set[str] | None = None
         self._sound_inputs: list[str] | None = None
-        self.fixes: dict[tuple[object, ...], Repair | None] = {}
+        self._past: dict[tuple[object, ...], list[Past]] = {}
+        self._sorted: dict[tuple[int, ...], list[Repair]] = {}
         self.likely: frozenset[str] = frozenset()
+        self.reach = Reach(self)
 
     def explained(
         self, wanted: Tensor, limit: float = 9.0, likely: Collection[str] = ()
@@ -113,7 +133,7 @@ class Mender:
             if self.right(target, fixed):
                 break
             if not self.right(name, fixed):
-                found = self._fix(name, fixed, limit) if name != target else self.single(name, fixed, limit)
+                found = self.single(name, fixed, limit, 0.5 if name != target else 1.0)
                 if found is None:
                     continue
                 fixed[found.place] = found
@@ -137,13 +157,6 @@ class Mender:
     def line_of(self, name: str) -> Definition:
         """The derivation's line for the adjoint that a variable is called like."""
         return next(d for d in self.derived.staged.definitions if d.target is self._adjoints[name])
-
-    def _fix(self, name: str, fixed: dict[int, Repair], limit: float) -> Repair | None:
-        """The change that makes a variable right, sought once for all gradients behind it."""
-        key = (name, tuple(sorted(fixed)), limit, self.likely)
-        if key not in self.fixes:
-            self.fixes[key] = self.single(name, fixed, limit, share=0.5)
-        return self.fixes[key]
 
     def told(self, wanted: Tensor, found: Sequence[Repair]) -> Explanation:
         reasons = tuple(self.reason(wanted, r) for r in found)
@@ -223,15 +236,35 @@ class Mender:
         """The simplest change that makes a target right, beside those that are made already.
 
         `share` is the part of the work left that it may take, but for `least`, which it may take always. A
-        change has to change the target `through`, too, if there is one.
+        change has to change the target `through`, too, if there is one. What was sought before is known.
         """
         assert self.rerun is not None
-        stop = self.rerun.work + max(share * (BUDGET - self.rerun.work), least)
+        may = max(share * (BUDGET - self.rerun.work), least)
+        places = self.places(target, fixed)
+        made = tuple(sorted((n, r.written("")) for n, r in fixed.items()))
+        past = self._past.setdefault((target, made, through, places), [])
+        for one in past:
+            if one.answers(limit, self.likely, may):
+                return one.found
+        before = self.rerun.work
+        found, whole = self._sought(target, fixed, limit, before + may, through)
+        past.append(Past(limit, self.likely, np.inf if whole else self.rerun.work - before, found))
+        return found
+
+    def _sought(
+        self, target: str, fixed: dict[int, Repair], limit: float, stop: float, through: str
+    ) -> tuple[Repair | None, bool]:
+        """The simplest change, and whether the work sufficed for all that cost no more than the limit."""
+        assert self.rerun is not None
         first: Repair | None = None
+        towards = self.reach.towards(target, fixed)
         for repair in self.candidates(target, fixed):
-            if repair.cost > limit or self.rerun.work > stop:
+            if repair.cost > limit:
                 break
-            if self.right(target, {**fixed, repair.place: repair}):
+            if self.rerun.work > stop:
+                return first, False
+            active = {**fixed, repair.place: repair}
+            if towards.may_mend(repair) and self.right(target, active):
                 if through and not self.changes(through, repair):
                     continue
                 if self.hides(repair):
@@ -241,12 +274,12 @@ class Mender:
                     repair = repair._replace(cost=repair.cost + CLASH)  # noqa: PLW2901
                     limit = min(limit, repair.cost)
                 elif not self.likely or repair.code in self.likely:
-                    return repair
+                    return repair, True
                 else:
                     limit = min(limit, repair.cost + ALIKE)
                 if first is None or repair.cost < first.cost:
                     first = repair
-        return first
+        return first, True
 
     def changes(self, target: str, repair: Repair) -> bool:
         """Whether a target becomes another by a change."""
@@ -266,28 +299,39 @@ class Mender:
             for n in self._sound_inputs
         )
 
-    def candidates(self, target: str, fixed: dict[int, Repair], *, everywhere: bool = False) -> list[Repair]:
-        """All changes of the places on which a target may depend, simplest first.
+    def places(self, target: str, fixed: Collection[int], *, everywhere: bool = False) -> tuple[int, ...]:
+        """The places on which a target may depend.
 
         Where variables are right they are left alone, unless it is asked for changes `everywhere`: what
         both gradients lack may be put in at one place of the text and at two of the derivation.
         """
         assert self.rerun is not None
-        places = self.rerun.watched.places
-        before = self.value(target, 0, fixed)
-        wild = len(places)
-        if before is not None and not np.isfinite(before).all():
-            wild = min((p.statement for p in places if _wild(p.value)), default=wild)
         sound = set() if everywhere else (self._sound_names() | self._settled) - {target}
-        found: list[Repair] = []
-        for number, place in enumerate(places):
+        found: list[int] = []
+        for number, place in enumerate(self.rerun.watched.places):
             if number in fixed or place.target in sound or not place.operands:
                 continue
-            if place.statement > wild or isinstance(self.rerun.watched.body[place.step][0], ast.Expr):
+            if isinstance(self.rerun.watched.body[place.step][0], ast.Expr):
                 continue  # a call for its effect alone is no formula
             if self.rerun.reaches(number, target, frozenset(sound)):
-                found += self._of(number)
-        return sorted(found, key=attrgetter("cost"))
+                found.append(number)
+        return tuple(found)
+
+    def candidates(
+        self, target: str, fixed: dict[int, Repair], *, everywhere: bool = False
+    ) -> Sequence[Repair]:
+        """All changes of the places on which a target may depend, simplest first."""
+        assert self.rerun is not None
+        numbers = self.places(target, fixed, everywhere=everywhere)
+        before = self.value(target, 0, fixed)
+        if before is not None and not np.isfinite(before).all():
+            places = self.rerun.watched.places
+            wild = min((p.statement for p in places if _wild(p.value)), default=len(places))
+            numbers = tuple(n for n in numbers if places[n].statement <= wild)
+        if numbers not in self._sorted:
+            some = [r for n in numbers for r in self._of(n)]
+            self._sorted[numbers] = sorted(some, key=attrgetter("cost"))
+        return self._sorted[numbers]
 
     def _sound_names(self) -> set[str]:
         """Variables that are right without any change."""
@@ -376,7 +420,8 @@ class Mender:
         """The derivation's adjoints, by what emitted code or the user calls them."""
         targets = [d.target for d in self.derived.staged.definitions]
         own = self.rerun.left if self.rerun is not None else {}
-        return {name: t for t in targets for name in names_of(t, own)}
+        names = adjoint_names(self.derived)
+        return {name: t for t in targets for name in names_of(t, own, names)}
 
     def variables(self) -> list[str]:
         """The user's variables that are called like an adjoint of the derivation."""

@@ -126,11 +126,17 @@ def straight(body: Sequence[ast.stmt]) -> bool:
 class Replay:
     """The statements of one function, and what its variables held before each, at each point.
 
+    Where a statement raises, nothing is known of what follows: a change there or before it makes all of that
+    run again.
+
     Args:
         steps: The statements but for the `return`.
         ends: The statement that sets RETURNED, by what is sought of it: "" for all, "=x" for one input's.
         names: The globals that they see.
         begun: The variables with which the function begins, at each point.
+
+    Attributes:
+        broken: The number of the statement that raises; of the end if none does.
     """
 
     def __init__(
@@ -147,7 +153,10 @@ class Replay:
         arguments = set(begun[0]) if begun else set()
         self.once = {n for n in count if count.count(n) == 1 and n not in arguments}
         self.touches = any(s.writes - s.sets for s in self.steps)
+        self.broken = len(self.steps)
         self.states = [self._states(b) for b in begun]
+        if any(len(s) != self.broken + 1 for s in self.states):
+            raise ValueError("statements that raise at some points only")
         self._slices: dict[tuple[frozenset[int], str], Slice | None] = {}
         self._needed: dict[tuple[str, frozenset[str]], frozenset[int]] = {}
 
@@ -156,9 +165,13 @@ class Replay:
         here: dict[str, Any] = {**self.names, **{n: duplicate(v) for n, v in begun.items()}}
         own = set(begun).union(*(s.writes for s in self.steps))
         kept = []
-        for step in self.steps:
+        for number, step in enumerate(self.steps):
             kept.append(self._kept(here, own))
-            exec(_compiled([step.plain]), here)
+            try:
+                exec(_compiled([step.plain]), here)
+            except Exception:  # noqa: BLE001 (the user's statements may raise anything)
+                self.broken = number
+                return kept
         return [*kept, self._kept(here, own)]
 
     def _kept(self, here: Mapping[str, Any], own: set[str]) -> dict[str, Any]:
@@ -191,13 +204,13 @@ class Replay:
 
     def _sliced(self, changed: frozenset[int], target: str) -> Slice | None:
         steps, keep, start = self._all(target), self.needed(target), min(changed)
-        if not keep & changed:
+        if not keep & changed or start > self.broken:
             return None
         affected: set[str] = set()
         run = []
         for k in range(start, len(steps)):
             step = steps[k]
-            hit = k in changed or bool(step.reads & affected)
+            hit = k in changed or k >= self.broken or bool(step.reads & affected)
             affected = affected | step.writes if hit else affected - step.sets
             if k in keep and (hit or not step.writes <= self.once):
                 run.append(k)

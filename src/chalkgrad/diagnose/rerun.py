@@ -51,7 +51,7 @@ class Rerun:
             self.run(at, {})
             begun.insert(0, watched.begun)
         watched.recording = False
-        self.replay = self._replay(begun) if watched.left else None
+        self.replay = self._replay(begun) if all(begun) else None
         seen = [p.scope for p in watched.places if p.scope]
         self.left = dict(watched.left or (max(seen, key=len) if seen else {}))
         self._slices: dict[tuple[frozenset[int], str], Slice | None] = {}
@@ -95,7 +95,8 @@ class Rerun:
         """Whether a target may depend on a place but by way of variables that are given."""
         if self.replay is None:
             return True
-        return self.watched.places[place].step in self.replay.needed(target, given)
+        step = self.watched.places[place].step
+        return step <= self.replay.broken and step in self.replay.needed(target, given)
 
     def value(self, target: str, at: int, active: Mapping[int, Change]) -> Array | None:
         """A gradient ("=x") or a variable ("dx") under changes; None where it raises."""

@@ -89,7 +89,9 @@ class Search:
         self.addends, self.edits = _hypotheses(self.derived)
         self.likeliest = sorted(self.edits, key=lambda e: e.cost)
         self._indices = {
-            (b.form, d.target): d.indices for b in (self.derived.staged, self.derived.closed) for d in b.definitions
+            (b.form, d.target): d.indices
+            for b in (self.derived.staged, self.derived.closed)
+            for d in b.definitions
         }
         self.bases = [Evaluation(p.env) for p in self.points]
 
@@ -233,7 +235,7 @@ class Search:
     # --- explanations ------------------------------------------------------------------------------
 
     def common(self, observed: Mapping[Tensor, Sequence[Array]]) -> list[Edit]:
-        """The edits that explain several inputs' gradients at once, but for those that cannot be the simplest."""
+        """The edits that explain several inputs' gradients at once, those that may be the simplest."""
         found: list[Edit] = []
         allowed = self.allowed({t: arrays[0] for t, arrays in observed.items()})
         for edit in self.likeliest:

@@ -207,6 +207,14 @@ class _Hooks(ast.NodeTransformer):
         self.places.append(place)
         return ast.Constant(len(self.places) - 1)
 
+    def _operand(self, node: ast.expr, of: int | None = None) -> ast.expr:
+        """An operand of a place, of the last one if none is named."""
+        self.above = len(self.places) - 1 if of is None else of
+        found = self.visit(node)
+        self.above = -1
+        assert isinstance(found, ast.expr)
+        return found
+
     def visit_Assign(self, node: ast.Assign) -> ast.AST:
         self.statement += 1
         self.target = node.targets[0].id if isinstance(node.targets[0], ast.Name) else ""
@@ -240,11 +248,7 @@ class _Hooks(ast.NodeTransformer):
             return node
         place = self._place(node, kind)
         number = len(self.places) - 1
-        self.above = number
-        left = self.visit(node.left)
-        self.above = number
-        right = self.visit(node.right)
-        self.above = -1
+        left, right = self._operand(node.left, number), self._operand(node.right, number)
         return _call("op", place, ast.Constant(kind), left, right)
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
@@ -274,14 +278,14 @@ class _Hooks(ast.NodeTransformer):
         if node.attr != "T":
             return node
         place = self._place(node, "T")
-        node.value = self.visit(node.value)
+        node.value = self._operand(node.value)
         return _call("at", place, node)
 
     def visit_Subscript(self, node: ast.Subscript) -> ast.AST:
         if not isinstance(node.ctx, ast.Load):
             return node
         place = self._place(node, "")
-        node.value = self.visit(node.value)
+        node.value = self._operand(node.value)
         return _call("at", place, node)
 
     def visit_Name(self, node: ast.Name) -> ast.AST:
@@ -289,7 +293,7 @@ class _Hooks(ast.NodeTransformer):
 
     def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.AST:
         place = self._place(node, "")
-        node.operand = self.visit(node.operand)
+        node.operand = self._operand(node.operand)
         return _call("at", place, node)
 
     def visit_Compare(self, node: ast.Compare) -> ast.AST:
