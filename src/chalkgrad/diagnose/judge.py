@@ -84,7 +84,7 @@ class Judge:
         self.anchored = Anchored(derived, self.points, held, tolerance) if held else None
         self.inputs = {t.name: t for t in derived.wrt}
         self.costs: dict[str, float] = {}
-        self._textless = False
+        self._textless: set[tuple[tuple[str, str], ...]] = set()
 
     def faults(self) -> list[Fault]:
         """One or two faults for each wrong gradient."""
@@ -211,12 +211,14 @@ class Judge:
         more = 0.0 if codes & WHOLE else OWN_TEXT
         limit = min(derived.cost + more, most) if derived is not None else 9.0 if most == DIVIDED else most
         likely = {c for code in codes for c in _alike(code)}
-        common = derived is not None and derived.edits and derived.edits[0] in self._common
-        if common and self._textless:
-            return derived
+        cause = tuple((r.code, str(r.text)) for r in derived.reasons) if derived is not None else ()
+        if cause in self._textless:
+            return (
+                derived  # a change that stands for this cause would have made the other gradient right, too
+            )
         mended = self.mender.explained(wanted, limit, likely) if self.mender is not None else None
-        # What makes all gradients right makes this one right: what does not is no cause of them all.
-        self._textless |= bool(common and mended is None)
+        if mended is None and derived is not None:
+            self._textless.add(cause)
         if mended is None or derived is None:
             return mended or derived
         same = {_family(r.code) for r in mended.reasons} == {_family(r.code) for r in derived.reasons}
