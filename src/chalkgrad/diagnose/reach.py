@@ -153,8 +153,7 @@ class Towards:
         mender, target = self.reach.mender, self.target
         assert mender.rerun is not None
         place = mender.rerun.watched.places[number]
-        size = np.size(place.value)
-        if not _is_float(place.value) or place.looped or not 0 < size <= MOST:
+        if place.looped or not _is_float(place.value) or not 0 < np.size(place.value) <= MOST:
             return None
         seen: list[tuple[list[Any], Scope]] = []
 

@@ -21,6 +21,8 @@ from chalkgrad.diagnose.watched import OPERATIONS, Change, Place, Scope
 FOREIGN = 0.2
 """What it costs more to have taken a variable for a value that the text has no variable for."""
 
+NUMBERS = int | float | np.number | np.ndarray
+
 FACTORS = (2, 0.5, 3, 1 / 3, 4, 0.25)
 
 
@@ -37,7 +39,8 @@ def repairs(
     A factor of a product is scaled as well by scaling the product, a summand is extended by extending the
     sum: what the place above does is not done again. `shapes` are those that a value may grow to.
     """
-    alike = above is not None and np.shape(above.value) == np.shape(place.value)
+    numbers = above is not None and isinstance(above.value, NUMBERS) and isinstance(place.value, NUMBERS)
+    alike = above is not None and numbers and np.shape(above.value) == np.shape(place.value)
     scaled = alike and above is not None and above.kind in ("Mult", "Div", "MatMult")
     added = alike and above is not None and above.kind in ("Add", "Sub")
     text = ast.unparse(place.node)
@@ -66,7 +69,7 @@ def repairs(
         yield from opposite(number, place, text)
     elif isinstance(place.node, ast.Call):
         yield from _call(number, place)
-    if not isinstance(place.value, int | float | np.number | np.ndarray):
+    if not isinstance(place.value, NUMBERS):
         return
     value = np.asarray(place.value)
     if text.isidentifier() and (value.ndim or value.dtype.kind == "f"):
