@@ -18,6 +18,7 @@ from chalkgrad.diagnose.located import located
 from chalkgrad.diagnose.mended import DIVIDED, Mender
 from chalkgrad.diagnose.pairs import diagonals, pairs
 from chalkgrad.diagnose.points import Point, with_inputs
+from chalkgrad.diagnose.repair import Repair
 from chalkgrad.diagnose.report import Fault
 from chalkgrad.diagnose.search import CLASH, PAIR, Explanation, Reason, Search
 from chalkgrad.diagnose.trial import Trial
@@ -84,6 +85,7 @@ class Judge:
         self.anchored = Anchored(derived, self.points, held, tolerance) if held else None
         self.inputs = {t.name: t for t in derived.wrt}
         self.costs: dict[str, float] = {}
+        self._causes: list[tuple[dict[int, Repair], Explanation]] = []
         self._textless: set[tuple[tuple[str, str], ...]] = set()
 
     def faults(self) -> list[Fault]:
@@ -100,16 +102,29 @@ class Judge:
         return [f for faults in (self._shared(found) or found).values() for f in faults]
 
     @cached_property
-    def _common(self) -> list[Edit]:
-        """Edits of one formula that explain all wrong gradients: where there are some, only they count."""
+    def _common(self) -> tuple[list[Edit], set[str]]:
+        """Edits of one formula behind all wrong gradients, or all but one, and the names of those.
+
+        Where there are some, only they count for these gradients.
+        """
         wrong = {self.inputs[n]: self._observed(self.inputs[n]) for n in self.wrong}
-        comparable = all(
-            len(arrays) == len(self.points)
-            and all(a.shape == p.true[t].shape for a, p in zip(arrays, self.points, strict=True))
+        fitting = {
+            t: arrays
             for t, arrays in wrong.items()
-        )
-        found = self.search.common(wrong) if comparable and len(wrong) > 1 else []
-        return [e for e in found if self.anchored is None or not self.anchored.right(e.expected.target)]
+            if len(arrays) == len(self.points)
+            and all(a.shape == p.true[t].shape for a, p in zip(arrays, self.points, strict=True))
+        }
+        for some in (fitting, *({t: a for t, a in fitting.items() if t is not one} for one in fitting)):
+            found = self.search.common(some) if len(some) > 1 else []
+            found = [e for e in found if self.anchored is None or not self.anchored.right(e.expected.target)]
+            if found:
+                return found, {t.name for t in some}
+        return [], set()
+
+    def _among(self, wanted: Tensor) -> list[Edit]:
+        """The edits that count for one input's gradient; empty if any may."""
+        edits, names = self._common
+        return edits if wanted.name in names else []
 
     def _shared(self, found: dict[str, list[Fault]]) -> dict[str, list[Fault]]:
         """One cause for all gradients where each has another by itself: one slip is likelier than two."""
@@ -152,7 +167,19 @@ class Judge:
             return [Fault(wanted.name, "unknown", f"d{wanted.name} has entries that are no finite numbers.",
                           shown(line))]  # fmt: skip
         most = self._most(wanted, observed)
-        return self._told_by_text(wanted, self._explained(wanted, observed, most), most)
+        return self._known(wanted, most) or self._told_by_text(
+            wanted, self._explained(wanted, observed, most), most
+        )
+
+    def _known(self, wanted: Tensor, most: float) -> Explanation | None:
+        """The cause of another gradient whose change of the text makes this one right, too."""
+        for made, explanation in self._causes:
+            if explanation.cost <= most and self.mender and self.mender.right(f"={wanted.name}", made):
+                line = self.search.line(wanted)
+                return replace(
+                    explanation, reasons=tuple(replace(r, expected=line) for r in explanation.reasons)
+                )
+        return None
 
     def _observed(self, wanted: Tensor) -> list[Array]:
         """What was returned for an input, at each point."""
@@ -219,8 +246,18 @@ class Judge:
         mended = self.mender.explained(wanted, limit, likely) if self.mender is not None else None
         if mended is None and derived is not None:
             self._textless.add(cause)
+        told = self._both(derived, mended, limit, more)
+        if mended is not None and told is not None and self.mender is not None and len(told.reasons) == 1:
+            self._causes.append((self.mender.made, told))
+        return told
+
+    def _both(
+        self, derived: Explanation | None, mended: Explanation | None, limit: float, more: float
+    ) -> Explanation | None:
+        """What the derivation and the text say, in one."""
         if mended is None or derived is None:
             return mended or derived
+        codes = {r.code for r in derived.reasons}
         same = {_family(r.code) for r in mended.reasons} == {_family(r.code) for r in derived.reasons}
         # An activation taken for its argument is a wrong operand that has a name of its own.
         same |= codes == {"preactivation"} and [r.code for r in mended.reasons] == ["wrong_operand"]
@@ -255,7 +292,7 @@ class Judge:
         found = [
             *self._stale(wanted, observed),
             *self._elsewhere(wanted, observed),
-            *self.search.singles(wanted, observed, most, self._common),
+            *self.search.singles(wanted, observed, most, self._among(wanted)),
         ]
         found = [self._weighed(e, wanted) for e in found]
         if most > SIMPLE and min((e.cost for e in found), default=9.0) > 1.0:
@@ -297,7 +334,8 @@ class Judge:
             if self.search.holds(lambda at: self.points[at].true[wanted], view.arrays):
                 yield Explanation(view.cost, (own,))
                 continue
-            below = list(self.search.singles(wanted, view.arrays))
+            below = list(self.search.singles(wanted, view.arrays, among=self._common[0]))
+            below = below or list(self.search.singles(wanted, view.arrays))
             by_lines = self.anchored.explained(wanted, view.arrays) if self.anchored is not None else None
             below += [by_lines] if by_lines is not None else []
             if below:

@@ -79,6 +79,9 @@ class Mender:
         caller: How the function is called.
         trial: What it returned.
         tolerance: Relative difference that counts as equal.
+
+    Attributes:
+        made: The changes of the last explanation.
     """
 
     def __init__(self, derived: Derived, caller: Caller, trial: Trial, tolerance: float = 1e-8) -> None:
@@ -99,6 +102,7 @@ class Mender:
         self._past: dict[tuple[object, ...], list[Past]] = {}
         self._sorted: dict[tuple[int, ...], list[Repair]] = {}
         self.likely: frozenset[str] = frozenset()
+        self.made: dict[int, Repair] = {}
         self.reach = Reach(self)
 
     def explained(
@@ -122,8 +126,12 @@ class Mender:
             if found is None:
                 same = throughout(self.candidates(target, {}), limit, lambda g: self.right(target, g))
                 if same:
+                    self.made = {r.place: r for r in same}
                     return self._told_of_all(wanted, same)
-        return self.told(wanted, found) if found else None
+        if not found:
+            return None
+        self.made = {r.place: r for r in found}
+        return self.told(wanted, found)
 
     def _line_by_line(self, target: str, limit: float) -> list[Repair] | None:
         """One change for each wrong variable on the way to a gradient, those nearest to the output first."""
