@@ -193,6 +193,8 @@ class Layer:
             UnsupportedError: For a backend there is no emitter for, or an option that it does not have.
         """
         self._check_target(target)
+        if isinstance(parameters, str):  # one name is not the sequence of its letters
+            parameters = (parameters,)
         program, backward = _emitted(self.program)
         return source(program, backward, self.name, target, jvp=jvp, parameters=parameters)
 
@@ -375,6 +377,13 @@ def layer(function: Callable[..., Any] | None = None, *, name: str | None = None
     """
     if function is None:
         return lambda f: layer(f, name=name)
+    if not callable(function):
+        hint = (
+            "cg.formula reads text."
+            if isinstance(function, str)
+            else "Write it with def, above it @cg.layer."
+        )
+        raise UnsupportedError(f"cg.layer takes a function, and this is {function!r}.", hint=hint)
     return Layer(Forward(function, name=name))
 
 
