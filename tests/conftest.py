@@ -6,6 +6,7 @@ import importlib.util
 import os
 import signal
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 # Golden modules and homework files are data: never imported by the collection of doctests.
@@ -36,6 +37,15 @@ def pytest_report_header() -> str:
     present = [name for name in ("torch", "jax", "sympy") if importlib.util.find_spec(name)]
     profile = os.environ.get("HYPOTHESIS_PROFILE", "dev")
     return f"hypothesis profile {profile}; oracles: {', '.join(present) or 'none'}"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """All tests of one layer run in one process, under --dist loadgroup: it is derived once, not in each."""
+    for item in items:
+        name = getattr(item, "callspec", None) and item.callspec.params.get("name")
+        if isinstance(name, str):
+            item.add_marker(pytest.mark.xdist_group(name.partition("(")[0]))
 
 
 def pytest_sessionstart() -> None:
