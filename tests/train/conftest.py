@@ -1,0 +1,5 @@
+"""Training code is kept in a folder of the test session: the same network is compiled once, not in each test."""
+
+from tests.emit.kernels.conftest import own_cache
+
+__all__ = ["own_cache"]
