@@ -27,6 +27,8 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 # Before JAX is imported anywhere: the oracles compare in float64, on the CPU.
 os.environ.setdefault("JAX_ENABLE_X64", "1")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# An oracle computes a few numbers once: to optimise its code takes longer than it could save.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 os.environ.setdefault("MPLBACKEND", "agg")
 # Every run derives and emits anew; tests of the cache name a folder of their own.
 os.environ["CHALKGRAD_CACHE"] = ""

@@ -66,7 +66,7 @@ def derivation(name: str) -> cg.Derivation:
     return layer(name).derive()
 
 
-# The verifier has its own tests. Here it evaluates thousands of lines, and coverage would double the time.
+# The evaluators have their own tests. Here they see thousands of lines, and coverage would double the time.
 @pytest.mark.no_cover
 @pytest.mark.parametrize("name", LABELS)
 def test_every_line_holds(name: str, derivation: cg.Derivation) -> None:
@@ -75,15 +75,17 @@ def test_every_line_holds(name: str, derivation: cg.Derivation) -> None:
     assert len(verification.lines) > 1
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("name", LABELS)
-def test_pytorch_finds_the_same_gradients(name: str) -> None:
+def test_pytorch_finds_the_same_gradients(name: str, derivation: cg.Derivation) -> None:
     env, upstream = point(name)
     expected = torch_gradients(layer(name).program, env.sizes, env.arrays, upstream)
     assert_equal(derived_gradients(name), expected)
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("name", LABELS)
-def test_jax_finds_the_same_gradients(name: str) -> None:
+def test_jax_finds_the_same_gradients(name: str, derivation: cg.Derivation) -> None:
     env, upstream = point(name)
     expected = jax_gradients(layer(name).program, env.sizes, env.arrays, upstream)
     assert_equal(derived_gradients(name), expected)
