@@ -1,4 +1,4 @@
-"""Training code is kept in a folder of the test session: the same network is compiled once, not in each test."""
+"""Code of training is kept in a folder of the test session: a network is compiled once, not in each test."""
 
 from tests.emit.kernels.conftest import own_cache
 
