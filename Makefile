@@ -26,7 +26,7 @@ gallery: $(VENV)/.demo ## every built-in layer as a web page; writes gallery/
 
 test: $(VENV)/.test ## every test, with PyTorch and JAX as oracles, and branch coverage
 	@rm -f .coverage .coverage.*
-	@status=0; $(PY) -m pytest -n $(JOBS) --maxprocesses=8 -q --cov --cov-report= || status=$$?; \
+	@status=0; $(PY) -m pytest -n $(JOBS) --maxprocesses=8 --dist loadgroup -q --cov --cov-report= || status=$$?; \
 	$(PY) -m coverage report --sort=cover && $(PY) .ci/branch_coverage.py && exit $$status
 
 lint: $(VENV)/.lint ## ruff, mypy and the import contracts

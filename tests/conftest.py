@@ -6,6 +6,7 @@ import importlib.util
 import os
 import signal
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 # Golden modules and homework files are data: never imported by the collection of doctests.
@@ -26,6 +27,8 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 # Before JAX is imported anywhere: the oracles compare in float64, on the CPU.
 os.environ.setdefault("JAX_ENABLE_X64", "1")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# An oracle computes a few numbers once: to optimise its code takes longer than it could save.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 os.environ.setdefault("MPLBACKEND", "agg")
 # Every run derives and emits anew; tests of the cache name a folder of their own.
 os.environ["CHALKGRAD_CACHE"] = ""
@@ -36,6 +39,15 @@ def pytest_report_header() -> str:
     present = [name for name in ("torch", "jax", "sympy") if importlib.util.find_spec(name)]
     profile = os.environ.get("HYPOTHESIS_PROFILE", "dev")
     return f"hypothesis profile {profile}; oracles: {', '.join(present) or 'none'}"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """All tests of one layer run in one process, under --dist loadgroup: it is derived once, not in each."""
+    for item in items:
+        name = getattr(item, "callspec", None) and item.callspec.params.get("name")
+        if isinstance(name, str):
+            item.add_marker(pytest.mark.xdist_group(name.partition("(")[0]))
 
 
 def pytest_sessionstart() -> None:

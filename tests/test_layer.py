@@ -94,3 +94,57 @@ def test_an_element_type_is_no_axis(kind: str) -> None:
     doubled.__annotations__["x"] = f"N D {kind}"
     with pytest.raises(cg.ChalkgradError, match=f'"{kind}" is an element type'):
         _ = cg.layer(doubled).program
+
+
+def test_a_greek_input_may_be_spelled_out() -> None:
+    norm, scale = cg.layers.batch_norm, np.full(3, 2.0)
+    assert norm.derive("gamma").result == norm.derive("γ").result
+    assert norm.gradient("beta").program.outputs == norm.gradient("β").program.outputs
+    np.testing.assert_array_equal(norm(x, gamma=scale, beta=scale), norm(x, scale, scale))
+    ops = norm.compile()
+    value, cache = ops.forward(x, beta=scale, gamma=scale, eps=1e-3)
+    np.testing.assert_array_equal(value, ops.forward(x, scale, scale, eps=1e-3)[0])
+    assert len(ops.backward(value, cache)) == 3
+    assert norm.source("torch", parameters=("gamma",)) == norm.source("torch", parameters="γ")
+
+    @cg.layer
+    def scaled(x: "N D", g: "D"):
+        return norm(x, gamma=g, beta=g)
+
+    assert scaled.program.inputs[1].name == "g"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named", "message"),
+    [
+        ((x, W, b, b), {}, r"affine\(x, W, b\) takes 3 arguments, not 4"),
+        ((x, W, b), {"W": W}, "is given W twice"),
+        ((x,), {"w": W, "b": b}, "is given w but has no such argument. Did you mean 'W'"),
+        ((x,), {"W": W}, "is not given b"),
+    ],
+)
+def test_a_call_names_what_is_wrong_with_its_arguments(arguments, named, message: str) -> None:
+    with pytest.raises(cg.ChalkgradError, match=message):
+        cg.layers.affine(*arguments, **named)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (lambda a: a.derive("W", form=None), "no form 'None'"),
+        (lambda a: a.source(None), "no emitter for 'None'"),
+        (lambda a: a.verify(points=0), "points from 1 on, and got points=0"),
+        (lambda a: a.verify(seed=-1), "seed from 0 on, and got seed=-1"),
+        (lambda a: a.verify("a"), "got seed='a'"),
+        (lambda a: cg.layer(3), "takes a function, and this is 3"),
+        (lambda a: cg.layer("f[i] = x[i]"), "cg.formula reads text"),
+        (lambda a: cg.layers.batch_norm.with_options(eps="a").program, "eps is a number, not 'a'"),
+        (lambda a: a.compile().backward((x, W), x), "the cache that its forward returned last"),
+        (lambda a: a.compile().forward([[1.0], [1.0, 2.0]], W, b), "rows have different lengths"),
+        (lambda a: a.compile().forward(x, W, b[None]), "b has 2 axes, .*, but 1 is needed"),
+        (lambda a: a.compile().forward(x, b=b), r"takes 3 inputs \(x, W, b\), but 2 were given"),
+    ],
+)
+def test_what_is_no_such_thing_is_refused_in_words(wrong, message: str) -> None:
+    with pytest.raises(cg.ChalkgradError, match=message):
+        wrong(cg.layers.affine)

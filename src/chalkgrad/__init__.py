@@ -8,20 +8,22 @@ dL/dW[d,j] = sum(i, x[i,d] * dL/df[i,j])
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from chalkgrad.derivation_type import Derivation
     from chalkgrad.diagnose.check import check
     from chalkgrad.diagnose.report import Diagnosis, Fault
     from chalkgrad.errors import ChalkgradError
-    from chalkgrad.layer_type import Derivation, Layer, chain, formula, layer
+    from chalkgrad.layer_type import Layer, chain, formula, layer
 
 __version__ = "0.1.0"
 
 _PUBLIC = {
     "Layer": "chalkgrad.layer_type",
-    "Derivation": "chalkgrad.layer_type",
+    "Derivation": "chalkgrad.derivation_type",
     "layer": "chalkgrad.layer_type",
     "formula": "chalkgrad.layer_type",
     "chain": "chalkgrad.layer_type",
@@ -51,7 +53,9 @@ def __getattr__(name: str) -> Any:
     if name == "layers":
         return import_module("chalkgrad.layers")
     if name not in _PUBLIC:
-        raise AttributeError(f"module 'chalkgrad' has no attribute '{name}'")
+        # With the module named, Python itself suggests the nearest public name.
+        what = f"module 'chalkgrad' has no attribute '{name}'"
+        raise AttributeError(what, name=name, obj=sys.modules[__name__])
     value = getattr(import_module(_PUBLIC[name]), name)
     globals()[name] = value
     return value

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Any, Literal, overload
 
-from chalkgrad.derivation import Derived, Equation, Stage, Step
-from chalkgrad.diff import derive, for_code
+from chalkgrad.derivation_type import TARGETS, Derivation, emitted
+from chalkgrad.diff import derive
 from chalkgrad.diff.derive import inputs_named
 from chalkgrad.diff.gradient import gradient_program
 from chalkgrad.diff.tangent import jacobian_program, tangent_program
@@ -22,94 +22,8 @@ from chalkgrad.expr.nodes import Program
 from chalkgrad.frontend.compose import chain as chain_programs
 from chalkgrad.frontend.forward import Forward, is_traced
 from chalkgrad.frontend.text_formula import read_formula
-from chalkgrad.render.blocks import Code
-from chalkgrad.render.html import to_html
-from chalkgrad.render.latex import to_latex
-from chalkgrad.render.markdown import to_markdown
-from chalkgrad.render.notebook import formula_bundle, mime_bundle
-from chalkgrad.render.terminal import to_text
-from chalkgrad.verify.steps import Verification, verify
-
-TARGETS = ("numpy", "torch", "jax")
-
-
-class Derivation:
-    """One derivation: its lines, its result, its proof by numbers, its renderings.
-
-    Attributes:
-        record: The whole record (`chalkgrad.derivation.Derived`).
-    """
-
-    def __init__(self, record: Derived) -> None:
-        self.record = record
-
-    @property
-    def stages(self) -> tuple[Stage, ...]:
-        """Chains of equalities in reading order."""
-        return self.record.stages
-
-    @property
-    def steps(self) -> tuple[Step, ...]:
-        """Every line: what stood before, what stands after, the rule, the reason."""
-        return tuple(step for stage in self.record.stages for step in stage.steps)
-
-    @property
-    def results(self) -> tuple[Equation, ...]:
-        """One equation per input differentiated by."""
-        return self.record.results
-
-    @property
-    def result(self) -> Equation | tuple[Equation, ...]:
-        """The equation found, or one per input where several were asked for."""
-        return self.results[0] if len(self.results) == 1 else self.results
-
-    @cached_property
-    def verification(self) -> Verification:
-        """The check of every line by numbers, made once."""
-        return verify(self.record)
-
-    def verify(self, seed: int = 0, points: int = 2) -> Verification:
-        """Check every line in float64 at random points.
-
-        Args:
-            seed: Chooses the points.
-            points: How many of them.
-
-        Raises:
-            VerificationError: If a line is false; the message names its rule.
-        """
-        return self.verification if (seed, points) == (0, 2) else verify(self.record, seed, points)
-
-    def to_text(self, *, width: int = 80, brief: bool = False, color: bool = False) -> str:
-        """The derivation for a terminal of this width."""
-        return to_text(self.record, width=width, brief=brief, color=color, verification=self.verification)
-
-    def to_latex(self, *, document: bool = False, brief: bool = False) -> str:
-        """LaTeX: a fragment of `aligned` blocks, or a document that compiles."""
-        return to_latex(self.record, document=document, brief=brief, verification=self.verification)
-
-    def to_markdown(self, *, brief: bool = False) -> str:
-        """Markdown with the formulas in `$$` blocks."""
-        return to_markdown(self.record, brief=brief, verification=self.verification)
-
-    def to_html(self, *, brief: bool = False, verified: bool = True) -> str:
-        """One self-contained web page: the derivation with its picture, and the code for every target.
-
-        A notebook shows the derivation by its Markdown or LaTeX, which it sets in its own style.
-        """
-        verification = self.verification if verified else None
-        code = code_blocks(Layer(Forward.of(self.record.program)))
-        return to_html(self.record, brief=brief, verification=verification, code=code)
-
-    def __str__(self) -> str:
-        return self.to_text()
-
-    def __repr__(self) -> str:
-        results = "; ".join(map(str, self.results))
-        return f"<Derivation of {self.record.program.name}: {results}>"
-
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        return mime_bundle(self.record, verification=self.verification)
+from chalkgrad.render.notebook import formula_bundle
+from chalkgrad.verify.steps import Verification
 
 
 class Layer:
@@ -193,7 +107,9 @@ class Layer:
             UnsupportedError: For a backend there is no emitter for, or an option that it does not have.
         """
         self._check_target(target)
-        program, backward = _emitted(self.program)
+        if isinstance(parameters, str):  # one name is not the sequence of its letters
+            parameters = (parameters,)
+        program, backward = emitted(self.program)
         return source(program, backward, self.name, target, jvp=jvp, parameters=parameters)
 
     @overload
@@ -239,6 +155,14 @@ class Layer:
 
         A scalar output is the loss itself and needs no upstream gradient. `derive` applies again,
         which gives second derivatives.
+
+        Raises:
+            DerivationError: For a name that is no differentiable input.
+
+        Example:
+            >>> import chalkgrad as cg
+            >>> cg.formula("L = sum(i, x[i]^3)").gradient("x")
+            <Layer formula_gradient: dx[i] = 3 * x[i]^2>
         """
         names = _names(wrt)
         record = derive(self.program, names, given=bool(self.program.outputs[0].axes))
@@ -328,28 +252,9 @@ def _derived(program: Program, wrt: tuple[str, ...], form: str) -> Derivation:
 
 
 @lru_cache(256)
-def _emitted(program: Program) -> tuple[Program, Any]:
-    return for_code(program)
-
-
-@lru_cache(256)
 def _compiled(program: Program, name: str) -> Ops:
-    safe, backward = _emitted(program)
+    safe, backward = emitted(program)
     return compile_numpy(safe, backward, name)
-
-
-TITLES = {"numpy": "NumPy", "torch": "PyTorch", "jax": "JAX"}
-
-
-def code_blocks(layer: Layer) -> tuple[Code, ...]:
-    """The layer's code for every backend that can express it."""
-    blocks = []
-    for target in TARGETS:
-        try:
-            blocks.append(Code("python", layer.source(target), TITLES.get(target, target)))
-        except UnsupportedError:
-            continue  # a page of the derivation stands without it; asking for the code says why
-    return tuple(blocks)
 
 
 def layer(function: Callable[..., Any] | None = None, *, name: str | None = None) -> Any:
@@ -375,6 +280,13 @@ def layer(function: Callable[..., Any] | None = None, *, name: str | None = None
     """
     if function is None:
         return lambda f: layer(f, name=name)
+    if not callable(function):
+        hint = (
+            "cg.formula reads text."
+            if isinstance(function, str)
+            else "Write it with def, above it @cg.layer."
+        )
+        raise UnsupportedError(f"cg.layer takes a function, and this is {function!r}.", hint=hint)
     return Layer(Forward(function, name=name))
 
 
@@ -400,6 +312,12 @@ def chain(*layers: Layer, name: str = "network") -> Layer:
     Raises:
         ShapeError: If an output does not fit the next layer's first input.
         DerivationError: If there is no layer.
+        ChalkgradError: If something else than a layer is given.
+
+    Example:
+        >>> import chalkgrad as cg
+        >>> cg.chain(cg.formula("f[i,k] = sum(d, x[i,d] * W[d,k])"), cg.layers.relu)
+        <Layer network: f[i,k] = sum(d, x[i,d] * W[d,k]); a[i,k] = relu(f[i,k])>
     """
     if not layers:
         hint = "cg.chain(affine, relu, affine, softmax_loss)"
@@ -408,7 +326,7 @@ def chain(*layers: Layer, name: str = "network") -> Layer:
         if not isinstance(item, Layer):
             raise ChalkgradError(
                 f"chain takes layers, but argument {place + 1} is a {type(item).__name__}.",
-                hint="Make a layer with cg.layer or cg.formula first.",
+                hint="Make a layer with cg.layer or cg.formula first; a list is given as chain(*layers).",
             )
     programs: list[Program] = []
     for item in layers:

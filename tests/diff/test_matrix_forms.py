@@ -107,9 +107,8 @@ class Values:
         return [self.value(f, widths[n] or 1, widths[n + 1] or 1) for n, f in enumerate(factors)]
 
 
-def check(program) -> int:
-    """How many matrix forms of the program's gradients were compared."""
-    derived = derive(program)
+def check(derived) -> int:
+    """How many matrix forms of the gradients were compared."""
     count = 0
     for seed in range(2):
         env = Judge.at(derived, seed).env
@@ -126,7 +125,7 @@ def check(program) -> int:
 
 @pytest.mark.parametrize("name", LABELS)
 def test_gallery(name):
-    check(layer(name).program)
+    check(layer(name).derive().record)
 
 
 FORMS = {
@@ -145,7 +144,7 @@ FORMS = {
 
 @pytest.mark.parametrize("text", FORMS)
 def test_forms_of_the_textbook(text):
-    program = read_formula(text, "f")
-    assert check(program)
-    written = tuple(math_text(e.matrix) for e in derive(program).results)
+    derived = derive(read_formula(text, "f"))
+    assert check(derived)
+    written = tuple(math_text(e.matrix) for e in derived.results)
     assert written == FORMS[text]

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -24,6 +25,9 @@ from tests.emit.expressions import INPUTS, D, K, N, eps, expressions
 
 i, d, k = Index("i", N), Index("d", D), Index("k", K)
 EXAMPLES = int(os.environ.get("CHALKGRAD_RANDOM", "120"))
+COVERED = min(EXAMPLES, 120)
+MORE = EXAMPLES - COVERED
+"""Further formulas take the same branches: they are drawn without coverage, which doubles their time."""
 
 
 @st.composite
@@ -43,9 +47,7 @@ def sampled(program: Program, seed: int) -> Environment | None:
         return None
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
-@given(programs(), st.sampled_from(["staged", "closed"]))
-def test_every_line_of_a_random_derivation_holds(program: Program, form: str) -> None:
+def every_line_holds(program: Program, form: str) -> None:
     derived = derive(program, form=form)
     assert isinstance(derived, Derived)
     assert {r.lhs.tensor.name for r in derived.results} == {t.name for t in INPUTS if t.dtype == "float"}
@@ -53,9 +55,7 @@ def test_every_line_of_a_random_derivation_holds(program: Program, form: str) ->
         assert verify(derived, points=1).ok
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
-@given(programs(), st.integers(0, 9))
-def test_emitted_backward_equals_numeric_adjoints(program: Program, seed: int) -> None:
+def backward_equals_numeric_adjoints(program: Program, seed: int) -> None:
     env = sampled(program, seed)
     if env is None:
         return
@@ -76,3 +76,33 @@ def test_emitted_backward_equals_numeric_adjoints(program: Program, seed: int) -
         scale = 1 + np.abs(expected).max(initial=0.0)
         error = np.abs(gradient - expected).max(initial=0.0)
         assert error <= 1e-7 * scale, f"{tensor.name}: {error}\n{ops.source}"
+
+
+FORMS, SEEDS = st.sampled_from(["staged", "closed"]), st.integers(0, 9)
+
+
+@settings(max_examples=COVERED, deadline=None)
+@given(programs(), FORMS)
+def test_every_line_of_a_random_derivation_holds(program: Program, form: str) -> None:
+    every_line_holds(program, form)
+
+
+@settings(max_examples=COVERED, deadline=None)
+@given(programs(), SEEDS)
+def test_emitted_backward_equals_numeric_adjoints(program: Program, seed: int) -> None:
+    backward_equals_numeric_adjoints(program, seed)
+
+
+if MORE:
+
+    @pytest.mark.no_cover
+    @settings(max_examples=MORE, deadline=None)
+    @given(programs(), FORMS)
+    def test_every_line_of_many_more_random_derivations_holds(program: Program, form: str) -> None:
+        every_line_holds(program, form)
+
+    @pytest.mark.no_cover
+    @settings(max_examples=MORE, deadline=None)
+    @given(programs(), SEEDS)
+    def test_many_more_emitted_backwards_equal_numeric_adjoints(program: Program, seed: int) -> None:
+        backward_equals_numeric_adjoints(program, seed)

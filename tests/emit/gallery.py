@@ -5,16 +5,15 @@ from __future__ import annotations
 from functools import lru_cache
 
 from chalkgrad.derivation import Backward
-from chalkgrad.diff.derive import for_code
+from chalkgrad.derivation_type import emitted
 from chalkgrad.emit.compiled import Ops, compile_numpy
 from chalkgrad.expr.nodes import Program
 from chalkgrad.layers.forwards import FORWARDS
 
 
-@lru_cache(None)
 def derived(name: str) -> tuple[Program, Backward]:
-    """The safe forward and the backward of a built-in layer."""
-    return for_code(FORWARDS[name].program)
+    """The safe forward and the backward of a built-in layer, shared with the layer's own `compile`."""
+    return emitted(FORWARDS[name].program)
 
 
 @lru_cache(None)

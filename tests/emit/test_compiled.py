@@ -128,7 +128,7 @@ def test_label_out_of_range(wrong):
             "W's first axis is D = 6, but x's second axis is D = 5",
         ),
         ((np.ones((4, 5)), np.ones((5, 3))), r"takes 3 inputs \(x, W, b\), but 2 were given"),
-        ((np.ones(5), np.ones((5, 3)), np.ones(3)), "x has 1 axes"),
+        ((np.ones(5), np.ones((5, 3)), np.ones(3)), "x has 1 axis"),
         ((np.array([["a"]]), np.ones((1, 3)), np.ones(3)), "element type <U1"),
         ((np.array([[None]]), np.ones((1, 3)), np.ones(3)), "element type object"),
         ((np.ones((1, 1), complex), np.ones((1, 3)), np.ones(3)), "element type complex128"),
@@ -142,7 +142,7 @@ def test_unfit_inputs(arguments, message):
 def test_unfit_upstream_and_parameters(data):
     ops = compile_numpy(*affine())
     _, cache = ops.forward(*data)
-    with pytest.raises(ShapeError, match="df has 1 axes"):
+    with pytest.raises(ShapeError, match="df has 1 axis"):
         ops.backward(np.ones(3), cache)
     with pytest.raises(ShapeError, match="backward takes"):
         ops.backward(cache)

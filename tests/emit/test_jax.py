@@ -42,7 +42,8 @@ def scalar(function):
 @pytest.mark.parametrize("name", FORWARDS)
 def test_gradients_equal_numpy_code(name):
     space, inputs, floats = made(name)
-    found = jax.grad(scalar(space[name]), floats)(*inputs)
+    # Compiled whole: one by one, the operations of all layers take five times as long to compile.
+    found = jax.jit(jax.grad(scalar(space[name]), floats))(*inputs)
     ops = numpy_code(name)
     out, cache = ops.forward(*map(np.asarray, inputs))
     outputs = out if isinstance(out, tuple) else (out,)
@@ -58,8 +59,9 @@ def test_checked_mapped_and_differentiated_twice(name):
 
     space, inputs, floats = made(name)
     function = scalar(space[name])
-    jitted = jax.jit(jax.grad(function, floats))(*inputs)
-    for a, b in zip(jitted, jax.grad(function, floats)(*inputs), strict=True):
+    gradient = jax.grad(function, floats)
+    jitted = jax.jit(gradient)
+    for a, b in zip(jitted(*inputs), gradient(*inputs), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12)
 
     def of_floats(*a):
@@ -68,9 +70,9 @@ def test_checked_mapped_and_differentiated_twice(name):
     # Reverse over reverse: a custom_vjp has no forward mode.
     check_grads(of_floats, [inputs[n] for n in floats], order=2, modes=["rev"], rtol=1e-4, atol=1e-5)
     stacked = [jnp.stack([a, a[::-1] if a.ndim else a]) for a in inputs]
-    mapped = jax.vmap(jax.grad(function, floats))(*stacked)
+    mapped = jax.jit(jax.vmap(gradient))(*stacked)
     for n in range(2):
-        for got, one in zip(mapped, jax.grad(function, floats)(*(a[n] for a in stacked)), strict=True):
+        for got, one in zip(mapped, jitted(*(a[n] for a in stacked)), strict=True):
             np.testing.assert_allclose(got[n], one, rtol=1e-10, atol=1e-12)
 
 

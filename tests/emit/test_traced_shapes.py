@@ -71,7 +71,8 @@ def compiled(layer, target: str):
     space: dict[str, object] = {}
     exec(layer.source(target), space)
     if target == "jax":
-        return space["made_forward"], space["made_backward"], pytest.importorskip("jax").numpy.asarray
+        jax = pytest.importorskip("jax")
+        return jax.jit(space["made_forward"]), jax.jit(space["made_backward"]), jax.numpy.asarray
     return space["made"], None, None
 
 

@@ -24,6 +24,7 @@ REFUSED = [
     ("lambda x: np.pad(x, 1, mode='edge')", "mode='edge'", "Zeros"),
     ("lambda x: np.arctanh(x)", "np.arctanh cannot be traced", "Did you mean 'arctan'?"),
     ("lambda x: np.unwrap(x)", "np.unwrap cannot be traced", "Supported"),
+    ("lambda x: np.linalg.svd(x)", "np.linalg.svd cannot be traced", "Supported of np.linalg: det, inv"),
     ("lambda x: np.tensordot(x, x, 1)", "np.tensordot cannot be traced", "Use np.einsum."),
     ("lambda x: np.select([x > 0], [x], 0)", "np.select cannot be traced", "Use np.where."),
     ("lambda x: np.exp(x, dtype=np.float32)", "np.exp with dtype= cannot be traced", "Leave dtype= out."),

@@ -62,7 +62,7 @@ def test_a_chain_gives_each_layer_its_rank() -> None:
 
 
 def test_missing_inputs_and_unknown_options() -> None:
-    with pytest.raises(UnsupportedError, match="not given all"):
+    with pytest.raises(UnsupportedError, match="not given y"):
         softmax_loss(rng.normal(size=(4, 3)))
     with pytest.raises(UnsupportedError, match="no argument strid"):
         GALLERY["conv2d"].with_options(strid=2)

@@ -26,6 +26,7 @@ from chalkgrad.expr.matrix import (
     Scaled,
     Transpose,
 )
+from chalkgrad.expr.names import parse_name
 from chalkgrad.expr.nodes import (
     HALF,
     MINUS_ONE,
@@ -50,7 +51,6 @@ from chalkgrad.primitives import PRIMITIVES
 from chalkgrad.render.math_latex import escape, math_latex
 from chalkgrad.render.math_ml import math_ml
 from chalkgrad.render.math_text import display_width, math_piece, math_text, wrap
-from chalkgrad.render.names import parse_name
 
 x_id, W_dj, b_k = Access(x, (i, d)), Access(W, (d, j)), Access(b, (k,))
 f_ik, y_i = Access(f, (i, k)), Access(y, (i,))

@@ -14,6 +14,7 @@ from hand_derived import affine, softmax_loss, verified
 
 from chalkgrad.derivation import Stage, Step
 from chalkgrad.diff.wording import over
+from chalkgrad.expr.names import parse_name
 from chalkgrad.expr.nodes import Access, Add, Expr, Index, Partial, Range, Sum, Tensor
 from chalkgrad.expr.ops import replace_access, walk
 from chalkgrad.layers import GALLERY
@@ -25,7 +26,6 @@ from chalkgrad.render.html import prose
 from chalkgrad.render.html_code import coloured
 from chalkgrad.render.math_latex import escape as escape_latex
 from chalkgrad.render.math_text import math_piece
-from chalkgrad.render.names import parse_name
 from chalkgrad.render.terminal import to_text
 from chalkgrad.render.wording import Words
 

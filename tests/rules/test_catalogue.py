@@ -48,5 +48,8 @@ def test_derivation_of_an_example_uses_the_rule_and_holds(rule: Rule) -> None:
 @pytest.mark.parametrize("name", GALLERY)
 @pytest.mark.parametrize("form", ["staged", "closed"])
 def test_every_step_names_a_rule_of_the_catalogue(name: str, form: str) -> None:
-    unknown = names(GALLERY[name].derive(form=form).steps) - NAMES_KNOWN
+    derivation = GALLERY[name].derive()  # what other tests derive, too; the cheaper form
+    if derivation.record.chosen.form != form:
+        derivation = GALLERY[name].derive(form=form)
+    unknown = names(derivation.steps) - NAMES_KNOWN
     assert not unknown

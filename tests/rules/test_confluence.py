@@ -25,7 +25,7 @@ LAYERS = [
 def test_order_of_relations(name: str, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The definitions, seen as relations, tried in another order."""
     program = GALLERY[name].program
-    expected = [canonical(d.body) for d in derive(program, form="closed").closed.definitions]
+    expected = [canonical(d.body) for d in GALLERY[name].derive().record.closed.definitions]
 
     def in_another_order(program, solve=True):
         found = Knowledge.of(program, solve)
@@ -46,7 +46,7 @@ def test_order_of_relations(name: str, seed: int, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_order_of_writing(name: str, seed: int) -> None:
     """An adjoint written with its terms and factors in another order simplifies to the same."""
-    record = derive(GALLERY[name].program, form="closed")
+    record = GALLERY[name].derive().record
     knowledge = Knowledge.of(record.program)
     for definition in record.staged.definitions:
         expected, _, _ = simplify(definition.body, knowledge)
@@ -57,7 +57,7 @@ def test_order_of_writing(name: str, seed: int) -> None:
 @pytest.mark.parametrize("name", LAYERS)
 def test_simplified_is_simple(name: str) -> None:
     """Simplifying twice changes nothing."""
-    record = derive(GALLERY[name].program, form="closed")
+    record = GALLERY[name].derive().record
     knowledge = Knowledge.of(record.program, solve=False)
     for definition in record.staged.definitions:
         once, _, _ = simplify(definition.body, knowledge)

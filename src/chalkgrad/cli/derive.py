@@ -16,7 +16,7 @@ from chalkgrad.render.terminal import to_text
 from chalkgrad.verify.steps import Verification
 
 if TYPE_CHECKING:
-    from chalkgrad.layer_type import Derivation
+    from chalkgrad.derivation_type import Derivation
 
 SUFFIXES = (".txt", ".md", ".tex", ".html")
 

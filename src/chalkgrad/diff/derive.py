@@ -12,6 +12,7 @@ from chalkgrad.errors import DerivationError, suggestion
 from chalkgrad.expr.garbage import collector_held
 from chalkgrad.expr.linear import derived_sizes
 from chalkgrad.expr.matrix import Matrix
+from chalkgrad.expr.names import meant
 from chalkgrad.expr.nodes import Apply, Definition, Indicator, Opaque, Program, Reduce, Sum, Tensor
 from chalkgrad.expr.ops import free_indices, inline, tensors_in, walk
 from chalkgrad.rules.polynomial import tidy
@@ -102,9 +103,10 @@ def for_code(program: Program, wrt: tuple[str, ...] = ()) -> tuple[Program, Back
 
 
 def inputs_named(program: Program, wrt: tuple[str, ...]) -> tuple[Tensor, ...]:
-    """The float inputs called so, in the order of the inputs."""
+    """The float inputs called so (γ also gamma), in the order of the inputs."""
     floats = tuple(t for t in program.inputs if t.dtype == "float")
     everything = {t.name: t for t in (*program.inputs, *(p for p, _ in program.parameters))}
+    wrt = tuple(meant(name, everything) for name in wrt)
     for name in wrt:
         if name not in everything:
             names = [t.name for t in floats]

@@ -17,6 +17,7 @@ from chalkgrad.emit.module_text import module
 from chalkgrad.emit.names import identifier, prefix
 from chalkgrad.emit.plan import plan
 from chalkgrad.errors import DataError, DerivationError, ShapeError, suggestion
+from chalkgrad.expr.names import meant
 from chalkgrad.expr.nodes import Program, Range, Tensor
 from chalkgrad.verify.environment import whole_size
 
@@ -48,20 +49,19 @@ class Ops:
     labels: dict[Tensor, tuple[Range, ...]] = field(repr=False)
     saved: tuple[Tensor, ...] = field(repr=False)
 
-    def forward(self, *inputs: Any, **parameters: Any) -> Any:
+    def forward(self, *inputs: Any, **named: Any) -> Any:
         """The output (a tuple of several) and the cache for `backward`.
+
+        Args:
+            inputs: The inputs in order.
+            named: The parameters, and inputs that are not given by position.
 
         Raises:
             ShapeError: The number of inputs, their axes or their sizes do not fit.
             DataError: An element type or a label that the formula cannot take.
         """
         tensors = self.program.inputs
-        if len(inputs) != len(tensors):
-            wanted = ", ".join(t.name for t in tensors)
-            raise ShapeError(
-                f"{self.name} takes {len(tensors)} inputs ({wanted}), but {len(inputs)} were given",
-                hint="Keyword parameters are given by name.",
-            )
+        inputs, parameters = self.by_position(inputs, named)
         arrays = [_array(t, value) for t, value in zip(tensors, inputs, strict=True)]
         sizes = _sizes(tensors, arrays)
         _check_equal(self.program, sizes)
@@ -71,6 +71,26 @@ class Ops:
                 if r in sizes or r.size is not None:
                     _check_labels(t, a, r, sizes.get(r) or r.size or 0)
         return self.raw_forward(*arrays, **self._parameters(parameters))
+
+    def by_position(
+        self, inputs: tuple[Any, ...], named: Mapping[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """All inputs in order, those given by name too, and the parameters.
+
+        Raises:
+            ShapeError: The number of inputs does not fit.
+        """
+        names = [t.name for t in self.program.inputs]
+        rest = {meant(name, names): value for name, value in named.items()}
+        missing = names[len(inputs) :]
+        if len(inputs) > len(names) or any(name not in rest for name in missing):
+            by_name = [name for name in rest if name in missing]
+            raise ShapeError(
+                f"{self.name} takes {count(len(names), 'input')} ({', '.join(names)}), but "
+                f"{were(len(inputs) + len(by_name))} given",
+                hint="Keyword parameters are given by name.",
+            )
+        return (*inputs, *(rest.pop(name) for name in missing)), rest
 
     def backward(self, *arguments: Any) -> tuple[Any, ...]:
         """The gradient of each input, in order, from the derivative by each output and the cache.
@@ -84,16 +104,16 @@ class Ops:
         outputs = self.program.outputs
         if len(arguments) != len(outputs) + 1:
             raise ShapeError(
-                f"{self.name}'s backward takes ({wanted_text(outputs)}), but {len(arguments)} arguments were "
-                "given"
+                f"{self.name}'s backward takes ({wanted_text(outputs)}), but {were(len(arguments))} given"
             )
         *upstream, cache = arguments
-        given = [_upstream(t, value) for t, value in zip(outputs, upstream, strict=True)]
+        # Before the derivatives: where the two were exchanged, this is what is wrong.
         if not isinstance(cache, tuple) or len(cache) != len(self.saved):
             raise ShapeError(
                 f"{self.name}'s backward takes the cache that its forward returned last",
                 hint=f"out, cache = ops.forward(...); ops.backward({wanted_text(outputs)})",
             )
+        given = [_upstream(t, value) for t, value in zip(outputs, upstream, strict=True)]
         # Axes of size one would broadcast, and other sizes fail deep inside: both are told here.
         kept = [(t, a) for t, a in zip(self.saved, cache, strict=True) if np.ndim(a) == len(t.axes) > 0]
         tensors = [t for t, _ in kept] + [t.adjoint for t in outputs if t.axes]
@@ -138,17 +158,40 @@ def wanted_text(outputs: Sequence[Tensor]) -> str:
     return ", ".join([*(f"d{t.name}" for t in outputs), "cache"])
 
 
+def count(number: int, thing: str) -> str:
+    """A number of things in words: 1 axis, 2 inputs."""
+    plural = {"axis": "axes"}.get(thing, f"{thing}s")
+    return f"{number} {thing if number == 1 else plural}"
+
+
+def were(number: int) -> str:
+    """`1 was` or `2 were`."""
+    return f"{number} was" if number == 1 else f"{number} were"
+
+
 # --- checks -----------------------------------------------------------------------------------------
+
+
+def numbers(name: str, value: Any) -> AnyArray:
+    """The argument as an array of numbers."""
+    try:
+        a = np.asarray(value)
+    except ValueError:
+        raise DataError(
+            f"{name} is no array: its rows have different lengths",
+            hint="Give every row the same number of entries.",
+        ) from None
+    if a.dtype.kind not in "fiub":
+        raise DataError(
+            f"{name} has the element type {a.dtype}, but numbers are needed",
+            hint="Convert it first, for example with np.asarray(..., dtype=float).",
+        )
+    return a
 
 
 def _array(t: Tensor, value: Any) -> npt.NDArray[Any]:
     """The argument as an array of the declared element type."""
-    a = np.asarray(value)
-    if a.dtype.kind not in "fiub":
-        raise DataError(
-            f"{t.name} has the element type {a.dtype}, but numbers are needed",
-            hint="Convert it first, for example with np.asarray(..., dtype=float).",
-        )
+    a = numbers(t.name, value)
     if t.dtype == "int":
         if a.dtype.kind not in "iu":
             raise DataError(
@@ -185,7 +228,8 @@ def _sizes(tensors: Sequence[Tensor], arrays: Sequence[AnyArray]) -> dict[Range,
         if a.ndim != len(t.axes):
             axes = ", ".join(r.name for r in t.axes)
             raise ShapeError(
-                f"{name} has {a.ndim} axes, {a.shape}, but {len(t.axes)} are needed: ({axes})",
+                f"{name} has {count(a.ndim, 'axis')}, {a.shape}, but {len(t.axes)} "
+                f"{'is' if len(t.axes) == 1 else 'are'} needed: ({axes})",
             )
         for place, (r, size) in enumerate(zip(t.axes, a.shape, strict=True)):
             where = f"{name}'s {ORDINALS[place] if place < len(ORDINALS) else f'{place + 1}th'} axis"
@@ -229,9 +273,7 @@ def _check_labels(t: Tensor, a: npt.NDArray[Any], of: Range, size: int) -> None:
 
 def _upstream(t: Tensor, value: Any) -> Any:
     """The derivative by one output: an array, or a Python number for a scalar."""
-    a = np.asarray(value)
-    if a.dtype.kind not in "fiub":
-        raise DataError(f"d{t.name} has the element type {a.dtype}, but numbers are needed")
+    a = numbers(f"d{t.name}", value)
     if t.axes:
         return a if a.dtype.kind == "f" else a.astype(float)
     if a.ndim:

@@ -6,9 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
-from chalkgrad.emit.compiled import Ops
+from chalkgrad.emit.compiled import Ops, numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +27,16 @@ class RankedOps(Ops):
 
     for_ranks: Callable[[tuple[int, ...]], Ops] = field(repr=False, kw_only=True)
 
-    def forward(self, *inputs: Any, **parameters: Any) -> Any:
+    def forward(self, *inputs: Any, **named: Any) -> Any:
         """The output and the cache, for inputs with any number of leading axes.
 
         Raises:
             ShapeError: The number of inputs, their axes or their sizes do not fit.
             DataError: An element type or a label that the formula cannot take.
         """
-        ranks = tuple(np.ndim(value) for value in inputs)
-        if len(ranks) != len(self.program.inputs) or ranks == tuple(len(t.axes) for t in self.program.inputs):
+        inputs, parameters = self.by_position(inputs, named)
+        ranks = tuple(numbers(t.name, a).ndim for t, a in zip(self.program.inputs, inputs, strict=True))
+        if ranks == tuple(len(t.axes) for t in self.program.inputs):
             return Ops.forward(self, *inputs, **parameters)
         ops = self.for_ranks(ranks)
         value, cache = ops.forward(*inputs, **parameters)

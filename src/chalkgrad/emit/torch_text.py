@@ -31,6 +31,7 @@ from chalkgrad.emit.function_text import (
 from chalkgrad.emit.names import Names, prefix
 from chalkgrad.emit.plan import Line, Plan, plan
 from chalkgrad.errors import UnsupportedError, suggestion
+from chalkgrad.expr.names import meant
 from chalkgrad.expr.nodes import Definition, Program, Tensor
 from chalkgrad.expr.ops import tensors_in
 
@@ -239,6 +240,7 @@ def _applied(p: Plan, cls: str, arguments: Sequence[str]) -> str:
 def _nn_module(p: Plan, names: Names, function: str, cls: str, parameters: Sequence[str]) -> str:
     """A module that holds some of the inputs as its parameters, from the values that it is given."""
     floats = [t.name for t in p.program.inputs if t.dtype == "float"]
+    parameters = [meant(name, floats) for name in parameters]
     for name in parameters:
         if name not in floats:
             raise UnsupportedError(

@@ -87,7 +87,7 @@ class Parser:
             return error(self.source, token, f"{wanted}, but the line ends here.")
         hint = ""
         if token.kind in ("name", "number", "adjoint") or token.text in ("(", "["):
-            hint = "A product needs its sign: 2 * x, not 2 x."
+            hint = "A product needs its sign, 2 * x, and a function its brackets, exp(x)."
         return error(self.source, token, f"{wanted}, found '{self.source[token.start : token.end]}'.", hint)
 
     def count(self, at: Token) -> None:

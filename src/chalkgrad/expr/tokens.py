@@ -54,7 +54,7 @@ def tokens(source: str) -> list[Token]:
     """
     if not isinstance(source, str):
         raise FormulaError(
-            f"A formula is text, and this is a {type(source).__name__}.",
+            f"A formula is text, and this is {source!r}."[:200],
             hint='Write cg.formula("y[i] = 2 * x[i]"); a NumPy function becomes a layer with cg.layer.',
         )
     if len(source) > MAX_LENGTH:

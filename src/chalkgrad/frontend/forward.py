@@ -13,7 +13,7 @@ import numpy as np
 
 from chalkgrad.errors import ShapeError, UnsupportedError, suggestion
 from chalkgrad.expr.nodes import Program
-from chalkgrad.frontend.inlining import inline
+from chalkgrad.frontend.inlining import by_name, inline, require
 from chalkgrad.frontend.known import DTYPES
 from chalkgrad.frontend.numpy_trace import annotation, is_optional, trace
 from chalkgrad.frontend.text_formula import read_formula
@@ -158,10 +158,9 @@ class Forward:
             UnsupportedError: An input given twice or not at all, or an unknown argument.
         """
         statics: dict[str, Any] = {}
-        given = dict(kwargs)
         if self.function is not None and not self.written:
             names = list(inspect.signature(self.function).parameters)
-            given.update(zip(names, args, strict=False))
+            given = by_name(self.name, names, args, kwargs)
             optional = [n for n, p in inspect.signature(self.function).parameters.items() if is_optional(p)]
             for name in optional:
                 if given.get(name) is None:
@@ -173,13 +172,12 @@ class Forward:
                 statics["leading"] = self.leading_of(ranks)
             program = self.program_with(**statics, **self._statics(given))
         else:
-            program = self.program_with(**self._statics(given))
-            given.update(zip((t.name for t in program.inputs), args, strict=False))
-        inputs = [given.pop(t.name) for t in program.inputs if t.name in given]
-        if len(inputs) != len(program.inputs) or len(args) + len(kwargs) < len(inputs):
-            signature = ", ".join(t.name for t in program.inputs)
-            raise UnsupportedError(f"{self.name}({signature}) is not given all of its inputs.")
-        return program, inputs, given
+            rest = dict(kwargs)
+            program = self.program_with(**self._statics(rest))
+            names = [t.name for t in program.inputs]
+            given = by_name(self.name, names, args, rest, [t.name for t, _ in program.parameters])
+        require(self.name, [t.name for t in program.inputs], given)
+        return program, [given.pop(t.name) for t in program.inputs], given
 
     def _statics(self, given: dict[str, Any]) -> dict[str, Any]:
         """The static arguments, taken out of what is given."""

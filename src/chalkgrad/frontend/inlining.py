@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from chalkgrad.errors import ChalkgradError, ShapeError, UnsupportedError, suggestion
+from chalkgrad.expr.names import meant
 from chalkgrad.expr.nodes import Access, Expr, Index, Program, Range, Size, Tensor
 from chalkgrad.expr.ops import replace_access, substitute
 from chalkgrad.frontend.array_ops import KINDS, lift, recorder_of
@@ -72,32 +73,68 @@ def _bind(
     program: Program, recorder: Recorder, args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> dict[Tensor, TracedArray]:
     """Each input and parameter with its traced value."""
-    signature = ", ".join(t.name for t in program.inputs)
-    if len(args) > len(program.inputs):
-        raise recorder.error(
-            UnsupportedError,
-            f"{program.name}({signature}) takes {len(program.inputs)} arguments, not {len(args)}.",
-        )
-    given: dict[str, Any] = {t.name: a for t, a in zip(program.inputs, args, strict=False)}
-    known = [t.name for t in (*program.inputs, *(p for p, _ in program.parameters))]
-    for name, value in kwargs.items():
-        if name not in known or name in given:
-            what = "twice" if name in given else "but has no such argument"
-            raise recorder.error(
-                UnsupportedError,
-                f"{program.name}({signature}) is given {name} {what}.{suggestion(name, known)}",
-            )
-        given[name] = value
-    missing = [t.name for t in program.inputs if t.name not in given]
-    if missing:
-        raise recorder.error(
-            UnsupportedError, f"{program.name}({signature}) is not given {', '.join(missing)}."
-        )
+    inputs = [t.name for t in program.inputs]
+    try:
+        given = by_name(program.name, inputs, args, kwargs, [t.name for t, _ in program.parameters])
+        require(program.name, inputs, given)
+    except UnsupportedError as error:
+        raise recorder.error(UnsupportedError, error.message, error.hint) from None
     arrays = {t: lift(recorder, given[t.name]) for t in program.inputs}
     arrays.update({t: lift(recorder, given.get(t.name, default)) for t, default in program.parameters})
     for tensor, array in arrays.items():
         _check(program, tensor, array)
     return arrays
+
+
+def by_name(
+    layer: str,
+    names: Sequence[str],
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    keywords: Sequence[str] = (),
+) -> dict[str, Any]:
+    """A call's arguments by the layer's own names for them (γ also where gamma is written).
+
+    Args:
+        layer: The layer's name, for errors.
+        names: What may be given by position, in order.
+        args: The arguments by position.
+        kwargs: The arguments by name.
+        keywords: What may be given by name alone.
+
+    Raises:
+        UnsupportedError: Too many arguments, an unknown one, or one given twice.
+
+    Example:
+        >>> by_name("norm", ["x", "γ"], ["rows"], {"gamma": "scale", "eps": 0.1}, ["eps"])
+        {'x': 'rows', 'γ': 'scale', 'eps': 0.1}
+    """
+    call = f"{layer}({', '.join(names)})"
+    if len(args) > len(names):
+        raise UnsupportedError(f"{call} takes {len(names)} arguments, not {len(args)}.")
+    given = dict(zip(names, args, strict=False))
+    known = [*names, *keywords]
+    for written, value in kwargs.items():
+        name = meant(written, known)
+        if name in given:
+            raise UnsupportedError(f"{call} is given {name} twice.")
+        if name not in known:
+            raise UnsupportedError(
+                f"{call} is given {name} but has no such argument.{suggestion(name, known)}"
+            )
+        given[name] = value
+    return given
+
+
+def require(layer: str, inputs: Sequence[str], given: Mapping[str, Any]) -> None:
+    """Every input of the layer must be among what is given.
+
+    Raises:
+        UnsupportedError: Names those that are not.
+    """
+    missing = [name for name in inputs if name not in given]
+    if missing:
+        raise UnsupportedError(f"{layer}({', '.join(inputs)}) is not given {', '.join(missing)}.")
 
 
 def _check(program: Program, tensor: Tensor, array: TracedArray) -> None:

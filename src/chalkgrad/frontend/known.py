@@ -23,7 +23,10 @@ from chalkgrad.expr.syntax import (
 from chalkgrad.frontend.inference import Slot
 
 DTYPES = ("float", "int", "bool")
-NOT_AXES = ("complex", "complex64", "complex128", "float16", "float32", "float64", "int32", "int64", "str")
+NOT_AXES = (
+    "boolean", "complex", "complex64", "complex128", "double", "float16", "float32", "float64",
+    "int32", "int64", "integer", "long", "str",
+)  # fmt: skip
 """Words that are never meant as the name of an axis."""
 
 

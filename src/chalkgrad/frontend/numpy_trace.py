@@ -15,7 +15,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from types import FunctionType, ModuleType
-from typing import Any
+from typing import Any, SupportsFloat
 
 from chalkgrad.errors import UnsupportedError
 from chalkgrad.expr.nodes import Access, Index, Program, Range, Tensor, as_expr
@@ -117,6 +117,11 @@ class _Arguments:
         if isinstance(default, float):
             if argument.name in statics:
                 default = statics.pop(argument.name)
+            if not isinstance(default, SupportsFloat):
+                raise UnsupportedError(
+                    f"{self.recorder.name}: {argument.name} is a number, not {default!r}.",
+                    hint=f"{argument.name}={argument.default}",
+                )
             return self._parameter(argument.name, float(default))
         if not isinstance(default, STATIC):
             raise UnsupportedError(

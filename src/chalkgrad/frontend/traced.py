@@ -16,10 +16,11 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
-from chalkgrad.errors import ChalkgradError, ShapeError, UnsupportedError, suggestion
+from chalkgrad.errors import ChalkgradError, ShapeError, UnsupportedError
 from chalkgrad.expr.nodes import Access, Expr, Index, Indicator, Mul, Size, Tensor
 from chalkgrad.expr.ops import canonical, tensors_in
 from chalkgrad.frontend.recorder import Recorder, ranges_text
+from chalkgrad.frontend.replacements import instead, spelled
 
 UFUNCS: dict[str, Callable[..., TracedArray]] = {}
 """Supported universal functions by name."""
@@ -31,25 +32,6 @@ METHODS: dict[str, Callable[..., TracedArray]] = {}
 """Methods that the table defines: "astype" and "getitem"."""
 
 NUMPY_DTYPES = {"float": np.dtype(np.float64), "int": np.dtype(np.int64), "bool": np.dtype(np.bool_)}
-
-REPLACEMENTS = {
-    "hypot": "np.sqrt(a**2 + b**2)",
-    "argmax": "the labels as an integer input, y: \"N int\"", "cumprod": "np.exp(np.cumsum(np.log(x)))",
-    "sort": "np.max and np.min", "fmax": "np.maximum",
-    "fmin": "np.minimum", "median": "np.mean", "nansum": "np.sum", "floor": "an integer input",
-    "round": "an integer input", "isnan": "inputs without NaN", "nan_to_num": "inputs without NaN",
-    "softmax": "np.exp(f) / np.exp(f).sum(axis=-1, keepdims=True)",
-    "logsumexp": "np.log(np.exp(f).sum(axis=-1))", "cov": "np.einsum on centred values",
-    "tensordot": "np.einsum", "kron": "np.einsum", "cross": "np.einsum", "hstack": "np.concatenate",
-    "vstack": "np.concatenate", "column_stack": "np.concatenate", "select": "np.where",
-    "piecewise": "np.where", "heaviside": "x > 0, which counts as 0 or 1", "any": "np.max of 0 and 1",
-    "all": "np.min of 0 and 1", "ptp": "np.max(x, axis) - np.min(x, axis)", "argmin": "labels as an input",
-    "tile": "a new axis, which broadcasts: x[:, None]", "repeat": "a new axis, which broadcasts: x[:, None]",
-    "broadcast_to": "a new axis, which broadcasts: x[:, None]", "meshgrid": "new axes: x[:, None]",
-    "roll": "np.concatenate of two slices", "convolve": "sliding_window_view and a sum",
-    "ceil": "an integer input", "rint": "an integer input", "cbrt": "np.sign(x) * np.abs(x) ** (1 / 3)",
-}  # fmt: skip
-"""What to write instead of a function that cannot be traced."""
 
 
 def function(*numpy_functions: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -262,13 +244,12 @@ class TracedArray(NDArrayOperatorsMixin):
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
         if func not in FUNCTIONS:
-            raise self._unsupported(func.__name__)
+            raise self._unsupported(spelled(func))
         return FUNCTIONS[func](*args, **kwargs)
 
     def _unsupported(self, name: str) -> ChalkgradError:
-        known = sorted({*UFUNCS, *(f.__name__ for f in FUNCTIONS)})
-        hint = f"Use {REPLACEMENTS[name]}." if name in REPLACEMENTS else ""
-        close = "" if hint else suggestion(name, known)
+        known = sorted({*UFUNCS, *map(spelled, FUNCTIONS)})
+        close, hint = instead(name, known)
         if not hint and not close:
             hint = f"Supported: {', '.join(known)}."
         return self.fail(UnsupportedError, f"np.{name} cannot be traced.{close}", hint)
@@ -346,9 +327,8 @@ class TracedArray(NDArrayOperatorsMixin):
             raise AttributeError(name)
         if name in METHODS:
             return partial(METHODS[name], self)
-        hint = f"Use {REPLACEMENTS[name]}." if name in REPLACEMENTS else ""
-        known = [n for n in dir(type(self)) if not n.startswith("_")]
-        message = f"The array attribute .{name} cannot be traced.{suggestion(name, known)}"
+        close, hint = instead(name, [n for n in dir(type(self)) if not n.startswith("_")])
+        message = f"The array attribute .{name} cannot be traced.{close}"
         raise self.fail(UnsupportedAttributeError, message, hint)
 
     def _refuse(self, what: str, hint: str) -> NoReturn:

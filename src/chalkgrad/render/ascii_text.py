@@ -10,7 +10,7 @@ import codecs
 import re
 import unicodedata
 
-from chalkgrad.render.names import ACCENTS, GREEK
+from chalkgrad.expr.names import ACCENTS, GREEK
 
 HANDLER = "chalkgrad-spelled"
 """The name to give a stream as its `errors`."""

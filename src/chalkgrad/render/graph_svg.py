@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from html import escape
 from itertools import pairwise
 
+from chalkgrad.expr.names import parse_name
 from chalkgrad.expr.nodes import Program, Tensor
 from chalkgrad.render.graph import PORT, Arrow, Box, Graph, graph, shape_text
-from chalkgrad.render.names import parse_name
 
 MARGIN = 14.0
 APART = 5.0

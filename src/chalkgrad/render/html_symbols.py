@@ -7,12 +7,12 @@ from html import escape
 
 from chalkgrad.derivation import Derived
 from chalkgrad.expr.matrix import Named
+from chalkgrad.expr.names import parse_name
 from chalkgrad.expr.nodes import Access, Tensor
 from chalkgrad.expr.ops import walk
 from chalkgrad.render.graph import graph, shape_text
 from chalkgrad.render.graph_svg import graph_svg
 from chalkgrad.render.math_ml import math_ml
-from chalkgrad.render.names import parse_name
 
 WIDEST = 1160
 """A picture wider than this many pixels, which a page would shrink too much, runs downwards instead."""

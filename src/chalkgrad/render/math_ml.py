@@ -10,10 +10,10 @@ from fractions import Fraction
 from html import escape
 
 from chalkgrad.expr.matrix import Matrix
+from chalkgrad.expr.names import parse_name
 from chalkgrad.expr.nodes import Expr, Tensor
 from chalkgrad.expr.text import number
 from chalkgrad.render.matrices import write_matrix
-from chalkgrad.render.names import parse_name
 from chalkgrad.render.notation import Writer, write
 from chalkgrad.render.pieces import ATOM, BIG, FRACTION, FUNCTION, POWER, Piece, join, piece
 

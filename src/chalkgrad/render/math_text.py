@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from chalkgrad.expr.matrix import Matrix
+from chalkgrad.expr.names import parse_name
 from chalkgrad.expr.nodes import Expr
 from chalkgrad.expr.text import number
 from chalkgrad.render.matrices import write_matrix
-from chalkgrad.render.names import parse_name
 from chalkgrad.render.notation import Writer, write
 from chalkgrad.render.pieces import (
     ATOM,

@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 
+from chalkgrad.expr.names import parse_name
 from chalkgrad.expr.nodes import (
     Access,
     Add,
@@ -28,7 +29,6 @@ from chalkgrad.expr.nodes import (
     Tensor,
 )
 from chalkgrad.expr.text import number, split_sign
-from chalkgrad.render.names import parse_name
 from chalkgrad.render.pieces import (
     ADD,
     ATOM,

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 
 from chalkgrad.derivation import Derived
 from chalkgrad.expr.matrix import Matrix, Named
+from chalkgrad.expr.names import parse_name
 from chalkgrad.expr.nodes import Expr, Tensor
 from chalkgrad.expr.ops import tensors_in
 from chalkgrad.render.math_text import math_text
-from chalkgrad.render.names import parse_name
 
 Inline = str | Expr | Matrix
 """A run of text or a formula within a sentence."""

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from chalkgrad.derivation import Backward, Derived, Stage
-from chalkgrad.errors import VerificationError
+from chalkgrad.errors import UnsupportedError, VerificationError
 from chalkgrad.expr.nodes import Access, Const, Definition, Expr, Index, Tensor
 from chalkgrad.expr.ops import free_indices, tensors_in
 from chalkgrad.verify.environment import Array, Environment
@@ -117,7 +117,14 @@ def verify(derived: Derived, seed: int = 0, points: int = 2) -> Verification:
     Raises:
         VerificationError: A line is false: names the rule and the stage, shows both lines and the
             entry where they differ most.
+        UnsupportedError: A seed that is no number from 0 on, or not at least one point.
     """
+    for name, number, least in (("seed", seed, 0), ("points", points, 1)):
+        if not isinstance(number, int) or number < least:
+            raise UnsupportedError(
+                f"verify takes {name} from {least} on, and got {name}={number!r}.",
+                hint="derivation.verify(seed=0, points=2)",
+            )
     claims = tuple(claims_of(derived))
     checks: dict[int, LineCheck] = {}
     for point in range(points):

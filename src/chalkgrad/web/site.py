@@ -16,7 +16,8 @@ from html import escape
 from importlib.resources import files
 from pathlib import Path
 
-from chalkgrad.layer_type import Layer, code_blocks
+from chalkgrad.derivation_type import code_blocks
+from chalkgrad.layer_type import Layer
 from chalkgrad.layers import GALLERY
 from chalkgrad.layers.forwards import MODULES
 from chalkgrad.render.blocks import Math
@@ -110,7 +111,7 @@ def layer_page(layer: Layer, before: str | None = None, after: str | None = None
     return to_html(
         derivation.record,
         verification=derivation.verification,
-        code=code_blocks(layer),
+        code=code_blocks(layer.program, layer.name),
         about=first_sentence(layer.forward.doc),
         links=links,
         source=source_of(layer.forward.doc),

@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from chalkgrad.diff.derive import for_code
 from chalkgrad.emit.kernels import CompiledStep, compile_step
 from chalkgrad.expr.nodes import Program
 from chalkgrad.frontend.text_formula import read_formula
-from chalkgrad.train.emitted import gradient_code
+from chalkgrad.train.emitted import derived, gradient_code
 from chalkgrad.train.optimisers import CLIPS, RULES, Optimiser, UpdateRule
 
 ACTIVATIONS = {
@@ -126,7 +125,7 @@ class Case:
         rule = self.update
         shapes = {n: (self.batch, *v.shape[1:]) for n, v in self.data.items()}
         shapes |= {n: v.shape for n, v in self.parameters.items()}
-        parts = for_code(self.program, tuple(self.parameters))
+        parts = derived(self.program, tuple(self.parameters))
         step = compile_step(
             *parts, rule.program, shapes=shapes, memories=rule.memories, dtype=self.dtype, **options
         )

@@ -12,7 +12,6 @@ import pytest
 
 pytest.importorskip("llvmlite")
 
-from chalkgrad.diff.derive import for_code
 from chalkgrad.emit.kernels import machine, targets
 from chalkgrad.emit.kernels.layout import Layout, Panels
 from chalkgrad.emit.kernels.products import best_rows, block_depth, row_runs
@@ -21,6 +20,7 @@ from chalkgrad.emit.kernels.schedule import schedule
 from chalkgrad.emit.kernels.step import write_step
 from chalkgrad.emit.kernels.update import Update
 from chalkgrad.expr.nodes import Range
+from chalkgrad.train.emitted import derived
 from chalkgrad.train.optimisers import RULES
 from tests.emit.kernels.networks import CLIPPED, Case, assert_same, two_layers
 
@@ -45,7 +45,7 @@ def test_compiles_for(name, double, rule):
     make, triple, cpu, features = PROCESSORS[name]
     target = make(triple, cpu, features, double)
     case = Case(two_layers("tanh", "softmax"), (37, 50, 10), rows=64, batch=64)
-    found = operations(*for_code(case.program, tuple(case.parameters)))
+    found = operations(*derived(case.program, tuple(case.parameters)))
     sizes = {}
     for t in (*found.data, *found.parameters):
         shape = (64, *case.data[t.name].shape[1:]) if t.name in case.data else case.parameters[t.name].shape

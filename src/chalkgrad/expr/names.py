@@ -1,4 +1,4 @@
-"""How a name is shown to a person: Greek letters, hats, primes and layer numbers.
+"""How a name is read and shown: Greek letters, hats, primes and layer numbers.
 
 `mu` is μ, `xhat` and `x_hat` are x̂, `W1` keeps its number, `scores` stays a word.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -103,3 +104,18 @@ def parse_name(written: str) -> Name:
     if len(base) > 1 and accent:  # a hat over a word does not read
         accent, tags = "", [accent, *tags]
     return Name(base, accent, "_".join(tags), primes, numbered)
+
+
+def meant(written: str, known: Iterable[str]) -> str:
+    """The known name that a written one stands for: itself, or the same letter spelled out or drawn.
+
+    A name that stands for none of them, or for several, is given back as it is.
+
+    >>> meant("gamma", ["x", "γ"]), meant("γ", ["x", "gamma"]), meant("w", ["x", "W"])
+    ('γ', 'gamma', 'w')
+    """
+    names = list(known)
+    if written in names or not written:
+        return written
+    alike = [name for name in names if parse_name(name) == parse_name(written)]
+    return alike[0] if len(alike) == 1 else written
