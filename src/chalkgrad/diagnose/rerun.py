@@ -63,8 +63,8 @@ class Rerun:
         if watched is None:
             return None
         other = Caller(watched.function, derived, caller.forward, caller.statics)
-        other.dtype = caller.dtype
-        form = next((f for f in other.forms() if f.title == trial.form.title), None)
+        other.dtype, other.order = caller.dtype, caller.order
+        form = next((f for f in other.forms() if f.is_like(trial.form)), None)
         return Rerun(watched, other, form, trial) if form is not None else None
 
     def _replay(self, begun: list[dict[str, Any]]) -> Replay | None:
@@ -80,7 +80,9 @@ class Rerun:
         program = self.caller.derived.program
         ends = {"": _end(last.value, hooked.value.args[0])}
         for name in self.caller.floats:
-            one, other = (element_of(v, name, program) for v in (last.value, hooked.value.args[0]))
+            one, other = (
+                element_of(v, name, program, self.form.order) for v in (last.value, hooked.value.args[0])
+            )
             if one is not None and other is not None and not self.form.valued:
                 ends[f"={name}"] = _end(one, other)
         try:
