@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from chalkgrad.cli.targets import load, resolve
 from chalkgrad.errors import ChalkgradError, suggestion
+from chalkgrad.frontend.forward import Forward
+from chalkgrad.frontend.numpy_trace import annotation
 
 if TYPE_CHECKING:
     from chalkgrad.diagnose.report import Diagnosis
@@ -107,34 +108,61 @@ def _layer(name: str, module: ModuleType) -> Layer:
 
     match = _BACKWARD.fullmatch(name)
     stem = match["name"] if match else name
-    for known in (stem, stem.lower(), canonical_name(stem), f"{stem}_loss"):
-        if known in GALLERY:
-            return GALLERY[known]
     forward = _sibling(name, module)
-    if forward is not None and getattr(forward, "__annotations__", None):
-        return _traced(_value_of(forward), stem)
+    own = _declared(forward) if forward is not None else None
+    for known in (stem, stem.lower(), canonical_name(stem), f"{stem}_loss"):
+        if known in GALLERY and not (own is not None and _is_another(own, GALLERY[known])):
+            return GALLERY[known]
+    if own is not None and getattr(forward, "__annotations__", None):
+        return _traced(own, stem)
     alike = _by_values(name, module)
     if alike is not None:
         return alike
-    if forward is not None and (signature := documented(forward)) is not None:
-        value = _value_of(forward)
-        value.__signature__ = signature  # type: ignore[attr-defined]
-        return _traced(value, stem)
-    own = "" if forward is None else (
+    if own is not None:
+        return _traced(own, stem)
+    axes = "" if forward is None else (
         f" Or name the axes of its forward, as in def {forward.__name__}(x: \"N D\", ...)."
     )  # fmt: skip
     raise ChalkgradError(
         f"No built-in layer is called '{stem}', and its forward is none of them."
         f"{suggestion(stem, tuple(GALLERY))}",
-        hint=f"Say which: chalkgrad check FILE:{name} --of LAYER; `chalkgrad layers` lists them.{own}",
+        hint=f"Say which: chalkgrad check FILE:{name} --of LAYER; `chalkgrad layers` lists them.{axes}",
     )
 
 
-def _traced(value: Callable[..., Any], name: str) -> Layer:
-    """A forward as a layer, traced at once: what cannot be is left out, and the others are checked."""
-    import chalkgrad
+def _declared(forward: Callable[..., Any]) -> FunctionType | None:
+    """A forward whose axes its annotations give, or its docstring; None where neither does."""
+    if not isinstance(forward, FunctionType):
+        return None
+    if forward.__annotations__:
+        return forward
+    signature = documented(forward)
+    if signature is None:
+        return None
+    code, defaults, closure = forward.__code__, forward.__defaults__, forward.__closure__
+    declared = FunctionType(code, forward.__globals__, forward.__name__, defaults, closure)
+    declared.__kwdefaults__ = forward.__kwdefaults__
+    declared.__signature__ = signature  # type: ignore[attr-defined]
+    return declared
 
-    layer: Layer = chalkgrad.layer(value, name=name)
+
+def _is_another(forward: FunctionType, layer: Layer) -> bool:
+    """Whether a forward declares inputs of other numbers of axes than a layer of its name has."""
+    ranks = [
+        len(words) - (words[-1:] in (["int"], ["bool"]))
+        for p in inspect.signature(forward).parameters.values()
+        if (text := annotation(p)) is not None
+        for words in [text.replace(",", " ").split()]
+        if "..." not in words
+    ]
+    return sorted(ranks) != sorted(len(t.axes) for t in layer.program.inputs)
+
+
+def _traced(forward: FunctionType, name: str) -> Layer:
+    """A forward as a layer, traced at once: what cannot be is left out, and the others are checked."""
+    from chalkgrad.layer_type import Layer
+
+    layer = Layer(Forward(forward, name, cached=True))
     assert layer.program
     return layer
 
@@ -151,24 +179,13 @@ def documented(forward: Callable[..., Any]) -> inspect.Signature | None:
         found = re.search(rf"(?<!\w){re.escape(p.name)}(?!\w)([^\n()]*)\(([^()\n]*)\)", text)
         axes = [a.strip() for a in found[2].split(",") if a.strip()] if found else []
         if found and all(a.isidentifier() for a in axes):
-            whole = re.search(r"\b(int|integers?|labels?|indices|index)\b", found[1]) is not None
+            whole = re.search(r"(?i)\b(int|integers?|labels?|indices|index)\b", found[1]) is not None
             parameters.append(p.replace(annotation=" ".join([*axes, *(["int"] if whole else [])])))
         elif p.default is inspect.Parameter.empty:
             return None
         else:
             parameters.append(p)
     return signature.replace(parameters=parameters)
-
-
-def _value_of(forward: Callable[..., Any]) -> Callable[..., Any]:
-    """A forward that returns (out, cache), without its cache."""
-
-    @functools.wraps(forward)
-    def value(*args: Any, **kwargs: Any) -> Any:
-        found = forward(*args, **kwargs)
-        return found[0] if isinstance(found, tuple) and len(found) == 2 else found
-
-    return value
 
 
 def _by_values(name: str, module: ModuleType) -> Layer | None:
