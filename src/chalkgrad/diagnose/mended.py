@@ -32,8 +32,9 @@ from chalkgrad.diagnose.reach import Reach
 from chalkgrad.diagnose.repair import Repair
 from chalkgrad.diagnose.repairs import repairs
 from chalkgrad.diagnose.rerun import Rerun, quiet
-from chalkgrad.diagnose.rewritten import rewritten
+from chalkgrad.diagnose.rewritten import LEFT_OUT, rewritten, tidy
 from chalkgrad.diagnose.search import CLASH, PAIR, Explanation, Reason
+from chalkgrad.diagnose.slips import slips
 from chalkgrad.diagnose.throughout import REPEATED, throughout
 from chalkgrad.diagnose.trial import Trial
 from chalkgrad.expr.nodes import Definition, Tensor
@@ -184,7 +185,9 @@ class Mender:
         yours, fix = rewritten(watched.body[place.step][0], changes, known)
         if self.spoils(repair):
             yours = fix = ""  # what cures one gradient and spoils another is no advice
-        told = f"in line {place.line}, `{text}` should be `{new}`"
+        told = f"in line {place.line}, `{text}` should be `{tidy(new)}`"
+        if fix == LEFT_OUT:
+            told = f"line {place.line} does not belong there"
         if place.looped and new == f"{place.stored or place.target} + {text}":
             told = (
                 f"in line {place.line}, `=` should be `+=`: each round of the loop overwrites the one before"
@@ -348,8 +351,9 @@ class Mender:
             above = places[place.above] if place.above >= 0 else None
             shapes = {np.shape(v) for v in self.trial.points[0].true.values()} if place.above < 0 else set()
             made = repairs(number, place, above, self.at_hand(), self._cause, shapes)
-            over = overwritten(number, place, self.rerun.watched.names)
-            self._repairs[number] = self.context().weighed(place, [*over, *made])
+            names = self.rerun.watched.names
+            more = [*overwritten(number, place, names), *slips(number, place, names)]
+            self._repairs[number] = self.context().weighed(place, [*more, *made])
         return self._repairs[number]
 
     def context(self) -> Context:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -16,6 +17,9 @@ from chalkgrad.verify.environment import Array, Environment, whole_size
 from chalkgrad.verify.reference import evaluate_closely, run_on
 from chalkgrad.verify.sample import TRIES, sample
 from chalkgrad.verify.sizes import draw_sizes
+
+ROOM = 200
+"""So many entries at most has an array at a point with room for more windows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,14 +114,30 @@ def _rest(program: Program, sizes: Mapping[Range, int]) -> int:
 def _roomy(program: Program, seed: int) -> dict[Range, int]:
     """Distinct sizes from 3 up: over two observations a normalised value is ±1 and hides what it is.
 
-    None where an axis is read at a computed place, whose size depends on others.
+    Where an axis is read at a computed place its size depends on others: more places than two at every
+    other point are all that is asked.
     """
     for definition in program.definitions:
         for node in walk(definition.body):
             if isinstance(node, Access) and any(_computed(i) for i in node.indices):
-                return {}
+                return _wider(program, seed) if seed % 2 else {}
     sizes = draw_sizes(program, np.random.default_rng(seed))
     return {r: n + 1 for r, n in sizes.items() if r.size is None}
+
+
+def _wider(program: Program, seed: int) -> dict[Range, int]:
+    """Sizes at which windows have more than two places, where arrays stay small: two hide which is which."""
+    derived = {r for r, _ in program.sizes}
+    sizes = draw_sizes(program, np.random.default_rng(seed))
+    free = {r: n for r, n in sizes.items() if r not in derived and r.size is None}
+    for r in [r for r, _ in program.sizes if sizes[r] == 2]:
+        for of, by in ((of, by) for by in (1, 2, 3) for of in free):
+            other = draw_sizes(program, np.random.default_rng(seed), {**free, of: free[of] + by})
+            if other[r] > 2:
+                sizes, free = other, {**free, of: free[of] + by}
+                break
+    largest = max(math.prod(sizes.get(a, a.size or 1) for a in t.axes) for t in program.tensors())
+    return free if largest <= ROOM else {}
 
 
 def _computed(index: Expr) -> bool:

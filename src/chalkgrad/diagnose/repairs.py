@@ -44,8 +44,10 @@ def repairs(
     scaled = alike and above is not None and above.kind in ("Mult", "Div", "MatMult")
     added = alike and above is not None and above.kind in ("Add", "Sub")
     text = ast.unparse(place.node)
-    if above is not None and above.kind == "compare" and not np.ndim(above.value):
-        return  # which way the text goes is no matter of the formula
+    if place.kind == "entries" or (
+        above is not None and above.kind == "compare" and not np.ndim(above.value)
+    ):
+        return  # where it writes, and which way it goes, is no matter of the formula
     if place.kind in OPERATIONS:
         yield from _operation(number, place)
         if place.kind == "Mult" and above is not None and np.ndim(above.value) == 2:
@@ -153,17 +155,22 @@ def _operation(number: int, place: Place) -> Iterator[Repair]:
     """Another operation, or one operand alone."""
     assert isinstance(place.node, ast.BinOp)
     left, right = ast.unparse(place.node.left), ast.unparse(place.node.right)
+    written = partial(_operated, place.node)
     kinds = [kind_of(v, False) for v in place.operands]
-    turned = {"Add": ("Sub", "-"), "Sub": ("Add", "+")}
+    turned = {"Add": "Sub", "Sub": "Add"}
     if place.kind in turned:
-        other, sign = turned[place.kind]
-        yield Repair(number, "sign", f"{left} {sign} {right}", 1.0, _operate(other))
-        yield Repair(number, "wrong_operand", left, 2.3, lambda v, s: v[0])  # a term too many
+        other = turned[place.kind]
+        yield Repair(number, "sign", written(other), 1.0, _operate(other))
+        bound = place.kind == "Sub" and np.asarray(place.value).dtype.kind == "i" and not np.ndim(place.value)
+        code, cost = (
+            ("missing_term", 1.5) if bound else ("wrong_operand", 2.3)
+        )  # range(n - 1), or a term too many
+        yield Repair(number, code, left, cost, lambda v, s: v[0])
         if place.kind == "Add":
             yield Repair(number, "wrong_operand", right, 2.3, lambda v, s: v[1])
     if place.kind in ("Mult", "Div"):
-        other, sign = ("Div", "/") if place.kind == "Mult" else ("Mult", "*")
-        yield Repair(number, "wrong_operand", f"{left} {sign} {right}", 2.4, _operate(other))
+        other = "Div" if place.kind == "Mult" else "Mult"
+        yield Repair(number, "wrong_operand", written(other), 2.4, _operate(other))
         twice = place.kind == "Mult" and right in _factors(place.node.left)
         cost = 1.35 if twice else 1.6 if kinds[1] != "mask" else 1.9  # what stands twice is a slip
         yield Repair(number, _extra(place.node.right, kinds[1]), left, cost, lambda v, s: v[0])
@@ -173,7 +180,13 @@ def _operation(number: int, place: Place) -> Iterator[Repair]:
         for step in (-1, 1, 0.5, -0.5):
             new = place.operands[1] + step
             code = "extra_factor" if abs(new) < abs(place.operands[1]) else "missing_factor"
-            yield Repair(number, code, f"{left} ** {new}", 2.0, partial(_power, new))
+            text = _operated(place.node, "Pow", ast.Constant(new))
+            yield Repair(number, code, text, 2.0, partial(_power, new))
+
+
+def _operated(node: ast.BinOp, kind: str, right: ast.expr | None = None) -> str:
+    """An operation with another sign, or another right side, in the brackets that it needs."""
+    return ast.unparse(ast.BinOp(node.left, getattr(ast, kind)(), right or node.right))
 
 
 def _factors(node: ast.expr) -> list[str]:
@@ -290,7 +303,7 @@ def ones(number: int, place: Place) -> Iterator[Repair]:
     text = ast.unparse(place.node)
     if np.asarray(place.value).dtype.kind == "f":
         yield Repair(number, "missing_term", f"1 + {text}", 1.9, after(place, lambda v: 1 + v))
-        yield Repair(number, "missing_term", f"1 - {text}", 1.9, after(place, lambda v: 1 - v))
+        yield Repair(number, "missing_term", f"1 - ({text})", 1.9, after(place, lambda v: 1 - v))
         yield Repair(number, "missing_term", f"{text} - 1", 1.9, after(place, lambda v: v - 1))
 
 

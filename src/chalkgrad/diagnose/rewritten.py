@@ -6,6 +6,19 @@ import ast
 import copy
 from collections.abc import Container, Sequence
 
+LEFT_OUT = "(leave this line out)"
+"""What a line that does nothing any more should be."""
+
+NOTHING = {ast.Mult: 1, ast.Div: 1, ast.Add: 0, ast.Sub: 0}
+
+
+def tidy(text: str) -> str:
+    """An expression without brackets that it does not need; other text as it is."""
+    try:
+        return ast.unparse(ast.parse(text, mode="eval"))
+    except SyntaxError:
+        return text
+
 
 def rewritten(
     statement: ast.stmt, changes: Sequence[tuple[ast.expr, str]], known: Container[str]
@@ -29,6 +42,9 @@ def rewritten(
     right: ast.AST = copy.deepcopy(line)
     for old, new in reversed(written):  # inner ones, which stand later, first
         right = _Put(old, new).visit(right)
+    match right:
+        case ast.AugAssign(op=op, value=ast.Constant(value)) if value == NOTHING.get(type(op)):
+            return ast.unparse(line), LEFT_OUT
     return ast.unparse(line), ast.unparse(ast.fix_missing_locations(_added_to(right)))
 
 

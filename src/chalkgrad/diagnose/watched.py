@@ -43,7 +43,8 @@ class Place:
 
     Attributes:
         node: Its syntax.
-        kind: The operation ("Add", ...), "sum" or "mean" for such a call, "" for any other expression.
+        kind: The operation ("Add", ...), "sum" or "mean" for such a call, "entries" for those of an array
+            that a statement writes, "" for any other expression.
         statement: The number of the statement that holds it.
         line: The statement's line in the file.
         above: The number of the place of which it is an operand; -1 if there is none.
@@ -54,6 +55,7 @@ class Place:
         scope: The variables at that time.
         step: The number of the statement of the function's body that holds it, loops and all.
         looped: Whether it stands in a loop.
+        augments: The operation of x *= e whose e it is; empty otherwise.
     """
 
     node: ast.expr
@@ -68,6 +70,7 @@ class Place:
     scope: dict[str, Any] = field(default_factory=dict)
     step: int = 0
     looped: bool = False
+    augments: str = ""
 
 
 class Watched:
@@ -151,6 +154,11 @@ class Watched:
         seen = self.recording or place in self.active
         return self._passed(place, [value, operand], value) if seen else value
 
+    @staticmethod
+    def cut(start: Any, stop: Any, step: Any) -> slice:
+        """start:stop:step."""
+        return slice(start, stop, step)
+
     def begin(self) -> None:
         """The variables with which it begins are remembered."""
         if self.recording:
@@ -181,6 +189,7 @@ class _Hooks(ast.NodeTransformer):
         self.above = -1
         self.target = ""
         self.stored = ""
+        self.augments = ""
         self.step = -1
         self.loops = 0
 
@@ -204,6 +213,7 @@ class _Hooks(ast.NodeTransformer):
         place = Place(copy.deepcopy(node), kind, self.statement, node.lineno, above, self.target)
         place.step, place.looped = self.step, self.loops > 0
         place.stored, self.stored = self.stored, ""  # the whole of what is assigned comes first
+        place.augments, self.augments = self.augments, ""
         self.places.append(place)
         return ast.Constant(len(self.places) - 1)
 
@@ -223,22 +233,37 @@ class _Hooks(ast.NodeTransformer):
         if not (".shape" in ast.unparse(node.value) or isinstance(node.targets[0], ast.Tuple)):
             node.value = self.visit(node.value)
         self.stored = ""
+        for target in node.targets:
+            self._entries(target)
         return node
 
     def visit_AugAssign(self, node: ast.AugAssign) -> ast.AST:
         self.statement += 1
         self.target, self.above = "", -1
+        self.augments = type(node.op).__name__
         node.value = self.visit(node.value)
+        self.augments = ""
+        self._entries(node.target)
         return node
+
+    def _entries(self, target: ast.expr) -> None:
+        """A hook around the entries that are written: dx[rows, y]."""
+        if isinstance(target, ast.Subscript):
+            self.above = -1
+            target.slice = _call("at", self._place(target, "entries"), _explicit(target.slice))
 
     def visit_Return(self, node: ast.Return) -> ast.AST:
         self.statement += 1
         self.target, self.above = "", -1
         if node.value is not None:
-            if isinstance(node.value, ast.Tuple | ast.List):
-                node.value.elts = [self.visit(e) for e in node.value.elts]
-            else:
-                node.value = self.visit(node.value)
+            match node.value:
+                case ast.Tuple() | ast.List():
+                    node.value.elts = [self.visit(e) for e in node.value.elts]
+                case ast.Call(ast.Name("dict"), []):
+                    for keyword in node.value.keywords:
+                        keyword.value = self.visit(keyword.value)
+                case _:
+                    node.value = self.visit(node.value)
             node.value = _call("end", node.value)
         return node
 
@@ -318,6 +343,16 @@ class _Hooks(ast.NodeTransformer):
 
     def visit_ListComp(self, node: ast.ListComp) -> ast.AST:
         return node
+
+
+def _explicit(entries: ast.expr) -> ast.expr:
+    """Entries as a value: slice(a, b, c) for a:b:c."""
+    match entries:
+        case ast.Slice(lower, upper, step):
+            return _call("cut", *(e or ast.Constant(None) for e in (lower, upper, step)))
+        case ast.Tuple(elts):
+            return ast.Tuple([_explicit(e) for e in elts], ast.Load())
+    return entries
 
 
 def reduction(node: ast.Call) -> tuple[ast.expr, list[ast.keyword]] | None:
