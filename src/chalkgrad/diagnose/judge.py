@@ -223,7 +223,9 @@ class Judge:
             return mended or derived
         same = {_family(r.code) for r in mended.reasons} == {_family(r.code) for r in derived.reasons}
         # An activation taken for its argument is a wrong operand that has a name of its own.
-        same |= codes == {"preactivation"} and [r.code for r in mended.reasons] == ["wrong_operand"]
+        # So is a mean, which is a size too many where the text has it.
+        named = {"preactivation": "wrong_operand", "mean_for_sum": "constant_factor"}
+        same |= [r.code for r in mended.reasons] == [named.get(c) for c in codes]
         if same and len(derived.reasons) == len(mended.reasons) == 1:
             own = mended.reasons[0]
             return replace(derived, reasons=(replace(derived.reasons[0], yours=own.yours, fix=own.fix),))

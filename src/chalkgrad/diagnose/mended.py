@@ -224,6 +224,14 @@ class Mender:
         active = {repair.place: repair.change}
         return any(flattened(b, self.rerun.conditions(at, active)) for at, b in enumerate(self._conditions))
 
+    def severs(self, wanted: Tensor, repair: Repair) -> bool:
+        """Whether a gradient no longer depends on those from above after a change: whatever it is then says
+        nothing about what stood there."""
+        assert self.rerun is not None
+        with quiet():
+            kept = self.rerun.follows(wanted.name, {repair.place: repair.change})
+            return not kept and self.rerun.follows(wanted.name, {})
+
     def at_all(self, wanted: Tensor, repair: Repair) -> list[Array] | None:
         """What a gradient becomes by a change at every point; None where it raises."""
         points = range(len(self.trial.points))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -132,10 +133,12 @@ def _wider(program: Program, seed: int) -> dict[Range, int]:
     free = {r: n for r, n in sizes.items() if r not in derived and r.size is None}
     for r in [r for r, _ in program.sizes if sizes[r] == 2]:
         for of, by in ((of, by) for by in (1, 2, 3) for of in free):
-            other = draw_sizes(program, np.random.default_rng(seed), {**free, of: free[of] + by})
-            if other[r] > 2:
-                sizes, free = other, {**free, of: free[of] + by}
-                break
+            given = {**free, of: free[of] + by}
+            with contextlib.suppress(VerificationError):  # no sizes go with this one
+                other = draw_sizes(program, np.random.default_rng(seed), given)
+                if other[r] > 2:
+                    sizes, free = other, given
+                    break
     largest = max(math.prod(sizes.get(a, a.size or 1) for a in t.axes) for t in program.tensors())
     return free if largest <= ROOM else {}
 

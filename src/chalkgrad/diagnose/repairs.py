@@ -103,9 +103,12 @@ def repairs(
         yield Repair(number, "transpose", f"{column}[:, None]", 1.3, after(place, lambda v: v[:, None]))
     yield from turned_round(number, place, value)
     wide = {np.shape(above.value)} if above is not None and isinstance(above.value, np.ndarray) else set()
+    over = above.node.left if above is not None and above.kind == "Div" and isinstance(
+        above.node, ast.BinOp) and ast.unparse(above.node.right) == text else None  # fmt: skip
+    cancelled = set(_factors(over)) if over is not None else set()  # g * a / (g * b) has a factor too many
     yield from (
         r for r in _missing(number, place, text, at_hand, {*wide, *shapes})
-        if not (scaled and r.factor) and not (added and r.code == "missing_term")
+        if not (r.factor and (scaled or r.own in cancelled)) and not (added and r.code == "missing_term")
     )  # fmt: skip
     if value.dtype.kind == "f":
         yield from ones(number, place)

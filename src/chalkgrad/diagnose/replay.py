@@ -24,7 +24,7 @@ RETURNED = "__returned__"
 WEIGHTS = {"einsum": 25, "sliding_window_view": 25, "pad": 25, "tensordot": 15}
 """What some calls cost beside an operation on small arrays, which costs 1."""
 CALL = 3
-ROUNDS = 5
+ROUNDS = 3
 """How often a loop is taken to run."""
 
 

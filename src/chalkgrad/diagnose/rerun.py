@@ -6,6 +6,7 @@ import ast
 import contextlib
 import io
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -165,7 +166,20 @@ class Rerun:
             for p, (operands, value, scope) in zip(places, kept, strict=True):
                 p.operands, p.value, p.scope = operands, value, scope
 
-    def run(self, at: int, active: Mapping[int, Change]) -> Mapping[str, Array] | None:
+    def follows(self, name: str, active: Mapping[int, Change]) -> bool:
+        """Whether an input's gradient grows with those from above under changes, as every gradient does."""
+        given = self.trial.prepared[0].arguments
+        above = {n: 2 * np.asarray(given[n]) for t in self.caller.outputs if (n := f"d{t.name}") in given}
+        both = (self.run(0, active), self.run(0, active, above)) if above else (None, None)
+        once, twice = (found.get(name) if found is not None else None for found in both)
+        if once is None or twice is None or once.shape != twice.shape:
+            return not above
+        scale = float(np.abs(once).max(initial=0.0))
+        return scale > 0 and bool(np.abs(2 * once - twice).max(initial=0.0) <= 1e-6 * scale)
+
+    def run(
+        self, at: int, active: Mapping[int, Change], given: Mapping[str, Any] = MappingProxyType({})
+    ) -> Mapping[str, Array] | None:
         """The gradients, by input, of the whole function with some places changed; None where it raises."""
         self.at = at
         self.work += self.whole
@@ -174,7 +188,7 @@ class Rerun:
         try:
             with np.errstate(all="ignore"), quiet():
                 value = self.form.invoke(
-                    {n: duplicate(v) for n, v in self.trial.prepared[at].arguments.items()}
+                    {n: duplicate(v) for n, v in {**self.trial.prepared[at].arguments, **given}.items()}
                 )
         except (Exception, SystemExit):  # noqa: BLE001 (a changed text may raise anything)
             return None

@@ -110,10 +110,8 @@ def _left_out(number: int, place: Place) -> Iterator[Repair]:
     size = kind_of(place.value, False) == "size"
     if not nothing:
         code, cost = "wrong_operand", 2.3
-    elif size and place.augments == "Div":
-        code, cost = "mean_for_sum", 1.3
     else:
-        code, cost = ("constant_factor" if constant or size else "extra_factor"), 1.6
+        code, cost = ("constant_factor", 1.2) if constant or size else ("extra_factor", 1.6)
     yield Repair(number, code, str(nothing), cost, _steady(nothing))
 
 
