@@ -12,6 +12,7 @@ from typing import Any
 
 from chalkgrad.diagnose.names import match_key
 from chalkgrad.diagnose.own_variables import code_of
+from chalkgrad.diagnose.rewritten import rewritten
 from chalkgrad.diff import for_code
 from chalkgrad.emit.module_text import source
 from chalkgrad.emit.names import identifier
@@ -77,6 +78,20 @@ class OwnSource:
         first, *rest = (NAME.sub(lambda m: known.get(m[0], m[0]), line) for line in lines)
         return f"{first}, where {'; '.join(rest)}" if rest else first
 
+    def exchanged(self, returned: Mapping[str, str]) -> tuple[str, str]:
+        """The `return` as it is, and with each gradient at the place of its own input.
+
+        Args:
+            returned: Whose gradient is returned for each input.
+        """
+        statement = self._return()
+        places = {a: e for a in returned if (e := self._element(a)) is not None}
+        if statement is None or len(places) < len(returned):
+            return "", ""
+        belongs = {whose: ast.unparse(places[a]) for a, whose in returned.items()}
+        known = {n.id for n in ast.walk(statement) if isinstance(n, ast.Name)}
+        return rewritten(statement, [(place, belongs[a]) for a, place in places.items()], known)
+
     def _own_name(self, argument: str) -> str:
         """The variable that is returned for an input; empty where it is an expression or an argument."""
         element = self._element(argument)
@@ -92,8 +107,14 @@ class OwnSource:
             return None
         if isinstance(self.tree, ast.Lambda):
             return self.tree.body
-        returns = [n for n in ast.walk(self.tree) if isinstance(n, ast.Return) and n.value is not None]
-        return returns[-1].value if returns else None
+        statement = self._return()
+        return statement.value if statement is not None else None
+
+    def _return(self) -> ast.Return | None:
+        """The last `return` of something."""
+        tree = self.tree if isinstance(self.tree, ast.FunctionDef) else ast.Pass()
+        returns = [n for n in ast.walk(tree) if isinstance(n, ast.Return) and n.value is not None]
+        return returns[-1] if returns else None
 
 
 def element_of(
