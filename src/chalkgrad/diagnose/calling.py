@@ -219,8 +219,12 @@ class Caller:
             yield self._cached("backward(cache)", lambda p: (p, self._tuple(p), None, None), False)
             return
         if rest and len(must) > count:
-            if rest[0] not in CACHES and match_all(rest, self.names) is not None:
+            own = match_all(rest, self.names) if rest[0] not in CACHES else None
+            if own is not None:
                 yield self._direct("backward(dout, inputs by name)", rest, may)
+                order = tuple(own[n] for n in rest)
+                if sorted(order) == sorted(self.names) and order != tuple(self.names):
+                    yield self._direct("backward(dout, inputs by name)", rest, may, order=order)
             if len(rest) == 1:
                 yield from self._one_cache(rest[0])
             elif len(rest) == len(self.inputs) or len(rest) == len(self.floats):
@@ -258,11 +262,11 @@ class Caller:
 
     def _direct(
         self, title: str, names: Sequence[str], may: Sequence[str], *, ordered: bool = False,
-        upstream: bool = True, valued: bool = False,
+        upstream: bool = True, valued: bool = False, order: tuple[str, ...] = (),
     ) -> Form:  # fmt: skip
         found = None if ordered else match_all(names, self.names)
-        order = self.names if len(names) == len(self.names) else self.floats
-        inputs = [found[n] for n in names] if found is not None else order
+        listed = self.names if len(names) == len(self.names) else self.floats
+        inputs = [found[n] for n in names] if found is not None else listed
         upstream = upstream and not valued
 
         def prepare(point: Point) -> Prepared:
@@ -275,7 +279,7 @@ class Caller:
             options = arguments[""]
             return self.backward(*(v for k, v in arguments.items() if k), **options)
 
-        return Form(title, prepare, invoke, upstream, valued)
+        return Form(title, prepare, invoke, upstream, valued, order)
 
     # --- arguments ---------------------------------------------------------------------------------
 

@@ -201,7 +201,7 @@ def _factors(node: ast.expr) -> list[str]:
 
 def _extra(node: ast.expr, kind: str) -> str:
     """What a factor too many is called."""
-    constant = not any(isinstance(n, ast.Name) for n in ast.walk(node))
+    constant = {n.id for n in ast.walk(node) if isinstance(n, ast.Name)} <= {"np", "math", "float"}
     return "constant_factor" if constant or kind == "size" else "extra_factor"
 
 

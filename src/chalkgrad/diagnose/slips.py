@@ -36,7 +36,11 @@ def slips(number: int, place: Place, names: Mapping[str, Any]) -> Iterator[Repai
     if isinstance(node, ast.Call):
         for code, text, cost in (*_branches(node), *_reshaped(node, place)):
             yield Repair(number, code, text, cost, _written(text, names))
-    elif isinstance(node, ast.Name) and np.asarray(place.value).dtype.kind == "b":
+    elif (
+        isinstance(node, ast.Name)
+        and kind_of(place.value, False) == "mask"
+        and (place.value.dtype.kind == "b")
+    ):
         yield Repair(number, "wrong_operand", f"~{node.id}", 1.5, lambda v, scope: ~v[0])
 
 
