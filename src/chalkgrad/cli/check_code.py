@@ -61,8 +61,13 @@ def pairs_in(path: Path, name: str, of: str | None, left: Left | None = None) ->
     found = list(_all(module, resolve(of) if of else None, problems))
     if left is not None:
         left += problems
-    if not found and problems:
+    if not found and len(problems) == 1:
         raise problems[0][1]
+    if not found and problems:
+        told = "\n".join(f"{function}: {problem.message}" for function, problem in problems)
+        raise ChalkgradError(
+            f"None of the backwards in {path} can be checked.\n{told}", hint=problems[0][1].hint
+        )
     if not found:
         raise ChalkgradError(
             f"There is no function NAME_backward in {path} that a built-in layer explains.",
@@ -85,8 +90,19 @@ def _all(module: ModuleType, layer: Layer | None, left: Left) -> Iterator[Pair]:
                 left.append((name, problem))
                 continue
             yield Pair(name, value, _sibling(name, module), own)
-        elif name in GALLERY and not GALLERY[name].program.outputs[0].axes and inspect.isfunction(value):
+        elif name in GALLERY and inspect.isfunction(value) and _is_loss(value, GALLERY[name]):
             yield Pair(name, value, None, layer or GALLERY[name])
+
+
+def _is_loss(function: Callable[..., Any], layer: Layer) -> bool:
+    """Whether a function named like a loss gives gradients; one that gives a number is a forward."""
+    from chalkgrad.diagnose.capture import as_array
+    from chalkgrad.diagnose.same import values_of
+
+    if layer.program.outputs[0].axes:
+        return False
+    found = as_array(values_of(function, layer.program))
+    return found is None or found.ndim > 0
 
 
 def _sibling(name: str, module: ModuleType) -> Callable[..., Any] | None:
@@ -163,7 +179,15 @@ def _traced(forward: FunctionType, name: str) -> Layer:
     from chalkgrad.layer_type import Layer
 
     layer = Layer(Forward(forward, name, cached=True))
-    assert layer.program
+    try:
+        assert layer.program
+    except (KeyboardInterrupt, ChalkgradError):
+        raise
+    except Exception as error:
+        raise ChalkgradError(
+            f"Called with symbols for arrays, {forward.__name__} raises {type(error).__name__}: {error}",
+            hint="Name the layer that it is: chalkgrad check FILE:NAME --of LAYER.",
+        ) from error
     return layer
 
 

@@ -28,7 +28,8 @@ from chalkgrad.diagnose.names import (
 )
 from chalkgrad.diagnose.options import Options
 from chalkgrad.diagnose.points import Point, with_inputs
-from chalkgrad.expr.nodes import Tensor
+from chalkgrad.expr.nodes import Opaque, Reduce, Sum, Tensor
+from chalkgrad.expr.ops import walk
 from chalkgrad.verify.environment import Array
 
 MOST = 5
@@ -215,6 +216,7 @@ class Caller:
         upstream_first = not must or match(must[0], self.names) is None or must[0].startswith(("d", "g"))
         if self.scalar and len(must) == len(self.inputs) and not upstream_first:
             yield self._direct("loss(inputs) that returns the loss and its gradients", must, may, valued=True)
+            yield self._direct("backward(inputs)", must, may, upstream=False)
         if self.scalar and len(must) == 1 and must[0] in CACHES:
             yield self._cached("backward(cache)", lambda p: (p, self._tuple(p), None, None), False)
             return
@@ -235,7 +237,15 @@ class Caller:
             yield self._direct("backward(dout, *inputs)", self.names, [], ordered=True)
             yield self._cached("backward(dout, cache)", lambda p: (p, self._tuple(p), None, None))
         if not rest and must and not self.scalar:
+            if match(must[0], self.names) is not None and len(self.inputs) == 1 and self._elementwise():
+                yield self._direct("derivative(x), that of each entry", must, may, upstream=False)
             yield self._direct("backward(dout)", [], may)
+
+    def _elementwise(self) -> bool:
+        """Whether each entry of the output depends on the same entry of the input alone."""
+        bodies = [d.body for d in self.derived.program.definitions]
+        alike = all(t.axes == self.inputs[0].axes for t in self.outputs)
+        return alike and not any(isinstance(n, Sum | Reduce | Opaque) for b in bodies for n in walk(b))
 
     def _one_cache(self, name: str) -> Iterator[Form]:
         tuples = self._cached(

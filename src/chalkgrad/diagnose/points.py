@@ -61,7 +61,7 @@ def draw(
         seed: Equal seeds give equal points.
         parameters: Values of keyword scalars; the defaults if omitted.
         sizes: Sizes to use instead of small distinct ones.
-        unit: Whether the upstream gradient of a scalar is 1 rather than another number.
+        unit: Whether the upstream gradient is 1 rather than other numbers.
         even: Whether windows fill their axes without a rest, which not every program allows for.
         tries: Draws before giving up.
 
@@ -78,7 +78,7 @@ def draw(
             shape = np.shape(env.array(output))
             # A gradient near 0 would hide what happens to it.
             size = rng.uniform(0.5, 1.5, size=shape) * rng.choice((-1.0, 1.0), size=shape)
-            ups[output.adjoint] = np.asarray(size if shape or not unit else 1.0)
+            ups[output.adjoint] = np.ones(shape) if unit else np.asarray(size)
     return judged(derived, env.having(ups), chosen)
 
 
