@@ -155,6 +155,10 @@ class Mender:
         self.likely = frozenset()
         return self.single(name, fixed, limit, 0.0, PAIRS // 2)
 
+    def holds(self, name: str, wanted: Tensor) -> bool:
+        """Whether a variable is called like an input's gradient itself."""
+        return self._adjoints[name] is wanted.adjoint
+
     def line_of(self, name: str) -> Definition:
         """The derivation's line for the adjoint that a variable is called like."""
         return next(d for d in self.derived.staged.definitions if d.target is self._adjoints[name])

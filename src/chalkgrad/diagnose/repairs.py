@@ -11,12 +11,20 @@ from typing import Any
 
 import numpy as np
 
-from chalkgrad.diagnose.arrangement import opposite, outer_product, signs, squared, turned_round
+from chalkgrad.diagnose.arrangement import (
+    in_condition,
+    masked,
+    opposite,
+    outer_product,
+    signs,
+    squared,
+    turned_round,
+)
 from chalkgrad.diagnose.at_hand import AtHand, Part, broadcasts, kind_of
 from chalkgrad.diagnose.overwritten import LOOPED
 from chalkgrad.diagnose.reductions import reductions
 from chalkgrad.diagnose.repair import Repair, after, beside, given
-from chalkgrad.diagnose.watched import OPERATIONS, Change, Place, Scope
+from chalkgrad.diagnose.watched import OPERATIONS, REDUCED, Change, Place, Scope
 
 FOREIGN = 0.2
 """What it costs more to have taken a variable for a value that the text has no variable for."""
@@ -44,15 +52,17 @@ def repairs(
     scaled = alike and above is not None and above.kind in ("Mult", "Div", "MatMult")
     added = alike and above is not None and above.kind in ("Add", "Sub")
     text = ast.unparse(place.node)
-    if place.kind == "entries" or (
-        above is not None and above.kind == "compare" and not np.ndim(above.value)
-    ):
-        return  # where it writes, and which way it goes, is no matter of the formula
+    whole = place.kind == "FloorDiv" and np.asarray(place.value).dtype.kind != "f"
+    if place.kind == "entries" or whole:
+        return  # where it writes, and how many there are, is no matter of the formula
+    if above is not None and above.kind == "compare" and not np.ndim(above.value):
+        yield from in_condition(number, place, text)
+        return
     if place.kind in OPERATIONS:
         yield from _operation(number, place)
         if place.kind == "Mult" and above is not None and np.ndim(above.value) == 2:
             yield from outer_product(number, place)
-    elif place.kind in ("sum", "mean"):
+    elif place.kind in REDUCED:
         yield from reductions(number, place)
     elif place.kind == "number":
         for c in FACTORS:
@@ -78,6 +88,7 @@ def repairs(
         yield from _others(number, place, text, at_hand, cause)
         if value.dtype.kind == "f":
             yield from squared(number, above, text)
+            yield from masked(number, place, above, text)
     if value.dtype.kind in "iu":
         yield from _whole(number, place, text, at_hand, scaled, added)
         return
@@ -100,7 +111,7 @@ def repairs(
         yield Repair(number, "transpose", turned, 1.5, after(place, lambda v: v.T))
     if value.ndim == 1 and above is not None and np.ndim(above.value) == 2:
         column = text if text.isidentifier() else f"({text})"
-        yield Repair(number, "transpose", f"{column}[:, None]", 1.3, after(place, lambda v: v[:, None]))
+        yield Repair(number, "shape", f"{column}[:, None]", 1.3, after(place, lambda v: v[:, None]))
     yield from turned_round(number, place, value)
     wide = {np.shape(above.value)} if above is not None and isinstance(above.value, np.ndarray) else set()
     over = above.node.left if above is not None and above.kind == "Div" and isinstance(
@@ -171,11 +182,15 @@ def _operation(number: int, place: Place) -> Iterator[Repair]:
         yield Repair(number, code, left, cost, lambda v, s: v[0])
         if place.kind == "Add":
             yield Repair(number, "wrong_operand", right, 2.3, lambda v, s: v[1])
+    if place.kind == "FloorDiv":
+        yield Repair(number, "wrong_operand", written("Div"), 1.3, _operate("Div"))
     if place.kind in ("Mult", "Div"):
         other = "Div" if place.kind == "Mult" else "Mult"
         yield Repair(number, "wrong_operand", written(other), 2.4, _operate(other))
         twice = place.kind == "Mult" and right in _factors(place.node.left)
-        cost = 1.35 if twice else 1.6 if kinds[1] != "mask" else 1.9  # what stands twice is a slip
+        cost = (
+            1.35 if twice else {"mask": 1.9, "size": 1.45}.get(kinds[1], 1.6)
+        )  # what stands twice is a slip
         yield Repair(number, _extra(place.node.right, kinds[1]), left, cost, lambda v, s: v[0])
         if place.kind == "Mult":
             yield Repair(number, _extra(place.node.left, kinds[0]), right, 1.6, lambda v, s: v[1])

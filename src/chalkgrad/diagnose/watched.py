@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import copy
 import operator
+import re
 import sys
 import warnings
 from collections.abc import Callable, Mapping
@@ -27,9 +28,12 @@ OPERATIONS: dict[str, Callable[[Any, Any], Any]] = {
     "Sub": operator.sub,
     "Mult": operator.mul,
     "Div": operator.truediv,
+    "FloorDiv": operator.floordiv,
     "Pow": operator.pow,
     "MatMult": operator.matmul,
 }
+REDUCED = ("sum", "mean", "max", "min")
+"""Functions of all entries along some axes."""
 HOOK = "__watched__"
 
 Scope = Mapping[str, Any]
@@ -43,8 +47,8 @@ class Place:
 
     Attributes:
         node: Its syntax.
-        kind: The operation ("Add", ...), "sum" or "mean" for such a call, "entries" for those of an array
-            that a statement writes, "" for any other expression.
+        kind: The operation ("Add", ...), "sum", "mean", "max" or "min" for such a call, "entries" for
+            those of an array that a statement writes, "" for any other expression.
         statement: The number of the statement that holds it.
         line: The statement's line in the file.
         above: The number of the place of which it is an operand; -1 if there is none.
@@ -230,7 +234,7 @@ class _Hooks(ast.NodeTransformer):
         self.target = node.targets[0].id if isinstance(node.targets[0], ast.Name) else ""
         self.stored = ast.unparse(node.targets[0]) if isinstance(node.targets[0], ast.Subscript) else ""
         self.above = -1
-        if not (".shape" in ast.unparse(node.value) or isinstance(node.targets[0], ast.Tuple)):
+        if not (_size_of(node.value) or isinstance(node.targets[0], ast.Tuple)):
             node.value = self.visit(node.value)
         self.stored = ""
         for target in node.targets:
@@ -278,7 +282,7 @@ class _Hooks(ast.NodeTransformer):
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
         method = node.func.attr if isinstance(node.func, ast.Attribute) else ""
-        if method in ("sum", "mean") and isinstance(node.func, ast.Attribute):
+        if method in REDUCED and isinstance(node.func, ast.Attribute):
             parts = reduction(node)
             if parts is not None:
                 place = self._place(node, method)
@@ -323,8 +327,13 @@ class _Hooks(ast.NodeTransformer):
 
     def visit_Compare(self, node: ast.Compare) -> ast.AST:
         place = self._place(node, "compare")
-        node.left = self.visit(node.left)
-        node.comparators = [self.visit(c) for c in node.comparators]
+        number = len(self.places) - 1
+        sides = []
+        for side in (node.left, *node.comparators):
+            self.above = number
+            sides.append(self.visit(side))
+        self.above = -1
+        node.left, *node.comparators = sides
         return _call("at", place, node)
 
     def visit_Constant(self, node: ast.Constant) -> ast.AST:
@@ -343,6 +352,12 @@ class _Hooks(ast.NodeTransformer):
 
     def visit_ListComp(self, node: ast.ListComp) -> ast.AST:
         return node
+
+
+def _size_of(value: ast.expr) -> bool:
+    """Whether an expression is the shape of an array, or made of shapes alone."""
+    text = ast.unparse(value)
+    return ".shape" in text and not re.search(r"[^\W\d]", re.sub(r"[\w.]+\.shape(\[[^\]]*\])?", "", text))
 
 
 def _explicit(entries: ast.expr) -> ast.expr:
