@@ -88,10 +88,10 @@ def in_condition(number: int, place: Place, text: str) -> Iterator[Repair]:
         return
     for name, value in place.scope.items():
         if name != text and isinstance(value, float | np.floating):
-            yield Repair(number, "wrong_operand", name, 1.6, partial(_named, name))
+            yield Repair(number, "wrong_operand", name, 1.4, partial(_named, name))
     for by in (1, -1):
         new = f"{text} {'+' if by > 0 else '-'} 1"
-        yield Repair(number, "missing_term", new, 1.7, after(place, partial(operator.add, by)))
+        yield Repair(number, "missing_term", new, 1.5, after(place, partial(operator.add, by)))
 
 
 def _named(name: str, _operands: list[Any], scope: Scope) -> Any:

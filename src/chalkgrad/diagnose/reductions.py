@@ -54,7 +54,7 @@ def _extremes(number: int, place: Place, whole: str) -> Iterator[Repair]:
         for kept in (False, True):
             how = {"axis": axes if len(axes) > 1 else axes[0], "keepdims": kept}
             shown = f"axis={how['axis']}{', keepdims=True' if kept else ''}"
-            yield Repair(number, "wrong_operand", f"{whole}.{place.kind}({shown})", 1.6 + 0.03 * len(axes),
+            yield Repair(number, "wrong_operand", f"{whole}.{place.kind}({shown})", 1.4 + 0.03 * len(axes),
                          partial(_reduce, place.kind, how))  # fmt: skip
 
 

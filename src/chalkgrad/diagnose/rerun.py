@@ -6,6 +6,7 @@ import ast
 import contextlib
 import io
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -16,7 +17,7 @@ from chalkgrad.diagnose.calling import Caller
 from chalkgrad.diagnose.capture import as_array, duplicate
 from chalkgrad.diagnose.forms import Form
 from chalkgrad.diagnose.own_source import element_of
-from chalkgrad.diagnose.replay import RETURNED, Replay, Slice, Step, alike, straight
+from chalkgrad.diagnose.replay import RETURNED, Replay, Slice, Step, alike, straight, work_of
 from chalkgrad.diagnose.trial import Trial
 from chalkgrad.diagnose.watched import Change, Watched
 from chalkgrad.verify.environment import Array
@@ -44,7 +45,7 @@ class Rerun:
         self.trial = trial
         self.at = 0
         self.work = 0
-        self.whole = 10 + sum(Step.of(p, h).work for p, h in watched.body)
+        self.whole = 0
         begun: list[dict[str, Any]] = []
         watched.recording = True
         for at in reversed(range(len(trial.points))):
@@ -52,6 +53,8 @@ class Rerun:
             self.run(at, {})
             begun.insert(0, watched.begun)
         watched.recording = False
+        self.steps = [self._step(n) for n in range(len(watched.body))]
+        self.whole = 10 + sum(s.work for s in self.steps)
         self.replay = self._replay(begun) if all(begun) else None
         seen = [p.scope for p in watched.places if p.scope]
         self.left = dict(watched.left or (max(seen, key=len) if seen else {}))
@@ -68,12 +71,20 @@ class Rerun:
         form = next((f for f in other.forms() if f.is_like(trial.form)), None)
         return Rerun(watched, other, form, trial) if form is not None else None
 
+    def _step(self, number: int) -> Step:
+        """A statement of the body; the rounds of a loop as they were."""
+        step = Step.of(*self.watched.body[number])
+        own = sum(p.step == number for p in self.watched.places) * len(self.trial.points)
+        looped = any(isinstance(n, ast.For) for n in ast.walk(step.plain))
+        rounds = self.watched.passes[number] / own if looped and own else 0.0
+        return replace(step, work=int(work_of(step.plain, 1) * max(1.0, rounds))) if rounds else step
+
     def _replay(self, begun: list[dict[str, Any]]) -> Replay | None:
         """The statements one by one, where they follow each other."""
         plain = [p for p, _ in self.watched.body]
         if not straight(plain):
             return None
-        steps = [Step.of(p, h) for p, h in self.watched.body[:-1]]
+        steps = self.steps[:-1]
         last, hooked = self.watched.body[-1]
         assert isinstance(last, ast.Return)
         assert isinstance(hooked, ast.Return)

@@ -36,7 +36,7 @@ def rewritten(
         return "", ""
     kinds = ast.Assign | ast.AugAssign | ast.Return | ast.Expr
     lines = [s for s in ast.walk(statement) if isinstance(s, kinds)]
-    heads = [_head(s) for s in ast.walk(statement) if isinstance(s, ast.For)]
+    heads = [_head(s) for s in ast.walk(statement) if isinstance(s, ast.For | ast.If)]
     line = next((s for s in (*lines, *heads) if any(_same(n, node) for n in ast.walk(s))), None)
     if line is None:
         return "", ""
@@ -47,12 +47,16 @@ def rewritten(
         case ast.AugAssign(op=op, value=ast.Constant(value)) if value == NOTHING.get(type(op)):
             return ast.unparse(line), LEFT_OUT
     yours, fix = ast.unparse(line), ast.unparse(ast.fix_missing_locations(_added_to(right)))
-    return (yours.splitlines()[0], fix.splitlines()[0]) if isinstance(line, ast.For) else (yours, fix)
+    return (
+        (yours.splitlines()[0], fix.splitlines()[0]) if isinstance(line, ast.For | ast.If) else (yours, fix)
+    )
 
 
-def _head(loop: ast.For) -> ast.For:
-    """A loop without what it holds."""
-    return ast.For(loop.target, loop.iter, [ast.Pass()], [], lineno=loop.lineno, col_offset=loop.col_offset)
+def _head(block: ast.For | ast.If) -> ast.For | ast.If:
+    """A loop or a condition without what it holds."""
+    head = copy.copy(block)
+    head.body, head.orelse = [ast.Pass()], []
+    return head
 
 
 def _added_to(line: ast.AST) -> ast.AST:

@@ -12,6 +12,7 @@ import operator
 import re
 import sys
 import warnings
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import FunctionType
@@ -91,6 +92,7 @@ class Watched:
         recording: Whether the values of all places are kept.
         left: The variables when it last returned.
         begun: The variables with which it last began.
+        passes: How often the places of each statement were passed while they were recorded.
     """
 
     def __init__(
@@ -104,6 +106,7 @@ class Watched:
         self.active: dict[int, Change] = {}
         self.recording = False
         self.left: dict[str, Any] = {}
+        self.passes: Counter[int] = Counter()
 
     @staticmethod
     def of(function: Any) -> Watched | None:
@@ -179,6 +182,7 @@ class Watched:
         if change is not None:
             return change(operands, scope)
         one = self.places[place]
+        self.passes[one.step] += 1
         one.operands, one.value, one.scope = operands, value, dict(scope)
         return value
 
