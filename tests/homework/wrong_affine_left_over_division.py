@@ -1,5 +1,6 @@
 """Two lines too many."""
 # layer: affine
+# fix: (leave this line out)
 # faults: W:mean_for_sum b:constant_factor
 
 import numpy as np

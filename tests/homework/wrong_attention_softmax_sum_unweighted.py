@@ -1,5 +1,6 @@
 """The sum over the keys is not weighted with the probabilities."""
 # layer: attention
+# fix: ds = p * (dp - (p * dp).sum(-1, keepdims=True)) / np.sqrt(q.shape[-1])
 # faults: q:missing_factor k:missing_factor
 
 import numpy as np

@@ -1,5 +1,6 @@
 """Two gradients change places in the return."""
 # layer: batch_norm
+# fix: return (dx, dgamma, dbeta)
 # faults: γ:wrong_argument β:wrong_argument
 
 import numpy as np

@@ -1,5 +1,6 @@
 """The loop ends one window too early."""
 # layer: conv2d
+# fix: for i in range(Ho):
 # faults: x:missing_term
 
 import numpy as np

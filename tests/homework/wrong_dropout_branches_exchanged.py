@@ -1,5 +1,6 @@
 """What was kept gets 0 and what was dropped the gradient."""
 # layer: dropout
+# fix: return np.where(mask, dout / (1 - p), 0)
 # faults: x:wrong_operand|missing_mask
 
 import numpy as np

@@ -1,5 +1,6 @@
 """The scale 1 - p multiplies where it has to divide."""
 # layer: dropout
+# fix: return dout * keep / (1 - p)
 # faults: x:wrong_operand|constant_factor
 
 import numpy as np

@@ -1,5 +1,6 @@
 """win.max() is the largest entry of all channels together."""
 # layer: max_pool
+# fix: m = win == win.max(axis=(1, 2), keepdims=True)
 # faults: x:wrong_operand
 
 import numpy as np

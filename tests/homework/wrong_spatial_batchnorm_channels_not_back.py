@@ -1,5 +1,6 @@
 """dx gets its shape back, but not its axes."""
 # layer: spatial_batch_norm
+# fix: dx = dx.reshape(N, H, W, C).transpose(0, 3, 1, 2)
 # faults: x:transpose
 
 import numpy as np

@@ -1,5 +1,6 @@
 """dout is given another shape before the channels are brought to the end."""
 # layer: spatial_batch_norm
+# fix: d = dout.transpose(0, 2, 3, 1).reshape(-1, C)
 # faults: x:transpose γ:transpose β:transpose
 
 import numpy as np

@@ -1,5 +1,6 @@
 """The condition of the gradient forgets the margin of 1."""
 # layer: svm_loss
+# fix: if margin > 0:
 # faults: f:wrong_operand|missing_term
 
 import numpy as np

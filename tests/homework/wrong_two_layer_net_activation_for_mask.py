@@ -1,5 +1,6 @@
 """The hidden layer itself stands where its mask belongs."""
 # layer: two_layer_net
+# fix: dh = p.dot(W2.T) * (h > 0)
 # faults: x:extra_factor W1:extra_factor b1:extra_factor
 
 import numpy as np

@@ -128,6 +128,7 @@ def _layer(name: str, module: ModuleType) -> Layer:
     own = _declared(forward) if forward is not None else None
     for known in (stem, stem.lower(), canonical_name(stem), f"{stem}_loss"):
         if known in GALLERY and not (own is not None and _is_another(own, GALLERY[known])):
+            _refuse_other_axes(forward, GALLERY[known])
             return GALLERY[known]
     if own is not None and getattr(forward, "__annotations__", None):
         return _traced(own, stem)
@@ -172,6 +173,28 @@ def _is_another(forward: FunctionType, layer: Layer) -> bool:
         if "..." not in words
     ]
     return sorted(ranks) != sorted(len(t.axes) for t in layer.program.inputs)
+
+
+def _refuse_other_axes(forward: Callable[..., Any] | None, layer: Layer) -> None:
+    """A forward that is told a size, such as a number of groups, may have these axes in one.
+
+    Raises:
+        ChalkgradError: It does not take the layer's inputs.
+    """
+    from chalkgrad.diagnose.names import required
+    from chalkgrad.diagnose.same import refusal
+
+    read = required(forward) if forward is not None else None
+    sizes = {r.name for r in layer.program.ranges()} - {t.name for t in layer.program.inputs}
+    if forward is None or read is None or sizes.isdisjoint(read[0]):
+        return
+    problem = refusal(forward, layer)
+    if problem:
+        inputs = ", ".join(map(str, layer.program.inputs))
+        raise ChalkgradError(
+            f"{layer.name} has the inputs {inputs}; with them {forward.__name__} raises {problem}",
+            hint="Give the forward these axes, or check it against a layer of your own: --of layers.py:NAME.",
+        )
 
 
 def _traced(forward: FunctionType, name: str) -> Layer:

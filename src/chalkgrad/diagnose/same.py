@@ -43,6 +43,14 @@ def same_forward(forward: Callable[..., Any], layer: HasProgram) -> bool:
     return True
 
 
+def refusal(forward: Callable[..., Any], layer: HasProgram) -> str:
+    """What a forward raises when it is given the layer's inputs; empty where it runs."""
+    judge = Check(lambda dout, cache: None, layer, forward, None, 0, None)
+    form = next(judge.caller.forms(), None)
+    run = form.prepare(judge.points()[0]).forward if form is not None else None
+    return run.error if run is not None else ""
+
+
 def _may_be(forward: Callable[..., Any], program: Program) -> bool:
     """What can be told without deriving the layer: the number of arguments, and one value."""
     read = required(forward)
