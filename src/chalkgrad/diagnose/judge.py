@@ -193,13 +193,17 @@ class Judge:
             return min(found, key=lambda e: e.cost)
         if self.anchored is not None and self.anchored.anchors:
             line_by_line = self.anchored.explained(wanted, observed)
-            if line_by_line is not None:
+            if line_by_line is not None and not self._contradicted(line_by_line):
                 found = [line_by_line, *self._stale(wanted, observed), *self._elsewhere(wanted, observed)]
         if not found or (min(e.cost for e in found) > SURE and len(found[0].reasons) == 1):
             found += self._by_value(wanted, observed, SIMPLE if most == SIMPLE else UNLIKELY)
-        if self.anchored is not None and self.mender is not None and self.mender.rerun is not None:
-            found = [e for e in found if not self.anchored.contradicts(e)]
+        found = [e for e in found if not self._contradicted(e)]
         return min(found, key=lambda e: e.cost, default=None)
+
+    def _contradicted(self, explanation: Explanation) -> bool:
+        """Whether a variable that is right in the user's code is said to be wrong (ds may be scaled)."""
+        read = self.mender is not None and self.mender.rerun is not None
+        return read and self.anchored is not None and self.anchored.contradicts(explanation)
 
     def _told_by_text(self, wanted: Tensor, derived: Explanation | None, most: float) -> Explanation | None:
         """The explanation by a change of the user's own text, where it is as simple as the derivation's.
