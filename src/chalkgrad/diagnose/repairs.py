@@ -251,9 +251,10 @@ def _with(
 ) -> Iterator[Repair]:
     """A part beside a place, which has these operands if it is a sum and these factors if a product."""
     kind, read, own = place.kind, part.read, f"({part.text})" if " " in part.text else part.text
-    if part.kind == "mean":
-        yield Repair(number, "missing_term", "{text} - {own}", 1.4 + part.cost,
-                     beside(kind, part, operator.sub), False, part.text)  # fmt: skip
+    if part.kind in ("mean", "share"):
+        sign, by = ("-", operator.sub) if part.kind == "mean" else ("+", operator.add)
+        yield Repair(number, "missing_term", f"{{text}} {sign} {{own}}", 1.4 + part.cost,
+                     beside(kind, part, by), False, part.text)  # fmt: skip
         return
     times = {"mask": "missing_mask", "size": "constant_factor"}.get(part.kind, "missing_factor")
     base = 1.3 if part.kind == "mask" else 1.5
