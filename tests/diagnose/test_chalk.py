@@ -315,3 +315,11 @@ def test_the_same_slip_again_is_inherited() -> None:
     assert report.false.cause == "wrong_operand"
     assert report.lines[-1].status == "inherited"
     assert report.lines[-1].follows == report.false.line
+
+
+def test_a_claim_that_holds_on_the_diagonal_alone_is_told_so() -> None:
+    softmax = "s[i] = sum(k, exp(z[i,k]))\np[i,k] = exp(z[i,k]) / s[i]\n"
+    report = check_chalk(softmax + "d p[i,k] / d z[i,j] = p[i,k] * (1 - p[i,k])\n", "softmax.chalk")
+    assert report.false is not None
+    assert report.false.cause == "diagonal_only"
+    assert report.false.should_be.endswith("p[i,k] * (1(j == k) - p[i,j])")

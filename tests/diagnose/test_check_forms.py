@@ -186,6 +186,73 @@ def test_the_causes_are_the_public_ones() -> None:
     assert len(CAUSES) == 22
 
 
+def strided(x: Any, w: Any, b: Any, conv_param: Any) -> Any:
+    s, p = conv_param["stride"], conv_param["pad"]
+    xp = np.pad(x, ((0, 0), (0, 0), (p, p), (p, p)))
+    r, c = w.shape[2:]
+    views = np.lib.stride_tricks.sliding_window_view(xp, (r, c), axis=(2, 3))[:, :, ::s, ::s]
+    return np.einsum("nchwrs,fcrs->nfhw", views, w) + b[:, None, None], (x, w, b, s, p)
+
+
+def strided_backward(dout: Any, cache: Any, *, crop: bool = True) -> Any:
+    x, w, _, s, p = cache
+    xp = np.pad(x, ((0, 0), (0, 0), (p, p), (p, p)))
+    r, c = w.shape[2:]
+    dxp, dw = np.zeros_like(xp), np.zeros_like(w)
+    for i, j in np.ndindex(*dout.shape[2:]):
+        at = np.s_[:, :, i * s : i * s + r, j * s : j * s + c]
+        dw += np.einsum("nf,ncrs->fcrs", dout[:, :, i, j], xp[at])
+        dxp[at] += np.einsum("nf,fcrs->ncrs", dout[:, :, i, j], w)
+    whole = dxp[:, :, p : p + x.shape[2], p : p + x.shape[3]] if crop else dxp
+    return whole, dw, dout.sum((0, 2, 3))
+
+
+def test_settings_that_the_code_reads_are_tried_at_other_values() -> None:
+    conv = GALLERY["conv2d"]
+    assert cg.check(strided_backward, conv, forward=strided).ok
+    kept = cg.check(lambda d, c: strided_backward(d, c, crop=False), conv, forward=strided)
+    assert {f.argument for f in kept.faults} == {"x"}
+    assert kept.faults[0].evidence.startswith("with stride = 2 and padding = 1: ")
+    assert "with stride = 1 and padding = 0 it is right" in kept.notes
+
+
+def test_a_layers_own_options_reach_the_users_forward() -> None:
+    conv = GALLERY["conv2d"].with_options(stride=2, padding=1)
+    assert cg.check(strided_backward, conv, forward=strided).ok
+
+
+def test_settings_are_there_to_be_written_into() -> None:
+    def forward(x: Any, w: Any, b: Any, bn_param: Any) -> Any:
+        bn_param["running_mean"] = x.mean(0)
+        return x @ w + b, (x, w, b)
+
+    assert cg.check(cached, AFFINE, forward=forward).ok
+    changes = cg.check(
+        cached, AFFINE, forward=lambda x, w, b: (x.__imul__(1.5) @ w / 1.5 + b, (x / 1.5, w, b))
+    )
+    assert "your forward changes x in place" in changes.faults[0].evidence
+
+
+def test_arguments_and_gradients_may_have_an_order_of_their_own() -> None:
+    embedding = GALLERY["embedding"]
+
+    def backward(dout: Any, cache: Any) -> Any:
+        tokens, shape = cache
+        dW = np.zeros(shape)
+        np.add.at(dW, tokens, dout)
+        return None, dW
+
+    assert cg.check(backward, embedding, forward=lambda tokens, W: (W[tokens], (tokens, W.shape))).ok
+    assert cg.check(lambda dout, W, x, b: (x.T @ dout, dout @ W.T, dout.sum(0)), AFFINE).ok
+    assert cg.check(lambda dout, W, x, b: (dout @ W.T, x.T @ dout, dout.sum(0)), AFFINE).ok
+
+
+def test_the_derivative_of_an_elementwise_layer_is_one_at_each_entry() -> None:
+    assert cg.check(lambda x: 1.0 * (x > 0), GALLERY["relu"]).ok
+    (fault,) = cg.check(lambda x: 1 - np.tanh(x), GALLERY["tanh"]).faults
+    assert fault.argument == "x"
+
+
 def test_emitted_code_of_every_layer_is_right() -> None:
     for name in (
         "bilinear",

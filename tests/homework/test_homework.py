@@ -2,6 +2,7 @@
 
 # layer: affine
 # faults: b:missing_sum            argument:cause, "-" for the whole call, | where two names fit
+# fix: db = dout.sum(axis=0)       a line that the report gives, where the header has one
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ def test_is_judged_right(path: Path) -> None:
         argument, causes = expected.split(":")
         assert set(causes.split("|")) <= set(CAUSES)
         assert found & {(argument, cause) for cause in causes.split("|")}, str(diagnosis)
+    fix = re.search(r"^# fix: (.*)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    assert fix is None or fix[1] in [f.fix for f in diagnosis.faults], str(diagnosis)
     allowed = {a for a, _ in (e.split(":") for e in faults.split())}
     if "-" not in allowed and not path.stem.startswith("wrong_two_layer_net_relu"):
         assert {a for a, _ in found} <= allowed | {"t"}, f"accuses more than {faults}: {diagnosis}"

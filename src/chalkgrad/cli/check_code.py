@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from chalkgrad.cli.targets import load, resolve
 from chalkgrad.errors import ChalkgradError, suggestion
+from chalkgrad.frontend.forward import Forward
+from chalkgrad.frontend.numpy_trace import annotation
 
 if TYPE_CHECKING:
     from chalkgrad.diagnose.report import Diagnosis
@@ -60,8 +61,13 @@ def pairs_in(path: Path, name: str, of: str | None, left: Left | None = None) ->
     found = list(_all(module, resolve(of) if of else None, problems))
     if left is not None:
         left += problems
-    if not found and problems:
+    if not found and len(problems) == 1:
         raise problems[0][1]
+    if not found and problems:
+        told = "\n".join(f"{function}: {problem.message}" for function, problem in problems)
+        raise ChalkgradError(
+            f"None of the backwards in {path} can be checked.\n{told}", hint=problems[0][1].hint
+        )
     if not found:
         raise ChalkgradError(
             f"There is no function NAME_backward in {path} that a built-in layer explains.",
@@ -84,8 +90,19 @@ def _all(module: ModuleType, layer: Layer | None, left: Left) -> Iterator[Pair]:
                 left.append((name, problem))
                 continue
             yield Pair(name, value, _sibling(name, module), own)
-        elif name in GALLERY and not GALLERY[name].program.outputs[0].axes and inspect.isfunction(value):
+        elif name in GALLERY and inspect.isfunction(value) and _is_loss(value, GALLERY[name]):
             yield Pair(name, value, None, layer or GALLERY[name])
+
+
+def _is_loss(function: Callable[..., Any], layer: Layer) -> bool:
+    """Whether a function named like a loss gives gradients; one that gives a number is a forward."""
+    from chalkgrad.diagnose.capture import as_array
+    from chalkgrad.diagnose.same import values_of
+
+    if layer.program.outputs[0].axes:
+        return False
+    found = as_array(values_of(function, layer.program))
+    return found is None or found.ndim > 0
 
 
 def _sibling(name: str, module: ModuleType) -> Callable[..., Any] | None:
@@ -107,35 +124,93 @@ def _layer(name: str, module: ModuleType) -> Layer:
 
     match = _BACKWARD.fullmatch(name)
     stem = match["name"] if match else name
-    for known in (stem, stem.lower(), canonical_name(stem), f"{stem}_loss"):
-        if known in GALLERY:
-            return GALLERY[known]
     forward = _sibling(name, module)
-    if forward is not None and getattr(forward, "__annotations__", None):
-        return _traced(_value_of(forward), stem)
+    own = _declared(forward) if forward is not None else None
+    for known in (stem, stem.lower(), canonical_name(stem), f"{stem}_loss"):
+        if known in GALLERY and not (own is not None and _is_another(own, GALLERY[known])):
+            _refuse_other_axes(forward, GALLERY[known])
+            return GALLERY[known]
+    if own is not None and getattr(forward, "__annotations__", None):
+        return _traced(own, stem)
     alike = _by_values(name, module)
     if alike is not None:
         return alike
-    if forward is not None and (signature := documented(forward)) is not None:
-        value = _value_of(forward)
-        value.__signature__ = signature  # type: ignore[attr-defined]
-        return _traced(value, stem)
-    own = "" if forward is None else (
+    if own is not None:
+        return _traced(own, stem)
+    axes = "" if forward is None else (
         f" Or name the axes of its forward, as in def {forward.__name__}(x: \"N D\", ...)."
     )  # fmt: skip
     raise ChalkgradError(
         f"No built-in layer is called '{stem}', and its forward is none of them."
         f"{suggestion(stem, tuple(GALLERY))}",
-        hint=f"Say which: chalkgrad check FILE:{name} --of LAYER; `chalkgrad layers` lists them.{own}",
+        hint=f"Say which: chalkgrad check FILE:{name} --of LAYER; `chalkgrad layers` lists them.{axes}",
     )
 
 
-def _traced(value: Callable[..., Any], name: str) -> Layer:
-    """A forward as a layer, traced at once: what cannot be is left out, and the others are checked."""
-    import chalkgrad
+def _declared(forward: Callable[..., Any]) -> FunctionType | None:
+    """A forward whose axes its annotations give, or its docstring; None where neither does."""
+    if not isinstance(forward, FunctionType):
+        return None
+    if forward.__annotations__:
+        return forward
+    signature = documented(forward)
+    if signature is None:
+        return None
+    code, defaults, closure = forward.__code__, forward.__defaults__, forward.__closure__
+    declared = FunctionType(code, forward.__globals__, forward.__name__, defaults, closure)
+    declared.__kwdefaults__ = forward.__kwdefaults__
+    declared.__signature__ = signature  # type: ignore[attr-defined]
+    return declared
 
-    layer: Layer = chalkgrad.layer(value, name=name)
-    assert layer.program
+
+def _is_another(forward: FunctionType, layer: Layer) -> bool:
+    """Whether a forward declares inputs of other numbers of axes than a layer of its name has."""
+    ranks = [
+        len(words) - (words[-1:] in (["int"], ["bool"]))
+        for p in inspect.signature(forward).parameters.values()
+        if (text := annotation(p)) is not None
+        for words in [text.replace(",", " ").split()]
+        if "..." not in words
+    ]
+    return sorted(ranks) != sorted(len(t.axes) for t in layer.program.inputs)
+
+
+def _refuse_other_axes(forward: Callable[..., Any] | None, layer: Layer) -> None:
+    """A forward that is told a size, such as a number of groups, may have these axes in one.
+
+    Raises:
+        ChalkgradError: It does not take the layer's inputs.
+    """
+    from chalkgrad.diagnose.names import required
+    from chalkgrad.diagnose.same import refusal
+
+    read = required(forward) if forward is not None else None
+    sizes = {r.name for r in layer.program.ranges()} - {t.name for t in layer.program.inputs}
+    if forward is None or read is None or sizes.isdisjoint(read[0]):
+        return
+    problem = refusal(forward, layer)
+    if problem:
+        inputs = ", ".join(map(str, layer.program.inputs))
+        raise ChalkgradError(
+            f"{layer.name} has the inputs {inputs}; with them {forward.__name__} raises {problem}",
+            hint="Give the forward these axes, or check it against a layer of your own: --of layers.py:NAME.",
+        )
+
+
+def _traced(forward: FunctionType, name: str) -> Layer:
+    """A forward as a layer, traced at once: what cannot be is left out, and the others are checked."""
+    from chalkgrad.layer_type import Layer
+
+    layer = Layer(Forward(forward, name, cached=True))
+    try:
+        assert layer.program
+    except (KeyboardInterrupt, ChalkgradError):
+        raise
+    except Exception as error:
+        raise ChalkgradError(
+            f"Called with symbols for arrays, {forward.__name__} raises {type(error).__name__}: {error}",
+            hint="Name the layer that it is: chalkgrad check FILE:NAME --of LAYER.",
+        ) from error
     return layer
 
 
@@ -151,24 +226,13 @@ def documented(forward: Callable[..., Any]) -> inspect.Signature | None:
         found = re.search(rf"(?<!\w){re.escape(p.name)}(?!\w)([^\n()]*)\(([^()\n]*)\)", text)
         axes = [a.strip() for a in found[2].split(",") if a.strip()] if found else []
         if found and all(a.isidentifier() for a in axes):
-            whole = re.search(r"\b(int|integers?|labels?|indices|index)\b", found[1]) is not None
+            whole = re.search(r"(?i)\b(int|integers?|labels?|indices|index)\b", found[1]) is not None
             parameters.append(p.replace(annotation=" ".join([*axes, *(["int"] if whole else [])])))
         elif p.default is inspect.Parameter.empty:
             return None
         else:
             parameters.append(p)
     return signature.replace(parameters=parameters)
-
-
-def _value_of(forward: Callable[..., Any]) -> Callable[..., Any]:
-    """A forward that returns (out, cache), without its cache."""
-
-    @functools.wraps(forward)
-    def value(*args: Any, **kwargs: Any) -> Any:
-        found = forward(*args, **kwargs)
-        return found[0] if isinstance(found, tuple) and len(found) == 2 else found
-
-    return value
 
 
 def _by_values(name: str, module: ModuleType) -> Layer | None:

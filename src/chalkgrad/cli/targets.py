@@ -6,6 +6,7 @@ operators is a formula, and a plain word is a layer of the gallery.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sys
 import traceback
@@ -114,7 +115,8 @@ def _execute(path: Path) -> ModuleType:
         # the module up by name.
         sys.path.insert(0, str(path.resolve().parent))
         sys.modules[module.__name__] = module
-        exec(code, module.__dict__)
+        with contextlib.redirect_stdout(sys.stderr):  # what it prints is no part of the answer
+            exec(code, module.__dict__)
     except (KeyboardInterrupt, ChalkgradError):
         raise
     except SyntaxError as error:

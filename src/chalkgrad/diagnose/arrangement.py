@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import operator
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -14,6 +15,8 @@ from chalkgrad.diagnose.repair import Repair, after
 from chalkgrad.diagnose.watched import Place, Scope
 
 OPPOSITE = {"Lt": ">=", "LtE": ">", "Gt": "<=", "GtE": "<", "Eq": "!=", "NotEq": "=="}
+TURNED = {"Lt": ">", "LtE": ">=", "Gt": "<", "GtE": "<="}
+"""The sign the other way round: nobody means the opposite at 0 of what is meant elsewhere."""
 
 
 def outer_product(number: int, place: Place) -> Iterator[Repair]:
@@ -59,7 +62,9 @@ def opposite(number: int, place: Place, text: str) -> Iterator[Repair]:
     simple = isinstance(node, ast.Compare) and len(node.ops) == 1 and type(node.ops[0]).__name__ in OPPOSITE
     new = f"~({text})"
     if simple and isinstance(node, ast.Compare):
-        sign = OPPOSITE[type(node.ops[0]).__name__]
+        kind = type(node.ops[0]).__name__
+        zero = isinstance(node.comparators[0], ast.Constant)
+        sign = TURNED[kind] if zero and kind in TURNED else OPPOSITE[kind]
         new = f"{ast.unparse(node.left)} {sign} {ast.unparse(node.comparators[0])}"
     yield Repair(number, "wrong_operand", new, 1.5, lambda v, scope: ~v[0])
 
@@ -69,3 +74,25 @@ def squared(number: int, above: Place | None, text: str) -> Iterator[Repair]:
     node = above.node if above is not None and above.kind == "Div" else None
     if isinstance(node, ast.BinOp) and ast.unparse(node.right) == text:
         yield Repair(number, "missing_factor", f"{text} ** 2", 1.6, lambda v, scope: v[0] ** 2)
+
+
+def masked(number: int, place: Place, above: Place | None, text: str) -> Iterator[Repair]:
+    """The condition that a factor is positive, for the factor itself: da * (a > 0) for da * a."""
+    if above is not None and above.kind == "Mult" and np.ndim(place.value):
+        yield Repair(number, "extra_factor", f"{text} > 0", 1.6, after(place, lambda v: v > 0))
+
+
+def in_condition(number: int, place: Place, text: str) -> Iterator[Repair]:
+    """Another number in the condition of an `if`: one that the text has, or one more or less."""
+    if not isinstance(place.value, float | np.floating) or isinstance(place.node, ast.Constant):
+        return
+    for name, value in place.scope.items():
+        if name != text and isinstance(value, float | np.floating):
+            yield Repair(number, "wrong_operand", name, 1.4, partial(_named, name))
+    for by in (1, -1):
+        new = f"{text} {'+' if by > 0 else '-'} 1"
+        yield Repair(number, "missing_term", new, 1.5, after(place, partial(operator.add, by)))
+
+
+def _named(name: str, _operands: list[Any], scope: Scope) -> Any:
+    return scope[name]

@@ -29,7 +29,8 @@ class Part:
     Attributes:
         text: What is written for it.
         read: Its value where the variables are those given.
-        kind: "array", "mask", "size" or "scalar".
+        kind: "array", "mask", "size" or "scalar"; "mean" for one of a gradient over some axis,
+            "share" for a gradient of such a mean over how many it is of.
         cost: How unlikely it is, beside a variable.
         value: What it is at the first point.
         names: The variables that it reads.
@@ -109,6 +110,14 @@ def parts(
             add(ast.unparse(place.node), place.value, kind, 0.15)
     for text in _written(forward):
         add(text, None, "", 0.2)
+    for name, value in left.items():  # what the path over a mean takes away
+        if name.startswith("d") and isinstance(value, np.ndarray) and value.ndim == 2:
+            for axis in range(2):
+                add(f"{name}.mean(axis={axis}, keepdims=True)", None, "mean", 0.1)
+    lengths = [n for n in scalars if found[n].kind == "size" and n.isidentifier()]
+    for name in [n for n, p in found.items() if n.startswith("d") and np.ndim(p.value) == 1]:
+        for length in lengths:  # what that path adds, where it has been worked out
+            add(f"{name} / {length}", None, "share", 0.05)
     for part in _of_scalars([found[n] for n in scalars]):
         found.setdefault(part.text, part)
     if any(ast.unparse(p.node).startswith("np.arange") for p in watched.places):
@@ -152,7 +161,10 @@ def _written(forward: ast.AST | None) -> Iterator[str]:
     for node in ast.walk(forward) if forward is not None else ():
         if isinstance(node, ast.Assign):
             for inner in ast.walk(node.value):
-                if isinstance(inner, ast.BinOp | ast.Call | ast.Compare | ast.UnaryOp) and _pure(inner):
+                own = isinstance(inner, ast.Constant) and isinstance(inner.value, float) and inner.value < 0.1
+                if own or (
+                    isinstance(inner, ast.BinOp | ast.Call | ast.Compare | ast.UnaryOp) and _pure(inner)
+                ):
                     yield ast.unparse(inner)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import permutations
 from typing import Any
 
 import numpy as np
@@ -23,11 +25,15 @@ from chalkgrad.diagnose.names import (
     match_all,
     match_key,
     required,
-    settings,
 )
+from chalkgrad.diagnose.options import Options
 from chalkgrad.diagnose.points import Point, with_inputs
-from chalkgrad.expr.nodes import Tensor
+from chalkgrad.expr.nodes import Opaque, Reduce, Sum, Tensor
+from chalkgrad.expr.ops import walk
 from chalkgrad.verify.environment import Array
+
+MOST = 5
+"""Of so many inputs at most all orders are tried."""
 
 
 class Caller:
@@ -51,6 +57,8 @@ class Caller:
         self.forward = forward
         self.derived = derived
         self.statics = dict(statics or {})
+        self.options = Options(derived, self.statics)
+        self.order: tuple[str, ...] | None = None  # of the inputs of the user's forward, once it is known
         self.dtype: type[np.floating[Any]] = np.float64
         program = derived.program
         self.inputs = program.inputs
@@ -97,12 +105,17 @@ class Caller:
     def _with_forward(self, must: list[str], many: bool) -> Iterator[Form]:
         count = len(self.outputs)
         taken = len(must)
-        if many or taken != 1 or not self.scalar:
-            yield self._cached("backward(dout, cache), the cache from your forward", self._from_forward)
-        if taken == 1 and self.scalar:
-            yield self._cached("backward(cache), the cache from your forward", self._from_forward, False)
-        if taken > count + 1:  # backward(dout, *cache)
-            yield self._cached("backward(dout, *cache)", self._from_forward, spread=True)
+        for own in (False, True):  # gradients may come in the order of the forward's own arguments
+            order = self.order or () if own else ()
+            if own and (order == tuple(self.names) or len(order) != len(self.names)):
+                return
+            cached = partial(self._cached, cache=self._from_forward, order=order)
+            if many or taken != 1 or not self.scalar:
+                yield cached("backward(dout, cache), the cache from your forward")
+            if taken == 1 and self.scalar:
+                yield cached("backward(cache), the cache from your forward", upstream=False)
+            if taken > count + 1:
+                yield cached("backward(dout, *cache)", spread=True)
 
     def _cached(
         self,
@@ -111,6 +124,7 @@ class Caller:
         upstream: bool = True,
         *,
         spread: bool = False,
+        order: tuple[str, ...] = (),
     ) -> Form:
         def prepare(point: Point) -> Prepared:
             at, kept, run, out = cache(point)
@@ -121,58 +135,58 @@ class Caller:
             *ups, kept = arguments.values()
             return self.backward(*ups, *kept) if spread else self.backward(*ups, kept)
 
-        return Form(title, prepare, invoke, upstream)
+        return Form(title, prepare, invoke, upstream, order=order)
 
     def _from_forward(self, point: Point) -> tuple[Point, Any, Call | None, Any]:
         """Run the user's forward; adopt the mask that it draws itself."""
         assert self.forward is not None
         read = required(self.forward)
-        must, may, many = read if read is not None else (self.names, [], True)
-        given = self._forward_arguments(point, must, may, many)
-        state = np.random.get_state()
-        np.random.seed(0)  # a CS231n forward draws its mask from the global generator
-        run = call(lambda a: self.forward(*a["args"], **a["kwargs"]), given)  # type: ignore[misc]
-        np.random.set_state(state)
+        must, may, _ = read if read is not None else ([], [], True)
+        options = self.options.optional(point, may, self._values(point))
+        run = self._run(point, must, options, self._placed(point, must, options))
         out, cache = run.value, None
         if isinstance(run.value, tuple | list) and len(run.value) >= 2:
             *outs, cache = run.value
             out = outs[0] if len(outs) == 1 else tuple(outs)
         return self._adopted(point, must, out), cache, run, out
 
-    def _forward_arguments(self, point: Point, must: list[str], may: list[str], many: bool) -> dict[str, Any]:
-        values = self._values(point)
-        parameters = {t.name: v for t, v in point.parameters.items()}
-        dictionary = settings(parameters, self.statics)
-        data = [n for n in must if not is_settings(n)]
-        found = match_all(data, self.names)
-        positional = list(values.values())
-        args: list[Any] = []
-        for place, name in enumerate(must):
-            if is_settings(name):
-                args.append(dictionary)
-            elif found is not None:
-                args.append(values[found[name]])
-            elif place < len(positional):
-                args.append(positional[place])
-        if many and not must:
-            args = positional
-        return {"args": args, "kwargs": self._optional(point, may)}
+    def _run(self, point: Point, must: list[str], options: dict[str, Any], order: Sequence[str]) -> Call:
+        """Call the user's forward with the inputs in an order."""
+        assert self.forward is not None
+        forward, values = self.forward, self._values(point)
+        given = self.options.positional(point, must, [(n, values[n]) for n in order])
 
-    def _optional(self, point: Point, may: Sequence[str]) -> dict[str, Any]:
-        """Parameters and static arguments that a function takes by name."""
-        parameters = {t.name: v for t, v in point.parameters.items()}
-        found: dict[str, Any] = {}
-        for name in may:
-            ours = match(name, list(parameters))
-            if ours is not None:
-                found[name] = parameters[ours]
-            elif name in self.statics:
-                found[name] = self.statics[name]
-            elif is_settings(name):
-                found[name] = settings(parameters, self.statics)
-            elif name in self.names:
-                found[name] = self._values(point)[name]
-        return found
+        def invoke(arguments: dict[str, Any]) -> Any:
+            *args, by_name = arguments.values()
+            return forward(*args, **by_name)
+
+        state = np.random.get_state()
+        np.random.seed(0)  # a CS231n forward draws its mask from the global generator
+        try:
+            return call(invoke, {**given, "": options})
+        finally:
+            np.random.set_state(state)
+
+    def _placed(self, point: Point, must: list[str], options: dict[str, Any]) -> tuple[str, ...]:
+        """The inputs in the order in which the user's forward takes them: by their names, or else the first
+        order in which it gives the layer's value."""
+        if self.order is None:
+            data = self.options.data(point, must, self.names)
+            found = match_all(data, self.names)
+            self.order = tuple(self.names) if found is None else tuple(found[n] for n in data)
+            if found is None and len(data) == len(self.names) <= MOST and not self._gives(
+                self._run(point, must, options, self.order), point
+            ):  # fmt: skip
+                orders = (o for o in permutations(self.names)
+                          if self._gives(self._run(point, must, options, o), point))  # fmt: skip
+                self.order = next(orders, self.order)
+        return self.order
+
+    def _gives(self, run: Call, point: Point) -> bool:
+        """Whether a forward gave the layer's first output."""
+        value = run.value[0] if isinstance(run.value, tuple | list) and run.value else run.value
+        got, want = as_array(value), np.asarray(point.env.array(self.outputs[0]))
+        return got is not None and got.shape == want.shape and np.allclose(got, want, rtol=1e-3, atol=1e-6)
 
     def _adopted(self, point: Point, must: list[str], out: Any) -> Point:
         """The point with the mask that the user's forward drew, read off its output."""
@@ -202,12 +216,17 @@ class Caller:
         upstream_first = not must or match(must[0], self.names) is None or must[0].startswith(("d", "g"))
         if self.scalar and len(must) == len(self.inputs) and not upstream_first:
             yield self._direct("loss(inputs) that returns the loss and its gradients", must, may, valued=True)
+            yield self._direct("backward(inputs)", must, may, upstream=False)
         if self.scalar and len(must) == 1 and must[0] in CACHES:
             yield self._cached("backward(cache)", lambda p: (p, self._tuple(p), None, None), False)
             return
         if rest and len(must) > count:
-            if rest[0] not in CACHES and match_all(rest, self.names) is not None:
+            own = match_all(rest, self.names) if rest[0] not in CACHES else None
+            if own is not None:
                 yield self._direct("backward(dout, inputs by name)", rest, may)
+                order = tuple(own[n] for n in rest)
+                if sorted(order) == sorted(self.names) and order != tuple(self.names):
+                    yield self._direct("backward(dout, inputs by name)", rest, may, order=order)
             if len(rest) == 1:
                 yield from self._one_cache(rest[0])
             elif len(rest) == len(self.inputs) or len(rest) == len(self.floats):
@@ -218,7 +237,15 @@ class Caller:
             yield self._direct("backward(dout, *inputs)", self.names, [], ordered=True)
             yield self._cached("backward(dout, cache)", lambda p: (p, self._tuple(p), None, None))
         if not rest and must and not self.scalar:
+            if match(must[0], self.names) is not None and len(self.inputs) == 1 and self._elementwise():
+                yield self._direct("derivative(x), that of each entry", must, may, upstream=False)
             yield self._direct("backward(dout)", [], may)
+
+    def _elementwise(self) -> bool:
+        """Whether each entry of the output depends on the same entry of the input alone."""
+        bodies = [d.body for d in self.derived.program.definitions]
+        alike = all(t.axes == self.inputs[0].axes for t in self.outputs)
+        return alike and not any(isinstance(n, Sum | Reduce | Opaque) for b in bodies for n in walk(b))
 
     def _one_cache(self, name: str) -> Iterator[Form]:
         tuples = self._cached(
@@ -245,24 +272,24 @@ class Caller:
 
     def _direct(
         self, title: str, names: Sequence[str], may: Sequence[str], *, ordered: bool = False,
-        upstream: bool = True, valued: bool = False,
+        upstream: bool = True, valued: bool = False, order: tuple[str, ...] = (),
     ) -> Form:  # fmt: skip
         found = None if ordered else match_all(names, self.names)
-        order = self.names if len(names) == len(self.names) else self.floats
-        inputs = [found[n] for n in names] if found is not None else order
+        listed = self.names if len(names) == len(self.names) else self.floats
+        inputs = [found[n] for n in names] if found is not None else listed
         upstream = upstream and not valued
 
         def prepare(point: Point) -> Prepared:
             values = self._values(point)
             ups = self._upstreams(point) if upstream else {}
             arguments = keyed([*ups.items(), *((n, values[n]) for n in inputs[: len(names)])])
-            return Prepared(point, {**arguments, "": self._optional(point, may)})
+            return Prepared(point, {**arguments, "": self.options.optional(point, may, values)})
 
         def invoke(arguments: dict[str, Any]) -> Any:
             options = arguments[""]
             return self.backward(*(v for k, v in arguments.items() if k), **options)
 
-        return Form(title, prepare, invoke, upstream, valued)
+        return Form(title, prepare, invoke, upstream, valued, order)
 
     # --- arguments ---------------------------------------------------------------------------------
 
@@ -292,13 +319,13 @@ class Caller:
                 "the dictionary has no key for it",
             )
         if isinstance(value, tuple | list) and not _is_numbers(value):
-            return self._listed(list(value))
-        return self._listed([value])
+            return self._listed(list(value), form.order)
+        return self._listed([value], form.order)
 
-    def _listed(self, values: list[Any]) -> Result:
-        order: Sequence[str] = self.names
-        if len(values) != len(self.names) and len(values) <= len(self.floats):
-            order = self.floats
+    def _listed(self, values: list[Any], order: Sequence[str]) -> Result:
+        order = order or self.names
+        if len(values) != len(order) and len(values) <= len(self.floats):
+            order = [n for n in order if n in self.floats]
         extra = [v for v in values[len(order) :] if v is not None]
         if extra:
             return Result(
@@ -343,11 +370,12 @@ def _kind(value: Any) -> str:
 
 
 def statics_of(layer: Any) -> dict[str, Any]:
-    """Static arguments of a traced layer (stride, padding) with their defaults."""
-    function = getattr(getattr(layer, "forward", None), "function", None)
+    """Static arguments of a layer (stride, padding) with their values."""
+    forward = getattr(layer, "forward", None)
+    function = getattr(forward, "function", None)
     if function is None:
         return {}
     parameters = inspect.signature(function).parameters.values()
-    return {
-        p.name: p.default for p in parameters if p.default is not p.empty and not isinstance(p.default, float)
-    }
+    given = {p.name: p.default for p in parameters if p.default is not p.empty}
+    given |= getattr(forward, "options", {})
+    return {name: value for name, value in given.items() if not isinstance(value, float)}

@@ -97,6 +97,26 @@ def _limited(timeout: float | None) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
+class Settings(dict[str, Any]):
+    """A dictionary of settings, such as conv_param, that notes which of them are read."""
+
+    def __init__(self, values: Mapping[str, Any], read: set[str]) -> None:
+        super().__init__(values)
+        self.read = read
+
+    def __getitem__(self, key: str) -> Any:
+        self.read.add(key)
+        return super().__getitem__(key)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        self.read.add(key)
+        return super().get(key, default)
+
+    def __iter__(self) -> Iterator[str]:  # f(**conv_param) reads all of them
+        self.read.update(super().keys())
+        return super().__iter__()
+
+
 def duplicate(value: Any) -> Any:
     """A deep copy that keeps what cannot be copied."""
     if isinstance(value, np.ndarray):
@@ -106,7 +126,8 @@ def duplicate(value: Any) -> Any:
     if isinstance(value, list):
         return [duplicate(v) for v in value]
     if isinstance(value, dict):
-        return {k: duplicate(v) for k, v in value.items()}
+        copied = {k: duplicate(v) for k, v in value.items()}
+        return Settings(copied, value.read) if isinstance(value, Settings) else copied
     if isinstance(value, int | float | str | bytes | None):
         return value
     try:
@@ -122,7 +143,7 @@ def same(a: Any, b: Any) -> bool:
     if isinstance(a, tuple | list) and isinstance(b, tuple | list):
         return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
     if isinstance(a, dict) and isinstance(b, dict):
-        return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
+        return a.keys() == b.keys() and all(same(v, dict.__getitem__(b, k)) for k, v in a.items())
     if hasattr(a, "detach") and hasattr(b, "detach"):
         return same(a.detach().cpu().numpy(), b.detach().cpu().numpy())
     if isinstance(a, int | float) and isinstance(b, int | float):

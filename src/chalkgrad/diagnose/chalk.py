@@ -188,6 +188,13 @@ def _judge_line(line: int, written: str, judge: Judge) -> ClaimResult:
         return ClaimResult(
             line, written, "false", correction.why, correction.text, outcome.error, correction.cause
         )
+    equal = None if claim.loose else judge.diagonal(claim)
+    if equal is not None:
+        one, two = equal
+        why = f"it holds for {one.name} = {two.name} alone, which is the diagonal"
+        right = derived_correction(claim, judge)
+        should_be = right.text if right is not None else ""
+        return ClaimResult(line, written, "false", why, should_be, outcome.error, "diagonal_only")
     derived = None if claim.loose else derived_cause(claim, judge)
     if derived is not None:
         cause, why, should_be = derived

@@ -21,7 +21,8 @@ from chalkgrad.diagnose.forward_value import forward_fault
 from chalkgrad.diagnose.frameworks import framework_of
 from chalkgrad.diagnose.judge import Judge
 from chalkgrad.diagnose.mended import Mender
-from chalkgrad.diagnose.names import required
+from chalkgrad.diagnose.moved import moved, told_with
+from chalkgrad.diagnose.names import is_settings, required
 from chalkgrad.diagnose.own_epsilon import with_own_epsilon
 from chalkgrad.diagnose.own_words import held, in_own_names
 from chalkgrad.diagnose.points import Point, nudged, several, square_sizes
@@ -82,7 +83,16 @@ def check(
         >>> report.ok, report.faults[0].argument, report.faults[0].cause
         (False, 'b', 'missing_sum')
     """
-    return Check(backward, layer, forward, name, seed, timeout).run()
+    first = Check(backward, layer, forward, name, seed, timeout)
+    found = first.run()
+    if not found.ok or not hasattr(layer, "with_options"):
+        return found
+    for given in moved(first.caller.statics, first.caller.options.read):
+        other = Check(backward, layer.with_options(**given), forward, name, seed, timeout, even=True)
+        if other.takes_forward():
+            again = other.run()
+            return found if again.ok else told_with(again, first.caller.statics, given)
+    return found
 
 
 @lru_cache(128)
@@ -96,7 +106,7 @@ class Check:
 
     def __init__(
         self, backward: Any, layer: HasProgram, forward: Callable[..., Any] | None, name: str | None,
-        seed: int, timeout: float | None,
+        seed: int, timeout: float | None, *, even: bool = False,
     ) -> None:  # fmt: skip
         if not callable(backward):
             raise ChalkgradError(
@@ -118,6 +128,7 @@ class Check:
         self.caller = Caller(backward, self.derived, forward, statics_of(layer))
         self.bounds = Bounds(self.derived)
         self.notes: list[str] = []
+        self.even = even
         self.drawn: dict[bool, list[Point]] = {}
 
     @collector_held()
@@ -134,6 +145,11 @@ class Check:
             return self.after_error(trial)
         return self.judged(trial)
 
+    def takes_forward(self) -> bool:
+        """Whether the user's own forward gives the layer's values; it may ask for a stride of its own."""
+        trial = best(self.caller, self.points, self.bounds, self.timeout)
+        return trial is not None and not trial.failed and not self.forward_faults(trial)
+
     def points(self, unit: bool = False) -> list[Point]:
         """Test points; parameters that the user's code takes get other values than their defaults."""
         if unit not in self.drawn:
@@ -142,12 +158,12 @@ class Check:
 
     def draw(self, unit: bool, given: Mapping[Tensor, float] = MappingProxyType({})) -> list[Point]:
         taken = self.caller.accepted()
-        moved = {t: nudged(v) for t, v in self.derived.program.parameters if t.name in taken}
-        moved |= given
+        other = {t: nudged(v) for t, v in self.derived.program.parameters if t.name in taken}
+        other |= given
         try:
-            return several(self.derived, POINTS, self.seed, parameters=moved, unit=unit)
+            return several(self.derived, POINTS, self.seed, parameters=other, unit=unit, even=self.even)
         except VerificationError:
-            return several(self.derived, POINTS, self.seed, unit=unit, parameters=given)
+            return several(self.derived, POINTS, self.seed, unit=unit, even=self.even, parameters=given)
 
     # --- errors ------------------------------------------------------------------------------------
 
@@ -299,9 +315,10 @@ class Check:
             )
         changed = [n for n in made.mutated if n]
         forward = prepared.forward.mutated if prepared.forward is not None else ()
-        if forward:
-            faults.append(Fault(None, "mutates_input", "your forward changes its inputs in place.", "",
-                                "Work on a copy."))  # fmt: skip
+        arrays = [n for n in forward if n and not is_settings(n)]  # settings are there to be written, too
+        if arrays:
+            text = f"your forward changes {' and '.join(arrays)} in place."
+            faults.append(Fault(None, "mutates_input", text, "", "Work on a copy, as in a = a.copy()."))
         for n in changed:
             faults += self.changed_faults(n, prepared, made)
         return faults

@@ -343,6 +343,19 @@ class Judge:
             found.append((point.env, ratio))
         return found
 
+    def diagonal(self, claim: Claim) -> tuple[Index, Index] | None:
+        """Two indices of one range where a false claim holds if they are equal, and nowhere else."""
+        pairs = [(m, n) for n, two in enumerate(claim.indices) for m, one in enumerate(claim.indices[:n])
+                 if one.range is two.range]  # fmt: skip
+        for m, n in pairs:
+            sides = [
+                [np.diagonal(p.value(side, claim.indices), 0, m, n) for side in (claim.right, claim.left)]
+                for p in self.points()
+            ]
+            if all(np.allclose(one, two, rtol=TOLERANCE, atol=1e-12) and np.any(one) for one, two in sides):
+                return claim.indices[m], claim.indices[n]
+        return None
+
 
 def _check_differentiable(claim: Claim) -> None:
     for node in (*walk(claim.left), *walk(claim.right)):

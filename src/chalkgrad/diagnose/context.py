@@ -45,7 +45,8 @@ class Context:
         found = []
         for r in repairs:
             new = r.written(text)
-            odd = new in beside or not all(n in new for n in alone) or self._undone(text, r)
+            line = place.augments and new.isdecimal()  # left out as a whole, with what was computed for it
+            odd = new in beside or not (line or all(n in new for n in alone)) or self._undone(text, r)
             found.append(r._replace(cost=r.cost + ODD) if odd else r)
         return found
 

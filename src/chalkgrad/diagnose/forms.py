@@ -31,6 +31,7 @@ class Form:
         invoke: Calls the function with them.
         upstream: Whether the gradient from above is an argument; a loss may take none.
         valued: Whether the function returns the loss before the gradients, as CS231n's losses do.
+        order: The inputs in the order in which their gradients come back; the layer's if empty.
     """
 
     title: str
@@ -38,6 +39,11 @@ class Form:
     invoke: Callable[[dict[str, Any]], Any]
     upstream: bool = True
     valued: bool = False
+    order: tuple[str, ...] = ()
+
+    def is_like(self, other: Form) -> bool:
+        """Whether two forms call a function in the same way."""
+        return (self.title, self.order) == (other.title, other.order)
 
 
 @dataclass(frozen=True, slots=True)

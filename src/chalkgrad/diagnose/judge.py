@@ -220,13 +220,17 @@ class Judge:
             return min(found, key=lambda e: e.cost)
         if self.anchored is not None and self.anchored.anchors:
             line_by_line = self.anchored.explained(wanted, observed)
-            if line_by_line is not None:
+            if line_by_line is not None and not self._contradicted(line_by_line):
                 found = [line_by_line, *self._stale(wanted, observed), *self._elsewhere(wanted, observed)]
         if not found or (min(e.cost for e in found) > SURE and len(found[0].reasons) == 1):
             found += self._by_value(wanted, observed, SIMPLE if most == SIMPLE else UNLIKELY)
-        if self.anchored is not None and self.mender is not None and self.mender.rerun is not None:
-            found = [e for e in found if not self.anchored.contradicts(e)]
+        found = [e for e in found if not self._contradicted(e)]
         return min(found, key=lambda e: e.cost, default=None)
+
+    def _contradicted(self, explanation: Explanation) -> bool:
+        """Whether a variable that is right in the user's code is said to be wrong (ds may be scaled)."""
+        read = self.mender is not None and self.mender.rerun is not None
+        return read and self.anchored is not None and self.anchored.contradicts(explanation)
 
     def _told_by_text(self, wanted: Tensor, derived: Explanation | None, most: float) -> Explanation | None:
         """The explanation by a change of the user's own text, where it is as simple as the derivation's.
@@ -260,7 +264,9 @@ class Judge:
         codes = {r.code for r in derived.reasons}
         same = {_family(r.code) for r in mended.reasons} == {_family(r.code) for r in derived.reasons}
         # An activation taken for its argument is a wrong operand that has a name of its own.
-        same |= codes == {"preactivation"} and [r.code for r in mended.reasons] == ["wrong_operand"]
+        # So is a mean, which is a size too many where the text has it.
+        named = {"preactivation": "wrong_operand", "mean_for_sum": "constant_factor"}
+        same |= [r.code for r in mended.reasons] == [named.get(c) for c in codes]
         if same and len(derived.reasons) == len(mended.reasons) == 1:
             own = mended.reasons[0]
             return replace(derived, reasons=(replace(derived.reasons[0], yours=own.yours, fix=own.fix),))

@@ -29,8 +29,8 @@ def located(mender: Mender, wanted: Tensor) -> Explanation | None:
         for name in [*mender.leading(target), target]:
             if mender.right(target, fixed):
                 break
-            if mender.right(name, fixed):
-                continue
+            if mender.right(name, fixed) or (name != target and mender.holds(name, wanted)):
+                continue  # what is called dx may become the gradient of x only in the `return`
             found = mender.mends(name, fixed, DIVIDED)
             reason = mender.reason(wanted, found) if found is not None else None
             if found is None and name != target:

@@ -32,8 +32,9 @@ from chalkgrad.diagnose.reach import Reach
 from chalkgrad.diagnose.repair import Repair
 from chalkgrad.diagnose.repairs import repairs
 from chalkgrad.diagnose.rerun import Rerun, quiet
-from chalkgrad.diagnose.rewritten import rewritten
+from chalkgrad.diagnose.rewritten import LEFT_OUT, rewritten, tidy
 from chalkgrad.diagnose.search import CLASH, PAIR, Explanation, Reason
+from chalkgrad.diagnose.slips import slips
 from chalkgrad.diagnose.throughout import REPEATED, throughout
 from chalkgrad.diagnose.trial import Trial
 from chalkgrad.expr.nodes import Definition, Tensor
@@ -162,6 +163,10 @@ class Mender:
         self.likely = frozenset()
         return self.single(name, fixed, limit, 0.0, PAIRS // 2)
 
+    def holds(self, name: str, wanted: Tensor) -> bool:
+        """Whether a variable is called like an input's gradient itself."""
+        return self._adjoints[name] is wanted.adjoint
+
     def line_of(self, name: str) -> Definition:
         """The derivation's line for the adjoint that a variable is called like."""
         return next(d for d in self.derived.staged.definitions if d.target is self._adjoints[name])
@@ -192,7 +197,9 @@ class Mender:
         yours, fix = rewritten(watched.body[place.step][0], changes, known)
         if self.spoils(repair):
             yours = fix = ""  # what cures one gradient and spoils another is no advice
-        told = f"in line {place.line}, `{text}` should be `{new}`"
+        told = f"in line {place.line}, `{text}` should be `{tidy(new)}`"
+        if fix == LEFT_OUT:
+            told = f"line {place.line} does not belong there"
         if place.looped and new == f"{place.stored or place.target} + {text}":
             told = (
                 f"in line {place.line}, `=` should be `+=`: each round of the loop overwrites the one before"
@@ -206,11 +213,12 @@ class Mender:
         target = f"={wanted.name}"
         stop = self.rerun.work + PAIRS
         with quiet():
+            before = self.value(target, 0, {})
             for repair in self.candidates(target, {}):
                 if self.rerun.work > stop:
                     return
                 value = self.value(target, 0, {repair.place: repair})
-                if value is not None and np.isfinite(value).all():
+                if value is not None and np.isfinite(value).all() and not _same(value, before):
                     yield repair, value
 
     def hides(self, repair: Repair) -> bool:
@@ -228,6 +236,14 @@ class Mender:
             self._conditions = [self.rerun.conditions(at, {}) for at in range(len(self.trial.points))]
         active = {repair.place: repair.change}
         return any(flattened(b, self.rerun.conditions(at, active)) for at, b in enumerate(self._conditions))
+
+    def severs(self, wanted: Tensor, repair: Repair) -> bool:
+        """Whether a gradient no longer depends on those from above after a change: whatever it is then says
+        nothing about what stood there."""
+        assert self.rerun is not None
+        with quiet():
+            kept = self.rerun.follows(wanted.name, {repair.place: repair.change})
+            return not kept and self.rerun.follows(wanted.name, {})
 
     def at_all(self, wanted: Tensor, repair: Repair) -> list[Array] | None:
         """What a gradient becomes by a change at every point; None where it raises."""
@@ -356,8 +372,9 @@ class Mender:
             above = places[place.above] if place.above >= 0 else None
             shapes = {np.shape(v) for v in self.trial.points[0].true.values()} if place.above < 0 else set()
             made = repairs(number, place, above, self.at_hand(), self._cause, shapes)
-            over = overwritten(number, place, self.rerun.watched.names)
-            self._repairs[number] = self.context().weighed(place, [*over, *made])
+            names = self.rerun.watched.names
+            more = [*overwritten(number, place, names), *slips(number, place, names)]
+            self._repairs[number] = self.context().weighed(place, [*more, *made])
         return self._repairs[number]
 
     def context(self) -> Context:
@@ -438,6 +455,13 @@ class Mender:
             left = self.rerun.left
             self._variables = [n for n in self._adjoints if as_array(left.get(n)) is not None]
         return self._variables
+
+
+def _same(one: Array, other: Array | None) -> bool:
+    """Whether two arrays are equal but for rounding."""
+    if other is None or one.shape != other.shape:
+        return False
+    return bool(np.abs(one - other).max(initial=0.0) <= 1e-10 * np.abs(other).max(initial=0.0))
 
 
 def _wild(value: object) -> bool:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import ast
 import linecache
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from types import CodeType
 from typing import Any
 
 from chalkgrad.diagnose.names import match_key
 from chalkgrad.diagnose.own_variables import code_of
+from chalkgrad.diagnose.rewritten import rewritten
 from chalkgrad.diff import for_code
 from chalkgrad.emit.module_text import source
 from chalkgrad.emit.names import identifier
@@ -31,10 +32,12 @@ class OwnSource:
     Args:
         function: The backward.
         program: The layer's forward.
+        order: The inputs in the order in which their gradients are returned, if it is not the layer's.
     """
 
-    def __init__(self, function: Callable[..., Any], program: Program) -> None:
+    def __init__(self, function: Callable[..., Any], program: Program, order: Sequence[str] = ()) -> None:
         self.program = program
+        self.order = order
         self.tree = tree_of(function)
 
     def line(self, argument: str) -> str:
@@ -75,6 +78,20 @@ class OwnSource:
         first, *rest = (NAME.sub(lambda m: known.get(m[0], m[0]), line) for line in lines)
         return f"{first}, where {'; '.join(rest)}" if rest else first
 
+    def exchanged(self, returned: Mapping[str, str]) -> tuple[str, str]:
+        """The `return` as it is, and with each gradient at the place of its own input.
+
+        Args:
+            returned: Whose gradient is returned for each input.
+        """
+        statement = self._return()
+        places = {a: e for a in returned if (e := self._element(a)) is not None}
+        if statement is None or len(places) < len(returned):
+            return "", ""
+        belongs = {whose: ast.unparse(places[a]) for a, whose in returned.items()}
+        known = {n.id for n in ast.walk(statement) if isinstance(n, ast.Name)}
+        return rewritten(statement, [(place, belongs[a]) for a, place in places.items()], known)
+
     def _own_name(self, argument: str) -> str:
         """The variable that is returned for an input; empty where it is an expression or an argument."""
         element = self._element(argument)
@@ -83,31 +100,50 @@ class OwnSource:
 
     def _element(self, argument: str) -> ast.expr | None:
         """The expression that is returned for an input."""
-        return element_of(self._returned(), argument, self.program)
+        return element_of(self._returned(), argument, self.program, self.order)
 
     def _returned(self) -> ast.expr | None:
         if self.tree is None:
             return None
         if isinstance(self.tree, ast.Lambda):
             return self.tree.body
-        returns = [n for n in ast.walk(self.tree) if isinstance(n, ast.Return) and n.value is not None]
-        return returns[-1].value if returns else None
+        statement = self._return()
+        return statement.value if statement is not None else None
+
+    def _return(self) -> ast.Return | None:
+        """The last `return` of something."""
+        tree = self.tree if isinstance(self.tree, ast.FunctionDef) else ast.Pass()
+        returns = [n for n in ast.walk(tree) if isinstance(n, ast.Return) and n.value is not None]
+        return returns[-1] if returns else None
 
 
-def element_of(value: ast.expr | None, argument: str, program: Program) -> ast.expr | None:
+def element_of(
+    value: ast.expr | None, argument: str, program: Program, order: Sequence[str] = ()
+) -> ast.expr | None:
     """The part of what is returned that is an input's gradient; None where that cannot be told."""
-    names = [t.name for t in program.inputs]
-    floats = [t.name for t in program.inputs if t.dtype == "float"]
-    if isinstance(value, ast.Dict):
-        for key, element in zip(value.keys, value.values, strict=True):
-            if isinstance(key, ast.Constant) and match_key(str(key.value), names) == argument:
-                return element
-        return None
+    dtypes = {t.name: t.dtype for t in program.inputs}
+    names = list(order or dtypes)
+    floats = [n for n in names if dtypes[n] == "float"]
+    keyed = _keyed(value)
+    if keyed is not None:
+        return next((e for key, e in keyed if match_key(key, names) == argument), None)
     if isinstance(value, ast.Tuple | ast.List):
-        order = names if len(value.elts) == len(names) else floats
-        whole = argument in order and len(value.elts) >= len(order)
-        return value.elts[order.index(argument)] if whole else None
+        if len(value.elts) != len(names):
+            names = floats
+        whole = argument in names and len(value.elts) >= len(names)
+        return value.elts[names.index(argument)] if whole else None
     return value if floats == [argument] else None
+
+
+def _keyed(value: ast.expr | None) -> list[tuple[str, ast.expr]] | None:
+    """The entries of a dictionary that is written out: {"x": dx} or dict(x=dx)."""
+    match value:
+        case ast.Dict(keys, values):
+            pairs = zip(keys, values, strict=True)
+            return [(str(k.value), v) for k, v in pairs if isinstance(k, ast.Constant)]
+        case ast.Call(ast.Name("dict"), [], keywords):
+            return [(k.arg, k.value) for k in keywords if k.arg is not None]
+    return None
 
 
 def _assigned(node: ast.AST) -> set[str]:

@@ -25,12 +25,17 @@ def in_own_names(
     """The faults with the user's line and the right one beside it, where the source can be read."""
     if not any(f.argument is not None and not f.fix for f in faults):
         return list(faults)
-    own = OwnSource(caller.backward, derived.program)
+    own = OwnSource(caller.backward, derived.program, trial.form.order)
     held_now = variables(caller.backward, trial.form, trial.prepared[0], timeout) if trial.prepared else {}
     names = own_names(derived, caller, trial, timeout)
     behind = _variables_behind(faults, derived, trial, held_now)
+    exchanged = _exchanged(faults, derived, trial)
+    swap = own.exchanged(exchanged) if exchanged else ("", "")
     told = []
     for f in faults:
+        if f.argument in exchanged and swap[1] and not f.fix:
+            told.append(replace(f, yours=swap[0], fix=swap[1]))
+            continue
         variable = behind.get(f.expected) if not f.fix else None
         there = own.right_assignment(variable, names) if variable is not None else ""
         if variable is not None and there:
@@ -45,6 +50,19 @@ def in_own_names(
         else:
             told.append(replace(f, fix=f.fix or remedy(f)))
     return told
+
+
+def _exchanged(faults: Sequence[Fault], derived: Derived, trial: Trial) -> dict[str, str]:
+    """Whose gradient is returned for each input, where some are returned for each other; empty otherwise."""
+    if trial.error or not trial.results:
+        return {}
+    true, returned = trial.points[0].true, trial.results[0].gradients
+    wrong = [f.argument for f in faults if f.cause == "wrong_argument"]
+    found: dict[str, str] = {}
+    for t in (t for t in derived.wrt if t.name in wrong and t.name in returned):
+        same = named({t: np.asarray(returned[t.name], float)}, {o.name: true[o] for o in derived.wrt})
+        found.update((t.name, name) for name in same.values())
+    return found if set(found.values()) == set(found) else {}
 
 
 def _variables_behind(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -10,12 +12,15 @@ import numpy as np
 from chalkgrad.derivation import Derived
 from chalkgrad.diagnose.labelled import Evaluation, check_agrees
 from chalkgrad.errors import VerificationError
-from chalkgrad.expr.nodes import Access, Expr, Index, Program, Range, Tensor
+from chalkgrad.expr.nodes import Access, Apply, Expr, Index, Program, Range, Tensor
 from chalkgrad.expr.ops import walk
-from chalkgrad.verify.environment import Array, Environment
+from chalkgrad.verify.environment import Array, Environment, whole_size
 from chalkgrad.verify.reference import evaluate_closely, run_on
 from chalkgrad.verify.sample import TRIES, sample
 from chalkgrad.verify.sizes import draw_sizes
+
+ROOM = 200
+"""So many entries at most has an array at a point with room for more windows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,7 @@ def draw(
     parameters: Mapping[Tensor, float] | None = None,
     sizes: Mapping[Range, int] | None = None,
     unit: bool = False,
+    even: bool = False,
     tries: int = TRIES,
 ) -> Point:
     """A random smooth point.
@@ -55,7 +61,8 @@ def draw(
         seed: Equal seeds give equal points.
         parameters: Values of keyword scalars; the defaults if omitted.
         sizes: Sizes to use instead of small distinct ones.
-        unit: Whether the upstream gradient of a scalar is 1 rather than another number.
+        unit: Whether the upstream gradient is 1 rather than other numbers.
+        even: Whether windows fill their axes without a rest, which not every program allows for.
         tries: Draws before giving up.
 
     Raises:
@@ -63,7 +70,7 @@ def draw(
     """
     program = derived.program
     chosen = {t: float((parameters or {}).get(t, default)) for t, default in program.parameters}
-    env = sample(program, seed, parameters=chosen, sizes=sizes or _roomy(program, seed), tries=tries)
+    env = sample(program, seed, parameters=chosen, sizes=sizes or _chosen(program, seed, even), tries=tries)
     rng = np.random.default_rng((seed, 17))
     ups: dict[Tensor, Array] = {}
     for output in program.outputs:
@@ -71,21 +78,69 @@ def draw(
             shape = np.shape(env.array(output))
             # A gradient near 0 would hide what happens to it.
             size = rng.uniform(0.5, 1.5, size=shape) * rng.choice((-1.0, 1.0), size=shape)
-            ups[output.adjoint] = np.asarray(size if shape or not unit else 1.0)
+            ups[output.adjoint] = np.ones(shape) if unit else np.asarray(size)
     return judged(derived, env.having(ups), chosen)
+
+
+def _chosen(program: Program, seed: int, even: bool) -> dict[Range, int]:
+    return _even(program, seed) if even else _roomy(program, seed)
+
+
+def _even(program: Program, seed: int) -> dict[Range, int]:
+    """Sizes for which the divisions in the sizes of other axes leave no rest."""
+    derived = {r for r, _ in program.sizes}
+    sizes = {r: n for r, n in draw_sizes(program, np.random.default_rng(seed)).items() if r not in derived}
+    free = {r for t in program.inputs for r in t.axes if r in sizes}
+    for _ in range(8):
+        rest = _rest(program, sizes)
+        if not rest:
+            break
+        near = [{**sizes, r: sizes[r] + by} for r in sorted(free, key=lambda r: r.name) for by in (1, 2, 3)]
+        sizes = min(near, key=lambda s: _rest(program, s))
+    return {r: n for r, n in sizes.items() if r.size is None}
+
+
+def _rest(program: Program, sizes: Mapping[Range, int]) -> int:
+    """The sum of what the divisions in the sizes of derived axes leave."""
+    known, rest = dict(sizes), 0
+    for r, formula in program.sizes:
+        for node in walk(formula):
+            if isinstance(node, Apply) and node.fn == "floordiv":
+                above, below = (whole_size(a, known) for a in node.args)
+                rest += above % below
+        known[r] = whole_size(formula, known)
+    return rest
 
 
 def _roomy(program: Program, seed: int) -> dict[Range, int]:
     """Distinct sizes from 3 up: over two observations a normalised value is ±1 and hides what it is.
 
-    None where an axis is read at a computed place, whose size depends on others.
+    Where an axis is read at a computed place its size depends on others: more places than two at every
+    other point are all that is asked.
     """
     for definition in program.definitions:
         for node in walk(definition.body):
             if isinstance(node, Access) and any(_computed(i) for i in node.indices):
-                return {}
+                return _wider(program, seed) if seed % 2 else {}
     sizes = draw_sizes(program, np.random.default_rng(seed))
     return {r: n + 1 for r, n in sizes.items() if r.size is None}
+
+
+def _wider(program: Program, seed: int) -> dict[Range, int]:
+    """Sizes at which windows have more than two places, where arrays stay small: two hide which is which."""
+    derived = {r for r, _ in program.sizes}
+    sizes = draw_sizes(program, np.random.default_rng(seed))
+    free = {r: n for r, n in sizes.items() if r not in derived and r.size is None}
+    for r in [r for r, _ in program.sizes if sizes[r] == 2]:
+        for of, by in ((of, by) for by in (1, 2, 3) for of in free):
+            given = {**free, of: free[of] + by}
+            with contextlib.suppress(VerificationError):  # no sizes go with this one
+                other = draw_sizes(program, np.random.default_rng(seed), given)
+                if other[r] > 2:
+                    sizes, free = other, given
+                    break
+    largest = max(math.prod(sizes.get(a, a.size or 1) for a in t.axes) for t in program.tensors())
+    return free if largest <= ROOM else {}
 
 
 def _computed(index: Expr) -> bool:

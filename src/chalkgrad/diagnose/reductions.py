@@ -22,6 +22,9 @@ def reductions(number: int, place: Place) -> Iterator[Repair]:
     operand = ast.unparse(parts[0])
     whole = operand if isinstance(parts[0], ast.Name | ast.Call | ast.Subscript) else f"({operand})"
     given = place.operands[1].get("axis")
+    if place.kind in ("max", "min"):
+        yield from _extremes(number, place, whole)
+        return
     for axes in _more_axes(given, np.ndim(place.operands[0])):
         change = partial(_reduce, place.kind, {"axis": axes})
         where = ", ".join(
@@ -42,6 +45,17 @@ def reductions(number: int, place: Place) -> Iterator[Repair]:
             same = len(parts[1]) > 0 and kept == bool(place.operands[1].get("keepdims"))
             cost = 1.45 if same else 1.85 if kept else 1.8
             yield Repair(number, "extra_sum", new, cost, change, alike=alike)
+
+
+def _extremes(number: int, place: Place, whole: str) -> Iterator[Repair]:
+    """The largest or smallest entry along other axes."""
+    count = np.ndim(place.operands[0])
+    for axes in (a for many in range(1, count + 1) for a in combinations(range(count), many)):
+        for kept in (False, True):
+            how = {"axis": axes if len(axes) > 1 else axes[0], "keepdims": kept}
+            shown = f"axis={how['axis']}{', keepdims=True' if kept else ''}"
+            yield Repair(number, "wrong_operand", f"{whole}.{place.kind}({shown})", 1.4 + 0.03 * len(axes),
+                         partial(_reduce, place.kind, how))  # fmt: skip
 
 
 def _more_axes(given: Any, count: int) -> Iterator[tuple[int, ...]]:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from chalkgrad.diagnose.at_hand import Part
-from chalkgrad.diagnose.watched import OPERATIONS, Change, Place, Scope
+from chalkgrad.diagnose.watched import OPERATIONS, REDUCED, Change, Place, Scope
 
 
 class Repair(NamedTuple):
@@ -43,7 +43,7 @@ def given(kind: str, operands: list[Any]) -> Any:
     """What a place gives with its operands."""
     if kind in OPERATIONS:
         return OPERATIONS[kind](*operands)
-    if kind in ("sum", "mean"):
+    if kind in REDUCED:
         return getattr(np, kind)(operands[0], **operands[1])
     return operands[0]
 

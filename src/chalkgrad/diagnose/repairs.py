@@ -11,12 +11,20 @@ from typing import Any
 
 import numpy as np
 
-from chalkgrad.diagnose.arrangement import opposite, outer_product, signs, squared, turned_round
+from chalkgrad.diagnose.arrangement import (
+    in_condition,
+    masked,
+    opposite,
+    outer_product,
+    signs,
+    squared,
+    turned_round,
+)
 from chalkgrad.diagnose.at_hand import AtHand, Part, broadcasts, kind_of
 from chalkgrad.diagnose.overwritten import LOOPED
 from chalkgrad.diagnose.reductions import reductions
 from chalkgrad.diagnose.repair import Repair, after, beside, given
-from chalkgrad.diagnose.watched import OPERATIONS, Change, Place, Scope
+from chalkgrad.diagnose.watched import OPERATIONS, REDUCED, Change, Place, Scope
 
 FOREIGN = 0.2
 """What it costs more to have taken a variable for a value that the text has no variable for."""
@@ -44,13 +52,17 @@ def repairs(
     scaled = alike and above is not None and above.kind in ("Mult", "Div", "MatMult")
     added = alike and above is not None and above.kind in ("Add", "Sub")
     text = ast.unparse(place.node)
+    whole = place.kind == "FloorDiv" and np.asarray(place.value).dtype.kind != "f"
+    if place.kind == "entries" or whole:
+        return  # where it writes, and how many there are, is no matter of the formula
     if above is not None and above.kind == "compare" and not np.ndim(above.value):
-        return  # which way the text goes is no matter of the formula
+        yield from in_condition(number, place, text)
+        return
     if place.kind in OPERATIONS:
         yield from _operation(number, place)
         if place.kind == "Mult" and above is not None and np.ndim(above.value) == 2:
             yield from outer_product(number, place)
-    elif place.kind in ("sum", "mean"):
+    elif place.kind in REDUCED:
         yield from reductions(number, place)
     elif place.kind == "number":
         for c in FACTORS:
@@ -76,6 +88,7 @@ def repairs(
         yield from _others(number, place, text, at_hand, cause)
         if value.dtype.kind == "f":
             yield from squared(number, above, text)
+            yield from masked(number, place, above, text)
     if value.dtype.kind in "iu":
         yield from _whole(number, place, text, at_hand, scaled, added)
         return
@@ -98,12 +111,15 @@ def repairs(
         yield Repair(number, "transpose", turned, 1.5, after(place, lambda v: v.T))
     if value.ndim == 1 and above is not None and np.ndim(above.value) == 2:
         column = text if text.isidentifier() else f"({text})"
-        yield Repair(number, "transpose", f"{column}[:, None]", 1.3, after(place, lambda v: v[:, None]))
+        yield Repair(number, "shape", f"{column}[:, None]", 1.3, after(place, lambda v: v[:, None]))
     yield from turned_round(number, place, value)
     wide = {np.shape(above.value)} if above is not None and isinstance(above.value, np.ndarray) else set()
+    over = above.node.left if above is not None and above.kind == "Div" and isinstance(
+        above.node, ast.BinOp) and ast.unparse(above.node.right) == text else None  # fmt: skip
+    cancelled = set(_factors(over)) if over is not None else set()  # g * a / (g * b) has a factor too many
     yield from (
         r for r in _missing(number, place, text, at_hand, {*wide, *shapes})
-        if not (scaled and r.factor) and not (added and r.code == "missing_term")
+        if not (r.factor and (scaled or r.own in cancelled)) and not (added and r.code == "missing_term")
     )  # fmt: skip
     if value.dtype.kind == "f":
         yield from ones(number, place)
@@ -153,19 +169,28 @@ def _operation(number: int, place: Place) -> Iterator[Repair]:
     """Another operation, or one operand alone."""
     assert isinstance(place.node, ast.BinOp)
     left, right = ast.unparse(place.node.left), ast.unparse(place.node.right)
+    written = partial(_operated, place.node)
     kinds = [kind_of(v, False) for v in place.operands]
-    turned = {"Add": ("Sub", "-"), "Sub": ("Add", "+")}
+    turned = {"Add": "Sub", "Sub": "Add"}
     if place.kind in turned:
-        other, sign = turned[place.kind]
-        yield Repair(number, "sign", f"{left} {sign} {right}", 1.0, _operate(other))
-        yield Repair(number, "wrong_operand", left, 2.3, lambda v, s: v[0])  # a term too many
+        other = turned[place.kind]
+        yield Repair(number, "sign", written(other), 1.0, _operate(other))
+        bound = place.kind == "Sub" and np.asarray(place.value).dtype.kind == "i" and not np.ndim(place.value)
+        code, cost = (
+            ("missing_term", 1.5) if bound else ("wrong_operand", 2.3)
+        )  # range(n - 1), or a term too many
+        yield Repair(number, code, left, cost, lambda v, s: v[0])
         if place.kind == "Add":
             yield Repair(number, "wrong_operand", right, 2.3, lambda v, s: v[1])
+    if place.kind == "FloorDiv":
+        yield Repair(number, "wrong_operand", written("Div"), 1.3, _operate("Div"))
     if place.kind in ("Mult", "Div"):
-        other, sign = ("Div", "/") if place.kind == "Mult" else ("Mult", "*")
-        yield Repair(number, "wrong_operand", f"{left} {sign} {right}", 2.4, _operate(other))
+        other = "Div" if place.kind == "Mult" else "Mult"
+        yield Repair(number, "wrong_operand", written(other), 2.4, _operate(other))
         twice = place.kind == "Mult" and right in _factors(place.node.left)
-        cost = 1.35 if twice else 1.6 if kinds[1] != "mask" else 1.9  # what stands twice is a slip
+        cost = (
+            1.35 if twice else {"mask": 1.9, "size": 1.45}.get(kinds[1], 1.6)
+        )  # what stands twice is a slip
         yield Repair(number, _extra(place.node.right, kinds[1]), left, cost, lambda v, s: v[0])
         if place.kind == "Mult":
             yield Repair(number, _extra(place.node.left, kinds[0]), right, 1.6, lambda v, s: v[1])
@@ -173,7 +198,13 @@ def _operation(number: int, place: Place) -> Iterator[Repair]:
         for step in (-1, 1, 0.5, -0.5):
             new = place.operands[1] + step
             code = "extra_factor" if abs(new) < abs(place.operands[1]) else "missing_factor"
-            yield Repair(number, code, f"{left} ** {new}", 2.0, partial(_power, new))
+            text = _operated(place.node, "Pow", ast.Constant(new))
+            yield Repair(number, code, text, 2.0, partial(_power, new))
+
+
+def _operated(node: ast.BinOp, kind: str, right: ast.expr | None = None) -> str:
+    """An operation with another sign, or another right side, in the brackets that it needs."""
+    return ast.unparse(ast.BinOp(node.left, getattr(ast, kind)(), right or node.right))
 
 
 def _factors(node: ast.expr) -> list[str]:
@@ -185,7 +216,7 @@ def _factors(node: ast.expr) -> list[str]:
 
 def _extra(node: ast.expr, kind: str) -> str:
     """What a factor too many is called."""
-    constant = not any(isinstance(n, ast.Name) for n in ast.walk(node))
+    constant = {n.id for n in ast.walk(node) if isinstance(n, ast.Name)} <= {"np", "math", "float"}
     return "constant_factor" if constant or kind == "size" else "extra_factor"
 
 
@@ -220,6 +251,11 @@ def _with(
 ) -> Iterator[Repair]:
     """A part beside a place, which has these operands if it is a sum and these factors if a product."""
     kind, read, own = place.kind, part.read, f"({part.text})" if " " in part.text else part.text
+    if part.kind in ("mean", "share"):
+        sign, by = ("-", operator.sub) if part.kind == "mean" else ("+", operator.add)
+        yield Repair(number, "missing_term", f"{{text}} {sign} {{own}}", 1.4 + part.cost,
+                     beside(kind, part, by), False, part.text)  # fmt: skip
+        return
     times = {"mask": "missing_mask", "size": "constant_factor"}.get(part.kind, "missing_factor")
     base = 1.3 if part.kind == "mask" else 1.5
     yield Repair(number, times, "{own} * ({text})", base + part.cost,
@@ -290,7 +326,7 @@ def ones(number: int, place: Place) -> Iterator[Repair]:
     text = ast.unparse(place.node)
     if np.asarray(place.value).dtype.kind == "f":
         yield Repair(number, "missing_term", f"1 + {text}", 1.9, after(place, lambda v: 1 + v))
-        yield Repair(number, "missing_term", f"1 - {text}", 1.9, after(place, lambda v: 1 - v))
+        yield Repair(number, "missing_term", f"1 - ({text})", 1.9, after(place, lambda v: 1 - v))
         yield Repair(number, "missing_term", f"{text} - 1", 1.9, after(place, lambda v: v - 1))
 
 

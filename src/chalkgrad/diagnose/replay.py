@@ -24,7 +24,7 @@ RETURNED = "__returned__"
 WEIGHTS = {"einsum": 25, "sliding_window_view": 25, "pad": 25, "tensordot": 15}
 """What some calls cost beside an operation on small arrays, which costs 1."""
 CALL = 3
-ROUNDS = 5
+ROUNDS = 3
 """How often a loop is taken to run."""
 
 
@@ -59,7 +59,7 @@ class Step:
             single and isinstance(plain, ast.Assign)
         ) else set()  # fmt: skip
         reads |= writes - sets  # what is changed in part is read, too
-        return Step(plain, hooked, frozenset(reads), frozenset(writes), frozenset(sets), _work(plain))
+        return Step(plain, hooked, frozenset(reads), frozenset(writes), frozenset(sets), work_of(plain))
 
 
 def _worked_on(statement: ast.stmt) -> set[str]:
@@ -85,7 +85,8 @@ def _base(node: ast.expr) -> str:
     return node.id if isinstance(node, ast.Name) else ""
 
 
-def _work(node: ast.AST) -> int:
+def work_of(node: ast.AST, rounds: int = ROUNDS) -> int:
+    """About how many operations a statement takes, if each loop has so many rounds."""
     own = 0
     match node:
         case ast.BinOp() | ast.UnaryOp() | ast.Compare() | ast.Subscript():
@@ -93,9 +94,9 @@ def _work(node: ast.AST) -> int:
         case ast.Call(func=function, keywords=keywords):
             name = function.attr if isinstance(function, ast.Attribute) else ""
             own = WEIGHTS.get(name, CALL) * (3 if any(k.arg == "optimize" for k in keywords) else 1)
-    below = sum(_work(n) for n in ast.iter_child_nodes(node))
-    rounds = ROUNDS if isinstance(node, ast.For | ast.comprehension | ast.GeneratorExp | ast.ListComp) else 1
-    return own + rounds * below
+    below = sum(work_of(n, rounds) for n in ast.iter_child_nodes(node))
+    looped = isinstance(node, ast.For | ast.comprehension | ast.GeneratorExp | ast.ListComp)
+    return own + (rounds if looped else 1) * below
 
 
 @dataclass(frozen=True, slots=True)

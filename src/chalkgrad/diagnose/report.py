@@ -162,8 +162,9 @@ def _lines(d: Diagnosis) -> list[str]:
 def _groups(faults: Iterable[Fault]) -> list[list[Fault]]:
     """Faults with one cause and one remedy together, and so more than two with the same words and line."""
     same: dict[tuple[str, str, str], list[Fault]] = {}
-    for fault in faults:
-        same.setdefault((fault.cause, fault.expected, fault.fix), []).append(fault)
+    for fault in faults:  # one line of the user's is one thing to mend, whatever follows from it
+        line = fault.yours if fault.yours and fault.fix else fault.expected
+        same.setdefault((fault.cause, line, fault.fix), []).append(fault)
     alike: dict[tuple[str, str, str], list[list[Fault]]] = {}
     for group in same.values():
         told = _split(group[0].evidence)[0]
@@ -199,8 +200,9 @@ def _fault_lines(same: list[Fault]) -> list[str]:
         lines += _wrapped("should be: " if fault.yours else "to do:     ", fault.fix)
     if len({f.fix for f in same}) > 1:
         lines += _wrapped("", f"and likewise d{', d'.join(str(f.argument) for f in same[1:])}.")
-    if fault.expected:
-        lines += _wrapped("because:   ", fault.expected)
+    because = "\n".join(dict.fromkeys(f.expected for f in same if f.expected))
+    if because:
+        lines += _wrapped("because:   ", because)
     return lines
 
 

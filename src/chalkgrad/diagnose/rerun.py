@@ -6,6 +6,8 @@ import ast
 import contextlib
 import io
 from collections.abc import Mapping
+from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,7 @@ from chalkgrad.diagnose.calling import Caller
 from chalkgrad.diagnose.capture import as_array, duplicate
 from chalkgrad.diagnose.forms import Form
 from chalkgrad.diagnose.own_source import element_of
-from chalkgrad.diagnose.replay import RETURNED, Replay, Slice, Step, alike, straight
+from chalkgrad.diagnose.replay import RETURNED, Replay, Slice, Step, alike, straight, work_of
 from chalkgrad.diagnose.trial import Trial
 from chalkgrad.diagnose.watched import Change, Watched
 from chalkgrad.verify.environment import Array
@@ -43,7 +45,7 @@ class Rerun:
         self.trial = trial
         self.at = 0
         self.work = 0
-        self.whole = 10 + sum(Step.of(p, h).work for p, h in watched.body)
+        self.whole = 0
         begun: list[dict[str, Any]] = []
         watched.recording = True
         for at in reversed(range(len(trial.points))):
@@ -51,6 +53,8 @@ class Rerun:
             self.run(at, {})
             begun.insert(0, watched.begun)
         watched.recording = False
+        self.steps = [self._step(n) for n in range(len(watched.body))]
+        self.whole = 10 + sum(s.work for s in self.steps)
         self.replay = self._replay(begun) if all(begun) else None
         seen = [p.scope for p in watched.places if p.scope]
         self.left = dict(watched.left or (max(seen, key=len) if seen else {}))
@@ -63,16 +67,24 @@ class Rerun:
         if watched is None:
             return None
         other = Caller(watched.function, derived, caller.forward, caller.statics)
-        other.dtype = caller.dtype
-        form = next((f for f in other.forms() if f.title == trial.form.title), None)
+        other.dtype, other.order = caller.dtype, caller.order
+        form = next((f for f in other.forms() if f.is_like(trial.form)), None)
         return Rerun(watched, other, form, trial) if form is not None else None
+
+    def _step(self, number: int) -> Step:
+        """A statement of the body; the rounds of a loop as they were."""
+        step = Step.of(*self.watched.body[number])
+        own = sum(p.step == number for p in self.watched.places) * len(self.trial.points)
+        looped = any(isinstance(n, ast.For) for n in ast.walk(step.plain))
+        rounds = self.watched.passes[number] / own if looped and own else 0.0
+        return replace(step, work=int(work_of(step.plain, 1) * max(1.0, rounds))) if rounds else step
 
     def _replay(self, begun: list[dict[str, Any]]) -> Replay | None:
         """The statements one by one, where they follow each other."""
         plain = [p for p, _ in self.watched.body]
         if not straight(plain):
             return None
-        steps = [Step.of(p, h) for p, h in self.watched.body[:-1]]
+        steps = self.steps[:-1]
         last, hooked = self.watched.body[-1]
         assert isinstance(last, ast.Return)
         assert isinstance(hooked, ast.Return)
@@ -80,7 +92,9 @@ class Rerun:
         program = self.caller.derived.program
         ends = {"": _end(last.value, hooked.value.args[0])}
         for name in self.caller.floats:
-            one, other = (element_of(v, name, program) for v in (last.value, hooked.value.args[0]))
+            one, other = (
+                element_of(v, name, program, self.form.order) for v in (last.value, hooked.value.args[0])
+            )
             if one is not None and other is not None and not self.form.valued:
                 ends[f"={name}"] = _end(one, other)
         try:
@@ -163,7 +177,20 @@ class Rerun:
             for p, (operands, value, scope) in zip(places, kept, strict=True):
                 p.operands, p.value, p.scope = operands, value, scope
 
-    def run(self, at: int, active: Mapping[int, Change]) -> Mapping[str, Array] | None:
+    def follows(self, name: str, active: Mapping[int, Change]) -> bool:
+        """Whether an input's gradient grows with those from above under changes, as every gradient does."""
+        given = self.trial.prepared[0].arguments
+        above = {n: 2 * np.asarray(given[n]) for t in self.caller.outputs if (n := f"d{t.name}") in given}
+        both = (self.run(0, active), self.run(0, active, above)) if above else (None, None)
+        once, twice = (found.get(name) if found is not None else None for found in both)
+        if once is None or twice is None or once.shape != twice.shape:
+            return not above
+        scale = float(np.abs(once).max(initial=0.0))
+        return scale > 0 and bool(np.abs(2 * once - twice).max(initial=0.0) <= 1e-6 * scale)
+
+    def run(
+        self, at: int, active: Mapping[int, Change], given: Mapping[str, Any] = MappingProxyType({})
+    ) -> Mapping[str, Array] | None:
         """The gradients, by input, of the whole function with some places changed; None where it raises."""
         self.at = at
         self.work += self.whole
@@ -172,7 +199,7 @@ class Rerun:
         try:
             with np.errstate(all="ignore"), quiet():
                 value = self.form.invoke(
-                    {n: duplicate(v) for n, v in self.trial.prepared[at].arguments.items()}
+                    {n: duplicate(v) for n, v in {**self.trial.prepared[at].arguments, **given}.items()}
                 )
         except (Exception, SystemExit):  # noqa: BLE001 (a changed text may raise anything)
             return None

@@ -6,6 +6,19 @@ import ast
 import copy
 from collections.abc import Container, Sequence
 
+LEFT_OUT = "(leave this line out)"
+"""What a line that does nothing any more should be."""
+
+NOTHING = {ast.Mult: 1, ast.Div: 1, ast.Add: 0, ast.Sub: 0}
+
+
+def tidy(text: str) -> str:
+    """An expression without brackets that it does not need; other text as it is."""
+    try:
+        return ast.unparse(ast.parse(text, mode="eval"))
+    except SyntaxError:
+        return text
+
 
 def rewritten(
     statement: ast.stmt, changes: Sequence[tuple[ast.expr, str]], known: Container[str]
@@ -23,13 +36,27 @@ def rewritten(
         return "", ""
     kinds = ast.Assign | ast.AugAssign | ast.Return | ast.Expr
     lines = [s for s in ast.walk(statement) if isinstance(s, kinds)]
-    line = next((s for s in lines if any(_same(n, node) for n in ast.walk(s))), None)
+    heads = [_head(s) for s in ast.walk(statement) if isinstance(s, ast.For | ast.If)]
+    line = next((s for s in (*lines, *heads) if any(_same(n, node) for n in ast.walk(s))), None)
     if line is None:
         return "", ""
     right: ast.AST = copy.deepcopy(line)
     for old, new in reversed(written):  # inner ones, which stand later, first
         right = _Put(old, new).visit(right)
-    return ast.unparse(line), ast.unparse(ast.fix_missing_locations(_added_to(right)))
+    match right:
+        case ast.AugAssign(op=op, value=ast.Constant(value)) if value == NOTHING.get(type(op)):
+            return ast.unparse(line), LEFT_OUT
+    yours, fix = ast.unparse(line), ast.unparse(ast.fix_missing_locations(_added_to(right)))
+    return (
+        (yours.splitlines()[0], fix.splitlines()[0]) if isinstance(line, ast.For | ast.If) else (yours, fix)
+    )
+
+
+def _head(block: ast.For | ast.If) -> ast.For | ast.If:
+    """A loop or a condition without what it holds."""
+    head = copy.copy(block)
+    head.body, head.orelse = [ast.Pass()], []
+    return head
 
 
 def _added_to(line: ast.AST) -> ast.AST:

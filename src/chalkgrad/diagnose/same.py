@@ -43,6 +43,14 @@ def same_forward(forward: Callable[..., Any], layer: HasProgram) -> bool:
     return True
 
 
+def refusal(forward: Callable[..., Any], layer: HasProgram) -> str:
+    """What a forward raises when it is given the layer's inputs; empty where it runs."""
+    judge = Check(lambda dout, cache: None, layer, forward, None, 0, None)
+    form = next(judge.caller.forms(), None)
+    run = form.prepare(judge.points()[0]).forward if form is not None else None
+    return run.error if run is not None else ""
+
+
 def _may_be(forward: Callable[..., Any], program: Program) -> bool:
     """What can be told without deriving the layer: the number of arguments, and one value."""
     read = required(forward)
@@ -60,9 +68,15 @@ def _may_be(forward: Callable[..., Any], program: Program) -> bool:
 
 def _agrees(forward: Callable[..., Any], program: Program) -> bool:
     """Whether the first output is the layer's at one point, the arguments in the layer's order."""
+    value = values_of(forward, program)
+    got = as_array(value[0] if isinstance(value, tuple) and value else value)
     env = sample(program, 0, parameters=dict(program.parameters))
-    inputs = {t.name: np.asarray(env.array(t)) for t in program.inputs}
-    made = call(lambda given: forward(*given.values()), inputs, TIMEOUT)
-    got = as_array(made.value[0] if isinstance(made.value, tuple) and made.value else made.value)
     want = np.asarray(env.array(program.outputs[0]))
     return got is not None and got.shape == want.shape and bool(np.allclose(got, want, rtol=1e-3, atol=1e-6))
+
+
+def values_of(function: Callable[..., Any], program: Program) -> Any:
+    """What a function gives for the layer's inputs at one point, in order; None where it raises."""
+    env = sample(program, 0, parameters=dict(program.parameters))
+    inputs = {t.name: np.asarray(env.array(t)) for t in program.inputs}
+    return call(lambda given: function(*given.values()), inputs, TIMEOUT).value

@@ -39,20 +39,27 @@ def overwritten(target: Tensor, indices: tuple[Index, ...], body: Expr) -> Itera
     """Entries that are stored where they have to be added: of those at one place the last stays."""
     for at in dict.fromkeys(n for n in walk(body) if isinstance(n, Indicator) and n.op == "=="):
         for place in (at.left, at.right):
-            index = place.indices[0] if isinstance(place, Access) and len(place.indices) == 1 else None
-            if not isinstance(place, Access) or place.tensor.dtype != "int" or index not in indices:
+            if not isinstance(place, Access) or place.tensor.dtype != "int" or not place.indices:
                 continue
-            assert isinstance(index, Index)
-            later = Index(f"{index.name}°", index.range)
-            again = Indicator("==", Access(place.tensor, (later,)), place)
-            after = Mul((again, Indicator(">", later, index)))
-            last = Add((ONE, Mul((MINUS_ONE, Reduce("max", (later,), after)))))
+            own = tuple(i for i in place.indices if isinstance(i, Index) and i in indices)
+            if len(own) < len(place.indices):
+                continue
+            later = tuple(Index(f"{i.name}°", i.range) for i in own)
+            again = Indicator("==", Access(place.tensor, later), place)
+            after = Mul((again, Indicator(">", _flat(later), _flat(own))))
+            last = Add((ONE, Mul((MINUS_ONE, Reduce("max", later, after)))))
             text = words(
                 f"where {place.tensor.name} holds a value twice, only the last one counts in ",
                 target,
                 f" (array[{place.tensor.name}] = … and += … store; np.add.at adds)",
             )
             yield Change("missing_sum", text, 1.3, Sum(indices, multiply((body, last))))
+
+
+def _flat(indices: tuple[Index, ...]) -> Expr:
+    """How many entries come before one, row by row."""
+    terms = [multiply((i, *(Size(j.range) for j in indices[place + 1 :]))) for place, i in enumerate(indices)]
+    return terms[0] if len(terms) == 1 else Add(tuple(terms))
 
 
 def wrong_axes(

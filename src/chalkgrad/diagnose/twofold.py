@@ -86,9 +86,10 @@ def twofold(search: Search, mender: Mender, wanted: Tensor, most: float = np.inf
         for n in sort[bisect_left(known, at - apart) : bisect_right(known, at + apart)]:
             found = table[order[n]]
             cost = repair.cost + found.cost + PAIR
-            if cost < best and _agree(search, found.predictor, after) and not mender.hides(repair):
-                own = mender.reason(wanted, repair)
-                reasons = (own, *(r for r in found.reasons if r.code != own.code))
+            if cost < best and _agree(search, found.predictor, after) and not (
+                mender.hides(repair) or mender.severs(wanted, repair)
+            ):  # fmt: skip
+                reasons = (mender.reason(wanted, repair), *found.reasons)
                 best = cost
                 yield Explanation(cost, reasons)
         for scaled in _scaled(search, mender, wanted, repair, value):
@@ -149,9 +150,10 @@ def _scaled(
         return
     line = search.line(wanted)
     more = search.reasons(ratio, line.body, line, f"d{wanted.name}")
-    own = mender.reason(wanted, repair)
+    if mender.severs(wanted, repair):
+        return
     cost = 1.0 if ratio.text == "-1" else 1.3 if ratio.over or ratio.under else 1.75
-    yield Explanation(repair.cost + cost + PAIR, (own, *(r for r in more if r.code != own.code)))
+    yield Explanation(repair.cost + cost + PAIR, (mender.reason(wanted, repair), *more))
 
 
 def _predicted(search: Search, wanted: Tensor) -> Iterator[Predicted]:

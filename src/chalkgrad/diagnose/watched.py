@@ -9,8 +9,10 @@ from __future__ import annotations
 import ast
 import copy
 import operator
+import re
 import sys
 import warnings
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import FunctionType
@@ -27,9 +29,12 @@ OPERATIONS: dict[str, Callable[[Any, Any], Any]] = {
     "Sub": operator.sub,
     "Mult": operator.mul,
     "Div": operator.truediv,
+    "FloorDiv": operator.floordiv,
     "Pow": operator.pow,
     "MatMult": operator.matmul,
 }
+REDUCED = ("sum", "mean", "max", "min")
+"""Functions of all entries along some axes."""
 HOOK = "__watched__"
 
 Scope = Mapping[str, Any]
@@ -43,7 +48,8 @@ class Place:
 
     Attributes:
         node: Its syntax.
-        kind: The operation ("Add", ...), "sum" or "mean" for such a call, "" for any other expression.
+        kind: The operation ("Add", ...), "sum", "mean", "max" or "min" for such a call, "entries" for
+            those of an array that a statement writes, "" for any other expression.
         statement: The number of the statement that holds it.
         line: The statement's line in the file.
         above: The number of the place of which it is an operand; -1 if there is none.
@@ -54,6 +60,7 @@ class Place:
         scope: The variables at that time.
         step: The number of the statement of the function's body that holds it, loops and all.
         looped: Whether it stands in a loop.
+        augments: The operation of x *= e whose e it is; empty otherwise.
     """
 
     node: ast.expr
@@ -68,6 +75,7 @@ class Place:
     scope: dict[str, Any] = field(default_factory=dict)
     step: int = 0
     looped: bool = False
+    augments: str = ""
 
 
 class Watched:
@@ -84,6 +92,7 @@ class Watched:
         recording: Whether the values of all places are kept.
         left: The variables when it last returned.
         begun: The variables with which it last began.
+        passes: How often the places of each statement were passed while they were recorded.
     """
 
     def __init__(
@@ -97,6 +106,7 @@ class Watched:
         self.active: dict[int, Change] = {}
         self.recording = False
         self.left: dict[str, Any] = {}
+        self.passes: Counter[int] = Counter()
 
     @staticmethod
     def of(function: Any) -> Watched | None:
@@ -151,6 +161,11 @@ class Watched:
         seen = self.recording or place in self.active
         return self._passed(place, [value, operand], value) if seen else value
 
+    @staticmethod
+    def cut(start: Any, stop: Any, step: Any) -> slice:
+        """start:stop:step."""
+        return slice(start, stop, step)
+
     def begin(self) -> None:
         """The variables with which it begins are remembered."""
         if self.recording:
@@ -167,6 +182,7 @@ class Watched:
         if change is not None:
             return change(operands, scope)
         one = self.places[place]
+        self.passes[one.step] += 1
         one.operands, one.value, one.scope = operands, value, dict(scope)
         return value
 
@@ -181,6 +197,7 @@ class _Hooks(ast.NodeTransformer):
         self.above = -1
         self.target = ""
         self.stored = ""
+        self.augments = ""
         self.step = -1
         self.loops = 0
 
@@ -204,6 +221,7 @@ class _Hooks(ast.NodeTransformer):
         place = Place(copy.deepcopy(node), kind, self.statement, node.lineno, above, self.target)
         place.step, place.looped = self.step, self.loops > 0
         place.stored, self.stored = self.stored, ""  # the whole of what is assigned comes first
+        place.augments, self.augments = self.augments, ""
         self.places.append(place)
         return ast.Constant(len(self.places) - 1)
 
@@ -220,25 +238,40 @@ class _Hooks(ast.NodeTransformer):
         self.target = node.targets[0].id if isinstance(node.targets[0], ast.Name) else ""
         self.stored = ast.unparse(node.targets[0]) if isinstance(node.targets[0], ast.Subscript) else ""
         self.above = -1
-        if not (".shape" in ast.unparse(node.value) or isinstance(node.targets[0], ast.Tuple)):
+        if not (_size_of(node.value) or isinstance(node.targets[0], ast.Tuple)):
             node.value = self.visit(node.value)
         self.stored = ""
+        for target in node.targets:
+            self._entries(target)
         return node
 
     def visit_AugAssign(self, node: ast.AugAssign) -> ast.AST:
         self.statement += 1
         self.target, self.above = "", -1
+        self.augments = type(node.op).__name__
         node.value = self.visit(node.value)
+        self.augments = ""
+        self._entries(node.target)
         return node
+
+    def _entries(self, target: ast.expr) -> None:
+        """A hook around the entries that are written: dx[rows, y]."""
+        if isinstance(target, ast.Subscript):
+            self.above = -1
+            target.slice = _call("at", self._place(target, "entries"), _explicit(target.slice))
 
     def visit_Return(self, node: ast.Return) -> ast.AST:
         self.statement += 1
         self.target, self.above = "", -1
         if node.value is not None:
-            if isinstance(node.value, ast.Tuple | ast.List):
-                node.value.elts = [self.visit(e) for e in node.value.elts]
-            else:
-                node.value = self.visit(node.value)
+            match node.value:
+                case ast.Tuple() | ast.List():
+                    node.value.elts = [self.visit(e) for e in node.value.elts]
+                case ast.Call(ast.Name("dict"), []):
+                    for keyword in node.value.keywords:
+                        keyword.value = self.visit(keyword.value)
+                case _:
+                    node.value = self.visit(node.value)
             node.value = _call("end", node.value)
         return node
 
@@ -253,7 +286,7 @@ class _Hooks(ast.NodeTransformer):
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
         method = node.func.attr if isinstance(node.func, ast.Attribute) else ""
-        if method in ("sum", "mean") and isinstance(node.func, ast.Attribute):
+        if method in REDUCED and isinstance(node.func, ast.Attribute):
             parts = reduction(node)
             if parts is not None:
                 place = self._place(node, method)
@@ -298,8 +331,13 @@ class _Hooks(ast.NodeTransformer):
 
     def visit_Compare(self, node: ast.Compare) -> ast.AST:
         place = self._place(node, "compare")
-        node.left = self.visit(node.left)
-        node.comparators = [self.visit(c) for c in node.comparators]
+        number = len(self.places) - 1
+        sides = []
+        for side in (node.left, *node.comparators):
+            self.above = number
+            sides.append(self.visit(side))
+        self.above = -1
+        node.left, *node.comparators = sides
         return _call("at", place, node)
 
     def visit_Constant(self, node: ast.Constant) -> ast.AST:
@@ -318,6 +356,22 @@ class _Hooks(ast.NodeTransformer):
 
     def visit_ListComp(self, node: ast.ListComp) -> ast.AST:
         return node
+
+
+def _size_of(value: ast.expr) -> bool:
+    """Whether an expression is the shape of an array, or made of shapes alone."""
+    text = ast.unparse(value)
+    return ".shape" in text and not re.search(r"[^\W\d]", re.sub(r"[\w.]+\.shape(\[[^\]]*\])?", "", text))
+
+
+def _explicit(entries: ast.expr) -> ast.expr:
+    """Entries as a value: slice(a, b, c) for a:b:c."""
+    match entries:
+        case ast.Slice(lower, upper, step):
+            return _call("cut", *(e or ast.Constant(None) for e in (lower, upper, step)))
+        case ast.Tuple(elts):
+            return ast.Tuple([_explicit(e) for e in elts], ast.Load())
+    return entries
 
 
 def reduction(node: ast.Call) -> tuple[ast.expr, list[ast.keyword]] | None:

@@ -33,6 +33,7 @@ class Forward:
         written: Whether the function gives the formula as text, from static arguments alone.
         options: Values of the function's keyword arguments instead of its defaults.
         leading: How many axes "..." stands for where nothing else is said.
+        cached: Whether the function returns (out, cache), of which the cache is no output.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Forward:
         written: bool = False,
         options: Mapping[str, Any] | None = None,
         leading: int = 1,
+        cached: bool = False,
     ) -> None:
         self.function = function
         self.name: str = name or str(getattr(function, "__name__", "layer"))
@@ -51,6 +53,7 @@ class Forward:
         self.written = written
         self.options = dict(options or {})
         self.leading = leading
+        self.cached = cached
         self._programs: dict[tuple[tuple[str, Any], ...], Program] = {}
 
     @classmethod
@@ -74,8 +77,9 @@ class Forward:
         leading = options.pop("leading", self.leading)
         given = {**self.options, **options}
         return Forward(
-            self.function, self.name, self.doc, written=self.written, options=given, leading=leading
-        )
+            self.function, self.name, self.doc,
+            written=self.written, options=given, leading=leading, cached=self.cached,
+        )  # fmt: skip
 
     @property
     def program(self) -> Program:
@@ -103,7 +107,7 @@ class Forward:
             if self.written:
                 self._programs[key] = read_formula(str(self.function(**given)), self.name)
             else:
-                self._programs[key] = trace(self.function, self.name, given, leading)
+                self._programs[key] = trace(self.function, self.name, given, leading, cached=self.cached)
         return self._programs[key]
 
     @property

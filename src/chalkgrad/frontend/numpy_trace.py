@@ -37,6 +37,8 @@ def trace(
     name: str | None = None,
     statics: Mapping[str, Any] | None = None,
     leading: int = 1,
+    *,
+    cached: bool = False,
 ) -> Program:
     """The forward pass that the function computes.
 
@@ -45,6 +47,7 @@ def trace(
         name: What the layer is called; the function's name if None.
         statics: Other values for static arguments than their defaults; True for an optional input.
         leading: How many axes "..." stands for.
+        cached: Whether the last thing returned is a cache and no output.
 
     Raises:
         UnsupportedError: A NumPy function, an argument or a return value that cannot be traced.
@@ -65,6 +68,8 @@ def trace(
     recorder.pytorch = _names_pytorch(function)
     arguments = _Arguments(recorder, function, dict(statics or {}), leading)
     returned = for_tracing(function)(*arguments.positional, **arguments.keywords)
+    if cached and isinstance(returned, tuple) and len(returned) > 1:
+        returned = returned[:-1]
     results = _results(name, returned)
     program = assemble(recorder, arguments.inputs, arguments.parameters, results)
     recorder.frame = None  # the frame holds every traced array alive
