@@ -22,8 +22,10 @@ from chalkgrad.train.architecture import (
 )
 from chalkgrad.train.data import Ints, check_labels
 from chalkgrad.train.emitted import BufferedForward, ForwardCode, compiled_forward, forward_code
+from chalkgrad.train.initial import WORTH_SHARING, fill_normal
 from chalkgrad.train.objective import Array, Objective
 from chalkgrad.train.optimisers import RULES
+from chalkgrad.train.threads import available
 
 ONE_CALL, WORTH_COMPILING = 1_000_000, 100_000_000
 """Multiplications that take about as long as calling NumPy for one row, and after how many of them, in calls
@@ -88,11 +90,10 @@ class Network(Objective):
         self._predicted = 0
 
     def _initialise(self) -> None:
-        generator = np.random.default_rng(self.seed)
         gain = 2.0 if self.activation in ("relu", "silu") else 1.0
-        for name, view in self.params.items():
-            if name.startswith("W"):
-                _fill_normal(generator, view, math.sqrt(gain / view.shape[0]))
+        weights = [view for name, view in self.params.items() if name.startswith("W")]
+        threads = available() if self.flat.size >= WORTH_SHARING else 1
+        fill_normal(self.seed, [(w, math.sqrt(gain / w.shape[0])) for w in weights], threads)
 
     @property
     def layers(self) -> int:
@@ -259,19 +260,6 @@ class Network(Objective):
             "seed": self.seed,
             "dtype": self.dtype.name,
         }
-
-
-NORMALS = 1 << 15
-"""Random numbers drawn at a time: in double precision they shall stay in the cache."""
-
-
-def _fill_normal(generator: np.random.Generator, view: Array, scale: float) -> None:
-    """Normal numbers of this standard deviation, drawn in double precision, one after the other."""
-    flat, drawn = view.reshape(-1), np.empty(min(NORMALS, view.size))
-    for start in range(0, flat.size, NORMALS):
-        part = flat[start : start + NORMALS]
-        generator.standard_normal(out=drawn[: len(part)])
-        np.multiply(drawn[: len(part)], scale, out=part, casting="same_kind")
 
 
 def _shapes(sizes: Sequence[int]) -> dict[str, tuple[int, ...]]:
