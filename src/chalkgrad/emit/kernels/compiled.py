@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chalkgrad.derivation import Backward
+from chalkgrad.emit.collector import collector_paused
 from chalkgrad.emit.disk_cache import structure
 from chalkgrad.emit.kernels import machine
 from chalkgrad.emit.kernels.code import COUNTER, ENTRY, PREFIX, SEED, StepCode
@@ -102,7 +103,8 @@ def kept_step(
     key = machine.key(structure(asked), target)
     code = _cached_code(key, layout)
     if code is None:
-        code = _written_code(target, layout, derive(), rule, memories, masks, threads)
+        with collector_paused():
+            code = _written_code(target, layout, derive(), rule, memories, masks, threads)
         _keep_code(key, code, layout)
     step = CompiledStep(code, layout, data, parameters, memories, np.dtype(dtype), threads)
     step.two_phases = bool(phases(rule).whole)
