@@ -88,8 +88,9 @@ def caret(source: str, position: int, length: int = 1, width: int = 76) -> str:
     return f"    {line}\n    {' ' * column}{'^' * length}"
 
 
-def suggestion(word: str, known: list[str] | tuple[str, ...]) -> str:
+def suggestion(word: object, known: list[str] | tuple[str, ...]) -> str:
     """`" Did you mean 'exp'?"` when a known name is close to `word`, else the empty string."""
+    word = str(word)
     # Imported here because difflib costs 10 ms that only an error should pay.
     import difflib
 

@@ -16,9 +16,10 @@ from chalkgrad.expr.nodes import Program, Tensor
 from chalkgrad.layer_type import Layer
 from chalkgrad.train.engines import Engine, make_engine
 from chalkgrad.train.interrupt import DeferredInterrupt
-from chalkgrad.train.objective import Array, Objective
+from chalkgrad.train.objective import Array, Objective, float_type
 from chalkgrad.train.optimisers import Optimiser, chosen_optimiser
 from chalkgrad.train.sampler import Sampler
+from chalkgrad.train.settings import optional_threads, positive, whole
 from chalkgrad.train.threads import limited, threads_for
 
 CALL_SECONDS = 0.05
@@ -92,9 +93,10 @@ def minimise(
     """
     program, rule = loss.program, chosen_optimiser(optimiser, clip_norm, clip_value)
     rule.read = False
-    if epochs < 1:
-        raise DataError(f"epochs is {epochs}; it must be at least 1.")
-    inputs = _Inputs(program, params, data, dict(keep or {}), np.dtype(dtype))
+    epochs, batch_size = whole("epochs", epochs, 1, 10), whole("The batch size", batch_size, 1, 32)
+    learning_rate, seed = positive("The learning rate", learning_rate, 1e-3), whole("The seed", seed, 0, 0)
+    threads = optional_threads(threads)
+    inputs = _Inputs(program, params, data, dict(keep or {}), float_type(dtype))
     objective = Objective(
         program,
         {name: array.shape for name, array in inputs.params.items()},

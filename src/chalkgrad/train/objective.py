@@ -59,9 +59,7 @@ class Objective:
         masks: Mapping[str, float] | None = None,
         seed: int = 0,
     ) -> None:
-        self.dtype = np.dtype(dtype)
-        if self.dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
-            raise DataError(f"The dtype is {self.dtype}; it must be float32 or float64.")
+        self.dtype = float_type(dtype)
         self.program, self._shapes = program, dict(shapes)
         self._scalars = dict(scalars or {})
         self.masks, self.seed = dict(masks or {}), seed
@@ -163,6 +161,21 @@ class Objective:
 
     def _values(self, data: Data) -> dict[str, Any]:
         return {**data, **self.params, **self._scalars}
+
+
+def float_type(dtype: DTypeLike) -> np.dtype[Any]:
+    """The type that a network computes in.
+
+    Raises:
+        DataError: For anything but float32 and float64.
+    """
+    try:
+        name = np.dtype(dtype).name
+    except TypeError:  # a name that NumPy does not know
+        name = str(dtype)
+    if name not in ("float32", "float64"):
+        raise DataError(f"The dtype is {name}; it must be float32 or float64.", hint="Try np.float32.")
+    return np.dtype(name)
 
 
 def _check_masks(program: Program, masks: Mapping[str, float]) -> None:

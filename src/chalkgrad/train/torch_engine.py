@@ -46,7 +46,7 @@ def checked_device(name: str) -> tuple[ModuleType, Any]:
         MissingExtraError: When PyTorch is not installed.
         DataError: For another name, or a GPU that PyTorch does not find.
     """
-    kind, _, number = name.partition(":")
+    kind, _, number = str(name).partition(":")
     if kind not in ("cpu", "cuda") or (number and not (number.isascii() and number.isdigit())):
         raise DataError(
             f"There is no device '{name}'.", hint="Devices: cpu, cuda, cuda:1 for the second GPU."
@@ -68,7 +68,7 @@ def checked_device(name: str) -> tuple[ModuleType, Any]:
                 f'device="{name}" needs an NVIDIA GPU, and PyTorch {torch.__version__} {found}{built}.',
                 hint='Install PyTorch with CUDA and check nvidia-smi, or train with device="cpu".',
             )
-    return torch, torch.device(name)
+    return torch, torch.device(str(name))
 
 
 class TorchEngine:
