@@ -29,7 +29,7 @@ from chalkgrad.errors import DataError, MissingExtraError
 from chalkgrad.expr.nodes import Program
 from chalkgrad.train.emitted import FORWARD_ONLY
 from chalkgrad.train.extras import optional
-from chalkgrad.train.objective import Array, Data, Objective
+from chalkgrad.train.objective import Array, Data, Objective, check_order
 from chalkgrad.train.optimisers import Optimiser
 
 CALL_STEPS = 1024
@@ -109,13 +109,8 @@ class TorchEngine:
         self._rule = _forward_function(optimiser.rule.program)
 
     def run(self, order: NDArray[np.int64], losses: NDArray[np.float64], learning_rate: float) -> None:
-        """See `chalkgrad.train.engines.Engine`.
-
-        Raises:
-            DataError: For batches without rows.
-        """
-        if order.shape[1] < 1:
-            raise DataError("A batch without rows has no mean loss.", hint="Give at least one row per batch.")
+        """See `chalkgrad.train.engines.Engine`."""
+        check_order(order, self.data)
         for name, value in self.objective.scalars().items():
             self._loss_scalars[name].fill_(value)
         self._rule_scalars["lr"].fill_(float(learning_rate))
