@@ -143,12 +143,14 @@ def write_cached(name: str, content: bytes) -> None:
         return
     temporary = None
     # A cache that cannot be written costs time, not correctness.
-    with suppress(OSError):
-        handle, temporary = tempfile.mkstemp(dir=folder)
-        with os.fdopen(handle, "wb") as file:
-            file.write(hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
-        os.replace(temporary, folder / name)
-        temporary = None
-    if temporary is not None:
+    try:
         with suppress(OSError):
-            os.unlink(temporary)
+            handle, temporary = tempfile.mkstemp(dir=folder)
+            with os.fdopen(handle, "wb") as file:
+                file.write(hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
+            os.replace(temporary, folder / name)
+            temporary = None
+    finally:  # after Ctrl-C, too
+        if temporary is not None:
+            with suppress(OSError):
+                os.unlink(temporary)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from chalkgrad.emit.draws import Draws
 from chalkgrad.errors import DataError, UnsupportedError, suggestion
 from chalkgrad.train.extras import optional, require
+from chalkgrad.train.interrupt import promptly
 from chalkgrad.train.objective import Array, Data, Objective, check_order
 from chalkgrad.train.optimisers import Optimiser
 from chalkgrad.train.pages import release
@@ -84,7 +85,8 @@ class NumpyEngine:
 
     def __init__(self, objective: Objective, optimiser: Optimiser, data: Data, batch: int) -> None:
         self.objective, self.optimiser, self.data, self.batch = objective, optimiser, data, batch
-        self.step = objective.step(optimiser.rule, batch)
+        with promptly():
+            self.step = objective.step(optimiser.rule, batch)
         optimiser.prepare(objective.flat)
         gradient = np.empty_like(objective.flat)
         values: dict[str, Any] = {**data, **objective.params}
@@ -139,11 +141,12 @@ class LlvmEngine:
         self.objective, self.optimiser, self.data, self.batch = objective, optimiser, data, batch
         rule = optimiser.rule
         shapes = {name: (batch, *array.shape[1:]) for name, array in data.items()}
-        self.step = kernels.kept_step(
-            objective.program, objective.wrt, lambda: objective.derived, rule.program,
-            shapes={**objective.shapes(), **shapes}, memories=rule.memories, masks=objective.masks,
-            dtype=objective.dtype, threads=threads,
-        )  # fmt: skip
+        with promptly():
+            self.step = kernels.kept_step(
+                objective.program, objective.wrt, lambda: objective.derived, rule.program,
+                shapes={**objective.shapes(), **shapes}, memories=rule.memories, masks=objective.masks,
+                dtype=objective.dtype, threads=threads,
+            )  # fmt: skip
         # New memories are zero, as the step's own are: copying them would touch all their pages for nothing.
         begun = bool(optimiser.memories)
         optimiser.prepare(objective.flat)

@@ -110,14 +110,20 @@ def minimise(
     sampler = Sampler(inputs.rows, batch_size, seed)
     batch = min(batch_size, inputs.rows)
     chosen = threads or threads_for(objective.flat.size, batch)
+    losses, interrupted = np.empty(0), False
     with DeferredInterrupt() as interrupt, limited(chosen) as allowed:
         chosen = threads or min(chosen, allowed or chosen)
-        made = make_engine(engine, objective, rule, inputs.data, batch, chosen, device)
-        losses = _run(made, sampler, interrupt, epochs, learning_rate, on_steps)
-        made.sync()
+        made: Engine | None = None
+        try:
+            made = make_engine(engine, objective, rule, inputs.data, batch, chosen, device)
+        except KeyboardInterrupt:  # while its code was made: the parameters are as they were
+            interrupted = True
+        if made is not None:
+            losses = _run(made, sampler, interrupt, epochs, learning_rate, on_steps)
+            made.sync()
     # Copies: what the caller holds shall not keep the flat vector of everything.
     found = {name: view.copy() for name, view in objective.params.items()}
-    return Trained(found, losses, interrupt.requested)
+    return Trained(found, losses, interrupted or interrupt.requested)
 
 
 def _run(
