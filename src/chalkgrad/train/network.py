@@ -42,7 +42,7 @@ class Network(Objective):
     """Affine layers with an activation between them, under the softmax loss.
 
     Weights start as normal numbers of variance 2/D before a rectifier (He et al.) and 1/D before
-    other activations, D the layer's inputs; biases start at zero.
+    other activations, D the layer's inputs (see `chalkgrad.train.initial`); biases start at zero.
 
     All parameters live in one flat vector; `params` holds views of it, so an update rule changes
     everything in one call.
