@@ -53,6 +53,8 @@ class Worker:
             "JAX_COMPILATION_CACHE_DIR": f"{cache}/jax", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
             "XDG_CACHE_HOME": cache, "CHALKGRAD_CACHE": f"{cache}/chalkgrad",
         }  # fmt: skip
+        # An installed package has its bytecode beside it; a checkout shall not be compiled by each process.
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
         command = [sys.executable, str(HERE / "contenders.py"), name, size, count]
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,

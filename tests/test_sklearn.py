@@ -17,6 +17,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from chalkgrad import sklearn as ours
+from chalkgrad.train import estimator_fit
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -68,7 +69,14 @@ def assert_alike(theirs: Any, mine: Any, tolerance: float = 1e-9) -> None:
     assert mine.t_ == theirs.t_
 
 
-@parametrize_with_checks([ours.MLPClassifier(max_iter=100), ours.MLPRegressor(max_iter=100)])
+@parametrize_with_checks(
+    [
+        ours.MLPClassifier(max_iter=100),
+        ours.MLPRegressor(max_iter=100),
+        ours.MLPClassifier(max_iter=100, clip_norm=1.0),
+        ours.MLPRegressor(max_iter=100, clip_norm=10.0, clip_value=5.0),
+    ]
+)
 def test_the_checks_of_scikit_learn(estimator: Any, check: Any) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -155,16 +163,16 @@ def test_stopping_is_said_and_warned_of(capsys: pytest.CaptureFixture[str]) -> N
 
 def test_large_fits_are_machine_code_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("llvmlite")
-    monkeypatch.setattr(ours, "WORTH_COMPILING", 0.0)
+    monkeypatch.setattr(estimator_fit, "WORTH_COMPILING", 0.0)
     theirs, mine, y = pair("classes", max_iter=3)
     training = []
-    original = ours._Training.epoch
+    original = estimator_fit.Training.epoch
 
     def epoch(self: Any, order: Any) -> float:
         training.append(self.engine.name)
         return original(self, order)
 
-    monkeypatch.setattr(ours._Training, "epoch", epoch)
+    monkeypatch.setattr(estimator_fit.Training, "epoch", epoch)
     theirs.fit(X, y)
     mine.fit(X, y)
     assert set(training) == {"llvm"}

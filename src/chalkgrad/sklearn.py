@@ -12,27 +12,33 @@ Two differences. Where a probability is 0 in float64, scikit-learn clips it and 
 line search of L-BFGS that goes that far may take another step. And the loss of several regression targets is
 Σ over the targets, of which the gradient is taken, where scikit-learn reports the mean over the targets and
 descends along the gradient of the sum.
+
+Beyond scikit-learn's parameters there are two, both None unless given:
+
+    clip_norm     the gradient of all weights and biases together is scaled so that its norm is at most this,
+                  as by `torch.nn.utils.clip_grad_norm_`; it is the gradient of the loss with its penalty
+    clip_value    every entry of the gradient is bounded by ± this, before its norm is looked at
+
+They belong to the steps of "adam" and "sgd"; "lbfgs", which finds its step by a line search, warns of them.
 """
 
 from __future__ import annotations
 
-import time
+import inspect
+import math
 import warnings
-from dataclasses import dataclass
-from itertools import pairwise
+from numbers import Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from chalkgrad.errors import MissingExtraError, UnsupportedError
-from chalkgrad.train.architecture import objective_program
+from chalkgrad.errors import MissingExtraError
 from chalkgrad.train.emitted import gradient_code
-from chalkgrad.train.engines import Engine, make_engine
-from chalkgrad.train.extras import optional, require
-from chalkgrad.train.objective import Objective
-from chalkgrad.train.optimisers import RULES, Optimiser, UpdateRule
-from chalkgrad.train.threads import limited, operations, threads_for
+from chalkgrad.train.estimator_fit import Training, program_of, rows_of, shapes_of
+from chalkgrad.train.extras import require
+from chalkgrad.train.optimisers import Optimiser, UpdateRule
+from chalkgrad.train.threads import limited
 
 _network = require("sklearn.neural_network._multilayer_perceptron", "chalkgrad.sklearn")
 _stochastic = require("sklearn.neural_network._stochastic_optimizers", "chalkgrad.sklearn")
@@ -40,6 +46,7 @@ _base = require("sklearn.base", "chalkgrad.sklearn")
 _selection = require("sklearn.model_selection", "chalkgrad.sklearn")
 _utils = require("sklearn.utils", "chalkgrad.sklearn")
 _exceptions = require("sklearn.exceptions", "chalkgrad.sklearn")
+_validation = require("sklearn.utils._param_validation", "chalkgrad.sklearn")
 
 if "sample_weight" not in _network.BaseMultilayerPerceptron._backprop.__code__.co_varnames:
     raise MissingExtraError(
@@ -49,156 +56,38 @@ if "sample_weight" not in _network.BaseMultilayerPerceptron._backprop.__code__.c
 
 Array = NDArray[Any]
 
-ADAM = UpdateRule(
-    "adam_with_scaled_rate",
-    """
-    m2[i] = beta1 * m[i] + (1 - beta1) * g[i]
-    v2[i] = beta2 * v[i] + (1 - beta2) * g[i]^2
-    w2[i] = w[i] - lr * sqrt(1 - beta2^t) / (1 - beta1^t) * m2[i] / (sqrt(v2[i]) + eps)
-    """,
-    ("m", "v"),
-    (("beta1", 0.9), ("beta2", 0.999), ("eps", 1e-8)),
-    "https://arxiv.org/abs/1412.6980",
-)
-"""Adam as at the end of the article's section 2, where ε is not scaled: scikit-learn's form."""
-
-ACTIVATIONS = {"identity": "identity", "logistic": "sigmoid", "tanh": "tanh", "relu": "relu"}
-LOSSES = {"softmax": "softmax", "logistic": "sigmoid", "identity": "squares", "exp": "poisson"}
-"""The loss that belongs to each activation of the output."""
-
-WORTH_COMPILING = 2e10
-"""Floating-point operations of a fit from which on machine code saves more time than making it takes."""
-
-CALL_SECONDS = 0.1
-"""How long one call of an engine runs, about."""
-
-
-@dataclass(slots=True)
-class _Rows:
-    """What a loss reads in rows, and for each row what its formula leaves out (None for nothing)."""
-
-    data: dict[str, Array]
-    constant: Array | None
-
-
-def _rows(model: Any, X: Array, y: Array, sample_weight: Array | None) -> _Rows:
-    """The data under the names of the formula."""
-    data: dict[str, Array] = {"x": np.ascontiguousarray(X)}
-    constant = None
-    if model.out_activation_ == "softmax":
-        data["y"] = np.asarray(y).argmax(axis=1).astype(np.int64)
-    else:
-        data["t"] = np.ascontiguousarray(y, X.dtype)
-    if model.out_activation_ == "exp":  # t log t − t, with 0 log 0 = 0
-        t = np.asarray(y, np.float64)
-        constant = (np.where(t > 0, t * np.log(np.where(t > 0, t, 1.0)), 0.0) - t).sum(axis=1)
-    if sample_weight is not None:
-        data["s"] = np.ascontiguousarray(sample_weight, X.dtype)
-    return _Rows(data, constant)
-
-
-def _shapes(layer_units: Any) -> dict[str, tuple[int, ...]]:
-    """W1, W2, …, b1, b2, …: the order of coefs_ + intercepts_."""
-    pairs = list(pairwise(layer_units))
-    shapes: dict[str, tuple[int, ...]] = {f"W{n}": pair for n, pair in enumerate(pairs, 1)}
-    return shapes | {f"b{n}": (units,) for n, (_, units) in enumerate(pairs, 1)}
-
-
-class _Training:
-    """One fit: the objective, an engine that trains it, and scikit-learn's optimiser kept in step."""
-
-    def __init__(self, model: Any, X: Array, y: Array, sample_weight: Array | None, batch: int) -> None:
-        self.model, self.batch = model, batch
-        self.weighted = sample_weight is not None
-        rows = _rows(model, X, y, sample_weight)
-        self.constant, self.count, self.weights = rows.constant, len(X), sample_weight
-        units = [X.shape[1], *(len(b) for b in model.intercepts_)]
-        self.objective = Objective(_program(model, self.weighted), _shapes(units), X.dtype, {"l2": 0.0})
-        self.optimiser = self._optimiser()
-        # The estimator's arrays become views of the vector that is trained.
-        for view, own in zip(self.objective.params.values(), model.coefs_ + model.intercepts_, strict=True):
-            view[...] = own
-        layers = len(model.coefs_)
-        views = list(self.objective.params.values())
-        model.coefs_, model.intercepts_ = views[:layers], views[layers:]
-        size, steps = self.objective.flat.size, -(-self.count // batch)
-        self.threads = threads_for(size, batch)
-        self.engine = self._engine(operations(size, batch) * steps * model.max_iter, rows.data)
-        self._pace = 1
-
-    def _optimiser(self) -> Optimiser:
-        own = self.model._optimizer
-        if self.model.solver == "adam":
-            made = Optimiser(ADAM, beta1=own.beta_1, beta2=own.beta_2, eps=own.epsilon)
-            memories, steps = {"m": own.ms, "v": own.vs}, own.t
-        else:
-            rule = "nesterov" if own.nesterov else "momentum"
-            made, memories, steps = Optimiser(RULES[rule], mu=own.momentum), {"v": own.velocities}, 0
-        flat = {name: np.concatenate([np.ravel(p) for p in parts]) for name, parts in memories.items()}
-        made.load({n: a.astype(self.objective.dtype, copy=False) for n, a in flat.items()}, steps)
-        return made
-
-    def _engine(self, work: float, data: dict[str, Array]) -> Engine:
-        worth = work >= WORTH_COMPILING and optional("llvmlite") is not None
-        for name in (["llvm"] if worth else []) + ["numpy"]:
-            try:
-                return make_engine(name, self.objective, self.optimiser, data, self.batch, self.threads)
-            except UnsupportedError:
-                continue
-        return make_engine("plain", self.objective, self.optimiser, data, self.batch)
-
-    def epoch(self, order: NDArray[np.int64]) -> float:
-        """Train on every row once, in this order; the mean loss of the steps, weighed by their rows."""
-        whole = self.count // self.batch * self.batch
-        total = self._steps(order[:whole].reshape(-1, self.batch))
-        if whole < self.count:
-            total += self._steps(order[None, whole:])
-        self.engine.sync()
-        return total / self.count
-
-    def _steps(self, order: NDArray[np.int64]) -> float:
-        alpha, rate = self.model.alpha, self.model._optimizer.learning_rate
-        rows = order.shape[1]
-        self.objective.set_scalar("l2", alpha if self.weighted else alpha / rows)
-        total, at = 0.0, 0
-        while at < len(order):  # a call at a time, so that Ctrl-C is heard
-            part = np.ascontiguousarray(order[at : at + self._pace])
-            losses, began = np.empty(len(part)), time.perf_counter()
-            with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-                self.engine.run(part, losses, rate)
-            spent = max(time.perf_counter() - began, 1e-9)
-            self._pace = max(1, min(4 * self._pace, int(len(part) * CALL_SECONDS / spent)))
-            total += rows * (float(losses.sum()) + self._constant(part))
-            at += len(part)
-        return total
-
-    def _constant(self, order: NDArray[np.int64]) -> float:
-        """What the formula leaves out of the losses of these batches."""
-        if self.constant is None:
-            return 0.0
-        weights = None if self.weights is None else self.weights[order]
-        return float(np.average(self.constant[order], axis=1, weights=weights).sum())
-
-    def keep(self) -> None:
-        """Hand the optimiser's memories back to scikit-learn's object, for `partial_fit` and pickling."""
-        own, memories = self.model._optimizer, self.optimiser.memories
-        views = {name: list(self.objective.views(flat).values()) for name, flat in memories.items()}
-        if self.model.solver == "adam":
-            own.ms, own.vs, own.t = views["m"], views["v"], self.optimiser.steps
-        else:
-            own.velocities = views["v"]
-
-
-def _program(model: Any, weighted: bool) -> Any:
-    """The formula of the model's loss."""
-    layers, activation = len(model.coefs_), ACTIVATIONS[model.activation]
-    return objective_program(layers, activation, LOSSES[model.out_activation_], weighted=weighted)
+AS_IT_IS = UpdateRule("as_it_is", "w2[i] = g[i]", (), (), "")
+"""Gives the gradient itself, which leaves of a step what clipping does to it."""
 
 
 class _DerivedNetwork(_network.BaseMultilayerPerceptron):  # type: ignore[misc, name-defined]
     """What the two estimators share: everything but the loss, its gradient and the steps is inherited."""
 
     _no_improvement_count: int
+    clip_norm: float | None
+    clip_value: float | None
+
+    def _bounds(self) -> dict[str, float]:
+        """How the gradient is clipped, by name; empty where it is not."""
+        given = {"clip_norm": self.clip_norm, "clip_value": self.clip_value}
+        return {name: bound for name, bound in given.items() if bound is not None}
+
+    def _clip(self, gradients: list[Array]) -> None:
+        """Clip them in place, by the formula of the rule that a step on dense rows takes."""
+        flat = np.concatenate([g.reshape(-1) for g in gradients])
+        clipped = Optimiser(AS_IT_IS, **self._bounds()).step(flat, flat, learning_rate=1.0)
+        ends = np.cumsum([g.size for g in gradients])
+        for out, part in zip(gradients, np.split(clipped, ends[:-1]), strict=True):
+            out[...] = part.reshape(out.shape)
+
+    def _fit_lbfgs(self, *arguments: Any, **settings: Any) -> None:
+        if self._bounds():
+            warnings.warn(
+                f"solver='lbfgs' takes its step by a line search: {' and '.join(self._bounds())} "
+                "clip the steps of 'adam' and 'sgd' only.",
+                stacklevel=4,
+            )
+        super()._fit_lbfgs(*arguments, **settings)
 
     def _backprop(
         self,
@@ -212,15 +101,17 @@ class _DerivedNetwork(_network.BaseMultilayerPerceptron):  # type: ignore[misc, 
     ) -> tuple[float, list[Array], list[Array]]:
         """The loss and its derived gradient, for L-BFGS, and for the steps on sparse rows."""
         X = X.toarray() if hasattr(X, "toarray") else X
-        rows = _rows(self, X, y, sample_weight)
-        shapes = _shapes([X.shape[1], *(len(b) for b in self.intercepts_)])
-        code = gradient_code(_program(self, sample_weight is not None), tuple(shapes))
+        rows = rows_of(self, X, y, sample_weight)
+        shapes = shapes_of([X.shape[1], *(len(b) for b in self.intercepts_)])
+        code = gradient_code(program_of(self, sample_weight is not None), tuple(shapes))
         params = dict(zip(shapes, self.coefs_ + self.intercepts_, strict=True))
         l2 = self.alpha if sample_weight is not None else self.alpha / len(X)
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             loss, gradients = code({**rows.data, **params, "l2": float(l2)})
         for name, out in zip(shapes, coef_grads + intercept_grads, strict=True):
             out[...] = gradients[name]
+        if self._bounds() and self.solver != "lbfgs":
+            self._clip(coef_grads + intercept_grads)
         if rows.constant is not None:
             loss += float(np.average(rows.constant, weights=sample_weight))
         return loss, coef_grads, intercept_grads
@@ -250,7 +141,7 @@ class _DerivedNetwork(_network.BaseMultilayerPerceptron):  # type: ignore[misc, 
             self._optimizer = self._new_optimiser()
         train, held = self._held_out(X, y, sample_weight)
         X, y, sample_weight = train
-        training = _Training(self, X, y, sample_weight, self._batch(len(X)))
+        training = Training(self, X, y, sample_weight, self._batch(len(X)))
         self._epochs(training, held, incremental)
         training.keep()
         if self.early_stopping:
@@ -300,7 +191,7 @@ class _DerivedNetwork(_network.BaseMultilayerPerceptron):  # type: ignore[misc, 
             held[1] = self._label_binarizer.inverse_transform(held[1])
         return train, held
 
-    def _epochs(self, training: _Training, held: Any, incremental: bool) -> None:
+    def _epochs(self, training: Training, held: Any, incremental: bool) -> None:
         rows = training.count
         order = np.arange(rows, dtype=int)
         self.n_iter_ = 0
@@ -348,10 +239,35 @@ class _DerivedNetwork(_network.BaseMultilayerPerceptron):  # type: ignore[misc, 
         return False
 
 
+def _with_bounds(estimator: Any) -> Any:
+    """The estimator with `clip_norm` and `clip_value` behind the parameters that scikit-learn's class has,
+    whichever its version gives it: `get_params`, `clone` and the page of help read the signature."""
+    theirs = estimator.__init__
+    own = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None)
+        for name in ("clip_norm", "clip_value")
+    ]
+
+    def stored(self: Any, *given: Any, clip_norm: Any = None, clip_value: Any = None, **others: Any) -> None:
+        theirs(self, *given, **others)
+        self.clip_norm, self.clip_value = clip_norm, clip_value
+
+    signature = inspect.signature(theirs)
+    stored.__signature__ = signature.replace(parameters=[*signature.parameters.values(), *own])  # type: ignore[attr-defined]
+    positive = [_validation.Interval(Real, 0, math.inf, closed="neither"), None]
+    estimator.__init__ = stored
+    estimator._parameter_constraints = {
+        **estimator._parameter_constraints,
+        **{p.name: positive for p in own},
+    }
+    return estimator
+
+
+@_with_bounds
 class MLPClassifier(_DerivedNetwork, _network.MLPClassifier):  # type: ignore[misc, name-defined]
     """`sklearn.neural_network.MLPClassifier`, trained with derived gradients.
 
-    Parameters and attributes are scikit-learn's:
+    Parameters and attributes are scikit-learn's, and `clip_norm` and `clip_value`:
     https://scikit-learn.org/stable/modules/generated/sklearn.neural_network.MLPClassifier.html
 
     Example:
@@ -365,10 +281,11 @@ class MLPClassifier(_DerivedNetwork, _network.MLPClassifier):  # type: ignore[mi
     """
 
 
+@_with_bounds
 class MLPRegressor(_DerivedNetwork, _network.MLPRegressor):  # type: ignore[misc, name-defined]
     """`sklearn.neural_network.MLPRegressor`, trained with derived gradients.
 
-    Parameters and attributes are scikit-learn's:
+    Parameters and attributes are scikit-learn's, and `clip_norm` and `clip_value`:
     https://scikit-learn.org/stable/modules/generated/sklearn.neural_network.MLPRegressor.html
 
     Example:

@@ -24,6 +24,8 @@ from chalkgrad.train.optimisers import RULES, Optimiser
 from tests.train.small import blobs, network
 
 ROWS = 37
+PACKAGES = {"llvm": "llvmlite", "torch": "torch"}
+"""What some engines need."""
 TOLERANCE = {np.float32: 1e-6, np.float64: 1e-12}
 
 
@@ -111,12 +113,25 @@ def test_nothing_is_allocated_and_no_gradient_of_the_data_is_computed() -> None:
     assert max(map(len, source.splitlines())) <= 110
 
 
-def test_batches_without_rows_are_refused() -> None:
-    net = Network((4, 3))
-    data = {"x": np.zeros((2, 4), np.float32), "y": np.zeros(2, np.int64)}
-    runner = make_engine("numpy", net, Optimiser(), data, 1)
-    with pytest.raises(DataError, match="without rows"):
-        runner.run(np.empty((1, 0), np.int64), np.empty(1), 0.1)
+@pytest.mark.parametrize("engine", ["plain", "numpy", "llvm", "torch"])
+def test_batches_that_cannot_be_taken_are_refused_and_change_nothing(engine: str) -> None:
+    if engine in PACKAGES:
+        pytest.importorskip(PACKAGES[engine])
+    net, optimiser = Network((4, 3)), Optimiser()
+    before = net.flat.copy()
+    data = {"x": np.ones((5, 4), np.float32), "y": np.zeros(5, np.int64)}
+    runner = make_engine(engine, net, optimiser, data, 3)
+    wrong = [(np.empty((1, 0), np.int64), "without rows"), (np.empty(0, np.int64), "without rows")]
+    wrong += [(np.array([[0, 5]]), "rows 0 … 5"), (np.array([[0, 1], [4, -1]]), "rows -1 … 4")]
+    if engine in ("numpy", "llvm"):  # whose memory is made for that many
+        wrong.append((np.zeros((1, 4), np.int64), "4 rows"))
+    for order, said in wrong:
+        with pytest.raises(DataError, match=said):
+            runner.run(order, np.empty(len(order)), 0.1)
+    runner.run(np.empty((0, 2), np.int64), np.empty(0), 0.1)  # no steps at all
+    runner.sync()
+    np.testing.assert_array_equal(net.flat, before)
+    assert optimiser.steps == 0
 
 
 def test_unknown_engines_are_refused() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
 from importlib.util import find_spec
 from typing import Any
 
@@ -178,3 +181,21 @@ def test_inputs_are_checked() -> None:
 def test_divergence_is_an_error() -> None:
     with pytest.raises(TrainingError, match="diverged: the loss of step"):
         minimise(*a_line(), optimiser="sgd", learning_rate=1e6, epochs=50)
+
+
+def test_ctrl_c_while_code_is_made_gives_the_parameters_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*about: Any) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(1)
+
+    monkeypatch.setenv("CHALKGRAD_CACHE", "")
+    monkeypatch.setattr("chalkgrad.train.steps.derived", interrupted)
+    start = np.array([0.5, -1.0])
+    line = cg.formula("L = mean(i, (sum(d, x[i,d] * w[d]) - t[i])^2)")
+    data = {"x": np.ones((6, 2)), "t": np.ones(6)}
+    began = time.perf_counter()
+    found = minimise(line, {"w": start}, data, engine="numpy", batch_size=5, dtype=np.float64)
+    assert time.perf_counter() - began < 1
+    assert found.interrupted
+    assert not len(found.losses)
+    np.testing.assert_array_equal(found.params["w"], start)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from chalkgrad.train.engines import make_engine
-from chalkgrad.train.network import Network, _fill_normal
+from chalkgrad.train.network import Network
 from chalkgrad.train.optimisers import Optimiser
 from chalkgrad.train.pages import WORTHWHILE, release
 
@@ -63,11 +63,3 @@ def test_memories_that_nobody_writes_take_no_memory() -> None:
     optimiser.prepare(w)
     assert resident() - before < w.nbytes / 4
     assert {name: m.shape for name, m in optimiser.memories.items()} == {"m": w.shape, "v": w.shape}
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_stretches_of_random_numbers_are_those_of_one_draw(dtype: type) -> None:
-    view = np.zeros((300, 500), dtype)
-    _fill_normal(np.random.default_rng(3), view, 0.3)
-    whole = np.random.default_rng(3).standard_normal((300, 500)) * 0.3
-    np.testing.assert_array_equal(view, whole.astype(dtype))

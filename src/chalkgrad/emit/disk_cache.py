@@ -21,6 +21,8 @@ from typing import Any
 
 import numpy as np
 
+from chalkgrad.emit.collector import collector_paused
+
 
 def kept(kind: str, parts: Any, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """What `make` gives, as JSON holds it: from the disk where an earlier process left it.
@@ -36,7 +38,8 @@ def kept(kind: str, parts: Any, make: Callable[[], dict[str, Any]]) -> dict[str,
         found: dict[str, Any] = json.loads(content)
         return found
     # Through JSON at once, so that the first process sees what the second one will.
-    text = json.dumps(make()).encode()
+    with collector_paused():
+        text = json.dumps(make()).encode()
     write_cached(name, text)
     made: dict[str, Any] = json.loads(text)
     return made
@@ -140,12 +143,14 @@ def write_cached(name: str, content: bytes) -> None:
         return
     temporary = None
     # A cache that cannot be written costs time, not correctness.
-    with suppress(OSError):
-        handle, temporary = tempfile.mkstemp(dir=folder)
-        with os.fdopen(handle, "wb") as file:
-            file.write(hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
-        os.replace(temporary, folder / name)
-        temporary = None
-    if temporary is not None:
+    try:
         with suppress(OSError):
-            os.unlink(temporary)
+            handle, temporary = tempfile.mkstemp(dir=folder)
+            with os.fdopen(handle, "wb") as file:
+                file.write(hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
+            os.replace(temporary, folder / name)
+            temporary = None
+    finally:  # after Ctrl-C, too
+        if temporary is not None:
+            with suppress(OSError):
+                os.unlink(temporary)

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from chalkgrad.emit.draws import Draws
 from chalkgrad.errors import DataError, UnsupportedError, suggestion
 from chalkgrad.train.extras import optional, require
-from chalkgrad.train.objective import Array, Data, Objective
+from chalkgrad.train.interrupt import promptly
+from chalkgrad.train.objective import Array, Data, Objective, check_order
 from chalkgrad.train.optimisers import Optimiser
 from chalkgrad.train.pages import release
 
@@ -40,6 +41,10 @@ class Engine(Protocol):
             losses: (S,) where the loss of each step is written.
             learning_rate: Of all these steps.
 
+        Raises:
+            DataError: For batches without rows, or larger than the engine was made for; for rows that the
+                data do not have.
+
         The network's parameters and the optimiser's memories are right after `sync`, and may hold anything
         before: whoever makes an engine syncs it, or writes the parameters anew, however the run ends.
         """
@@ -61,6 +66,7 @@ class PlainEngine:
 
     def run(self, order: NDArray[np.int64], losses: NDArray[np.float64], learning_rate: float) -> None:
         """See `Engine`."""
+        check_order(order, self.data)
         for step, rows in enumerate(order):
             batch = {name: array[rows] for name, array in self.data.items()}
             batch |= self.objective.drawn(self.optimiser.steps, batch)
@@ -78,8 +84,9 @@ class NumpyEngine:
     name = "numpy"
 
     def __init__(self, objective: Objective, optimiser: Optimiser, data: Data, batch: int) -> None:
-        self.objective, self.optimiser = objective, optimiser
-        self.step = objective.step(optimiser.rule, batch)
+        self.objective, self.optimiser, self.data, self.batch = objective, optimiser, data, batch
+        with promptly():
+            self.step = objective.step(optimiser.rule, batch)
         optimiser.prepare(objective.flat)
         gradient = np.empty_like(objective.flat)
         values: dict[str, Any] = {**data, **objective.params}
@@ -103,13 +110,8 @@ class NumpyEngine:
         return [sizes[name] for name in self.step.text.sizes.values()]
 
     def run(self, order: NDArray[np.int64], losses: NDArray[np.float64], learning_rate: float) -> None:
-        """See `Engine`.
-
-        Raises:
-            DataError: For batches without rows.
-        """
-        if order.shape[1] < 1:
-            raise DataError("A batch without rows has no mean loss.", hint="Give at least one row per batch.")
+        """See `Engine`."""
+        check_order(order, self.data, self.batch)
         moving = {"lr": float(learning_rate), "t": float(self.optimiser.steps)}
         scalars = {argument: moving[name] for name, argument in self._moving.items() if argument}
         arguments = self.step.text.arguments
@@ -136,14 +138,15 @@ class LlvmEngine:
     ) -> None:
         require("llvmlite", 'engine="llvm"', "fast")
         kernels = require("chalkgrad.emit.kernels.compiled", 'engine="llvm"', "fast")
-        self.objective, self.optimiser, self.data = objective, optimiser, data
+        self.objective, self.optimiser, self.data, self.batch = objective, optimiser, data, batch
         rule = optimiser.rule
         shapes = {name: (batch, *array.shape[1:]) for name, array in data.items()}
-        self.step = kernels.kept_step(
-            objective.program, objective.wrt, lambda: objective.derived, rule.program,
-            shapes={**objective.shapes(), **shapes}, memories=rule.memories, masks=objective.masks,
-            dtype=objective.dtype, threads=threads,
-        )  # fmt: skip
+        with promptly():
+            self.step = kernels.kept_step(
+                objective.program, objective.wrt, lambda: objective.derived, rule.program,
+                shapes={**objective.shapes(), **shapes}, memories=rule.memories, masks=objective.masks,
+                dtype=objective.dtype, threads=threads,
+            )  # fmt: skip
         # New memories are zero, as the step's own are: copying them would touch all their pages for nothing.
         begun = bool(optimiser.memories)
         optimiser.prepare(objective.flat)
@@ -157,6 +160,9 @@ class LlvmEngine:
 
     def run(self, order: NDArray[np.int64], losses: NDArray[np.float64], learning_rate: float) -> None:
         """See `Engine`."""
+        check_order(order, self.data, self.batch)
+        if not len(order):
+            return
         losses[:] = self.step.run(
             self.data, order.reshape(-1), order.shape[1], steps_before=self.optimiser.steps,
             scalars={"lr": float(learning_rate), **self.optimiser.constants},

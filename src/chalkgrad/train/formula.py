@@ -16,9 +16,10 @@ from chalkgrad.expr.nodes import Program, Tensor
 from chalkgrad.layer_type import Layer
 from chalkgrad.train.engines import Engine, make_engine
 from chalkgrad.train.interrupt import DeferredInterrupt
-from chalkgrad.train.objective import Array, Objective
+from chalkgrad.train.objective import Array, Objective, float_type
 from chalkgrad.train.optimisers import Optimiser, chosen_optimiser
 from chalkgrad.train.sampler import Sampler
+from chalkgrad.train.settings import optional_threads, positive, whole
 from chalkgrad.train.threads import limited, threads_for
 
 CALL_SECONDS = 0.05
@@ -92,9 +93,10 @@ def minimise(
     """
     program, rule = loss.program, chosen_optimiser(optimiser, clip_norm, clip_value)
     rule.read = False
-    if epochs < 1:
-        raise DataError(f"epochs is {epochs}; it must be at least 1.")
-    inputs = _Inputs(program, params, data, dict(keep or {}), np.dtype(dtype))
+    epochs, batch_size = whole("epochs", epochs, 1, 10), whole("The batch size", batch_size, 1, 32)
+    learning_rate, seed = positive("The learning rate", learning_rate, 1e-3), whole("The seed", seed, 0, 0)
+    threads = optional_threads(threads)
+    inputs = _Inputs(program, params, data, dict(keep or {}), float_type(dtype))
     objective = Objective(
         program,
         {name: array.shape for name, array in inputs.params.items()},
@@ -108,14 +110,20 @@ def minimise(
     sampler = Sampler(inputs.rows, batch_size, seed)
     batch = min(batch_size, inputs.rows)
     chosen = threads or threads_for(objective.flat.size, batch)
+    losses, interrupted = np.empty(0), False
     with DeferredInterrupt() as interrupt, limited(chosen) as allowed:
         chosen = threads or min(chosen, allowed or chosen)
-        made = make_engine(engine, objective, rule, inputs.data, batch, chosen, device)
-        losses = _run(made, sampler, interrupt, epochs, learning_rate, on_steps)
-        made.sync()
+        made: Engine | None = None
+        try:
+            made = make_engine(engine, objective, rule, inputs.data, batch, chosen, device)
+        except KeyboardInterrupt:  # while its code was made: the parameters are as they were
+            interrupted = True
+        if made is not None:
+            losses = _run(made, sampler, interrupt, epochs, learning_rate, on_steps)
+            made.sync()
     # Copies: what the caller holds shall not keep the flat vector of everything.
     found = {name: view.copy() for name, view in objective.params.items()}
-    return Trained(found, losses, interrupt.requested)
+    return Trained(found, losses, interrupted or interrupt.requested)
 
 
 def _run(

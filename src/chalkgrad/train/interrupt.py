@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Self
 
@@ -19,6 +21,7 @@ class DeferredInterrupt:
     def __init__(self) -> None:
         self.requested = False
         self._previous: object = None
+        self._at_once = False
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
@@ -27,13 +30,40 @@ class DeferredInterrupt:
             if previous is signal.default_int_handler:
                 self._previous = previous
                 signal.signal(signal.SIGINT, self._request)
+                _ACTIVE.append(self)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
         if self._previous is not None:
+            _ACTIVE.remove(self)
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def _request(self, number: int, frame: FrameType | None) -> None:
-        if self.requested:
+        if self.requested or self._at_once:
             raise KeyboardInterrupt
         self.requested = True
+
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Inside, Ctrl-C is not put off."""
+        if self.requested:
+            raise KeyboardInterrupt
+        self._at_once = True
+        try:
+            yield
+        finally:
+            self._at_once = False
+
+
+_ACTIVE: list[DeferredInterrupt] = []
+"""Those that hold Ctrl-C back now; the main thread's alone."""
+
+
+@contextmanager
+def promptly() -> Iterator[None]:
+    """For long work that changes nothing, such as making code: Ctrl-C ends it, where else it is put off."""
+    if not _ACTIVE or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    with _ACTIVE[-1].at_once():
+        yield

@@ -25,6 +25,7 @@ from chalkgrad.train.model import Model
 from chalkgrad.train.network import Network
 from chalkgrad.train.optimisers import Optimiser, chosen_optimiser
 from chalkgrad.train.run_state import RunState, fingerprint
+from chalkgrad.train.settings import is_number, optional_threads, positive, whole
 from chalkgrad.train.threads import limited, threads_for
 
 CALL_SECONDS = 0.05
@@ -92,7 +93,12 @@ def fit(
     rule = chosen_optimiser(optimiser, clip_norm, clip_value)
     if device != "cpu":  # before anything is read or written
         require("chalkgrad.train.torch_engine", f'device="{device}"').checked_device(device)
-    _check_settings(epochs, learning_rate, lr_decay, seed)
+    epochs, batch_size = whole("epochs", epochs, 1, 40), whole("The batch size", batch_size, 1, 32)
+    learning_rate, seed = positive("The learning rate", learning_rate, 1e-3), whole("The seed", seed, 0, 0)
+    if not (is_number(lr_decay) and 0 < lr_decay <= 1):
+        raise DataError(f"lr_decay is {lr_decay!r}; it must be in (0, 1].", hint="Try 0.95, or 1 for none.")
+    lr_decay = float(lr_decay)
+    threads = optional_threads(threads)
     run = _Run(network, data, validation, rule, epochs, batch_size, learning_rate, lr_decay, seed, callbacks)
     run.engine_name, run.threads, run.device = engine, threads, device
     run.saver = _Saver(checkpoint_path, checkpoint_seconds) if checkpoint_path is not None else None
@@ -100,17 +106,6 @@ def fit(
     if resume:
         run.resume()
     return run.go()
-
-
-def _check_settings(epochs: int, learning_rate: float, lr_decay: float, seed: int) -> None:
-    if seed < 0:
-        raise DataError(f"The seed is {seed}; it must be at least 0.", hint="Try 0.")
-    if epochs < 1:
-        raise DataError(f"epochs is {epochs}; it must be at least 1.", hint="Try 40.")
-    if not (learning_rate > 0 and math.isfinite(learning_rate)):
-        raise DataError(f"The learning rate is {learning_rate}; it must be positive.", hint="Try 1e-3.")
-    if not 0 < lr_decay <= 1:
-        raise DataError(f"lr_decay is {lr_decay}; it must be in (0, 1].", hint="Try 0.95, or 1 for none.")
 
 
 class _Saver:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from itertools import pairwise
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -22,8 +23,11 @@ from chalkgrad.train.architecture import (
 )
 from chalkgrad.train.data import Ints, check_labels
 from chalkgrad.train.emitted import BufferedForward, ForwardCode, compiled_forward, forward_code
-from chalkgrad.train.objective import Array, Objective
+from chalkgrad.train.initial import WORTH_SHARING, fill_normal
+from chalkgrad.train.objective import Array, Objective, float_type
 from chalkgrad.train.optimisers import RULES
+from chalkgrad.train.settings import is_number, whole
+from chalkgrad.train.threads import available
 
 ONE_CALL, WORTH_COMPILING = 1_000_000, 100_000_000
 """Multiplications that take about as long as calling NumPy for one row, and after how many of them, in calls
@@ -38,7 +42,7 @@ class Network(Objective):
     """Affine layers with an activation between them, under the softmax loss.
 
     Weights start as normal numbers of variance 2/D before a rectifier (He et al.) and 1/D before
-    other activations, D the layer's inputs; biases start at zero.
+    other activations, D the layer's inputs (see `chalkgrad.train.initial`); biases start at zero.
 
     All parameters live in one flat vector; `params` holds views of it, so an update rule changes
     everything in one call.
@@ -75,11 +79,10 @@ class Network(Objective):
         check_choice("activation", activation, ACTIVATIONS)
         check_choice("loss", loss, LOSSES)
         self.sizes = _checked_sizes(sizes)
-        if not (l2 >= 0 and math.isfinite(l2)):
-            raise DataError(f"l2 is {l2}; it must be a finite number of at least 0.", hint="Try l2=1e-4.")
-        if seed < 0:
-            raise DataError(f"The seed is {seed}; it must be at least 0.", hint="Try 0.")
-        _check_memory(self.sizes, np.dtype(dtype).itemsize)
+        if not (is_number(l2) and 0 <= l2 < math.inf):
+            raise DataError(f"l2 is {l2!r}; it must be a finite number of at least 0.", hint="Try l2=1e-4.")
+        seed = whole("The seed", seed, 0, 0)
+        _check_memory(self.sizes, float_type(dtype).itemsize)
         self.activation, self.loss_name, self.l2, self.seed = activation, loss, float(l2), seed
         program = loss_program(len(self.sizes) - 1, activation, l2 > 0)
         scalars = {"l2": self.l2} if l2 > 0 else {}
@@ -88,11 +91,10 @@ class Network(Objective):
         self._predicted = 0
 
     def _initialise(self) -> None:
-        generator = np.random.default_rng(self.seed)
         gain = 2.0 if self.activation in ("relu", "silu") else 1.0
-        for name, view in self.params.items():
-            if name.startswith("W"):
-                _fill_normal(generator, view, math.sqrt(gain / view.shape[0]))
+        weights = [view for name, view in self.params.items() if name.startswith("W")]
+        threads = available() if self.flat.size >= WORTH_SHARING else 1
+        fill_normal(self.seed, [(w, math.sqrt(gain / w.shape[0])) for w in weights], threads)
 
     @property
     def layers(self) -> int:
@@ -196,8 +198,11 @@ class Network(Objective):
         if rows.dtype == self.dtype:
             x: Array = np.ascontiguousarray(rows)
         else:
-            with np.errstate(over="ignore"):  # what the dtype cannot hold becomes inf, refused below
-                x = np.ascontiguousarray(rows, self.dtype)
+            try:
+                with np.errstate(over="ignore"):  # what the dtype cannot hold becomes inf, refused below
+                    x = np.ascontiguousarray(rows, self.dtype)
+            except (TypeError, ValueError) as cause:
+                raise DataError(f"The features are no numbers: {cause}.") from None
         # A sum of squares is finite only where all numbers are, and takes a third of the time.
         flat = x.reshape(-1)
         if math.isfinite(np.dot(flat, flat)):
@@ -261,19 +266,6 @@ class Network(Objective):
         }
 
 
-NORMALS = 1 << 15
-"""Random numbers drawn at a time: in double precision they shall stay in the cache."""
-
-
-def _fill_normal(generator: np.random.Generator, view: Array, scale: float) -> None:
-    """Normal numbers of this standard deviation, drawn in double precision, one after the other."""
-    flat, drawn = view.reshape(-1), np.empty(min(NORMALS, view.size))
-    for start in range(0, flat.size, NORMALS):
-        part = flat[start : start + NORMALS]
-        generator.standard_normal(out=drawn[: len(part)])
-        np.multiply(drawn[: len(part)], scale, out=part, casting="same_kind")
-
-
 def _shapes(sizes: Sequence[int]) -> dict[str, tuple[int, ...]]:
     """W1 (D, H), b1 (H,), W2 …, in the order in which they lie in the flat vector."""
     shapes: dict[str, tuple[int, ...]] = {}
@@ -283,9 +275,10 @@ def _shapes(sizes: Sequence[int]) -> dict[str, tuple[int, ...]]:
 
 
 def _checked_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
-    if len(sizes) < 2 or any(int(s) != s or s < 1 for s in sizes):
+    several = isinstance(sizes, Sequence | np.ndarray)
+    if not several or len(sizes) < 2 or any(not isinstance(s, Integral) or s < 1 for s in sizes):
         raise DataError(
-            f"The sizes {list(sizes)} do not make a network.",
+            f"The sizes {list(sizes) if several else sizes!r} do not make a network.",
             hint="Give the number of features, of units per hidden layer, and of classes: [64, 100, 10].",
         )
     if sizes[-1] < 2:

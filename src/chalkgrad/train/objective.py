@@ -59,9 +59,7 @@ class Objective:
         masks: Mapping[str, float] | None = None,
         seed: int = 0,
     ) -> None:
-        self.dtype = np.dtype(dtype)
-        if self.dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
-            raise DataError(f"The dtype is {self.dtype}; it must be float32 or float64.")
+        self.dtype = float_type(dtype)
         self.program, self._shapes = program, dict(shapes)
         self._scalars = dict(scalars or {})
         self.masks, self.seed = dict(masks or {}), seed
@@ -163,6 +161,41 @@ class Objective:
 
     def _values(self, data: Data) -> dict[str, Any]:
         return {**data, **self.params, **self._scalars}
+
+
+def check_order(order: NDArray[np.int64], data: Data, most: int | None = None) -> None:
+    """The batches of some steps can be taken from these data.
+
+    Args:
+        order: (S, N) row numbers.
+        data: An array per input; all have the same number of rows.
+        most: The largest batch that the step was made for.
+
+    Raises:
+        DataError: For batches without rows, larger ones than `most`, rows that the data do not have.
+    """
+    rows = next(len(array) for array in data.values() if array.ndim)
+    if order.ndim != 2 or order.shape[1] < 1:
+        raise DataError("A batch without rows has no mean loss.", hint="Give at least one row per batch.")
+    if most is not None and order.shape[1] > most:
+        raise DataError(f"The batch has {order.shape[1]} rows; the step was made for {most} at the most.")
+    if order.size and not 0 <= order.min() <= order.max() < rows:
+        raise DataError(f"The batches name rows {order.min()} … {order.max()}; the data have 0 … {rows - 1}.")
+
+
+def float_type(dtype: DTypeLike) -> np.dtype[Any]:
+    """The type that a network computes in.
+
+    Raises:
+        DataError: For anything but float32 and float64.
+    """
+    try:
+        name = np.dtype(dtype).name
+    except TypeError:  # a name that NumPy does not know
+        name = str(dtype)
+    if name not in ("float32", "float64"):
+        raise DataError(f"The dtype is {name}; it must be float32 or float64.", hint="Try np.float32.")
+    return np.dtype(name)
 
 
 def _check_masks(program: Program, masks: Mapping[str, float]) -> None:

@@ -237,12 +237,12 @@ class Optimiser:
         clip_value: float | None = None,
         **constants: float,
     ) -> None:
-        if isinstance(rule, str) and rule not in RULES:
+        if not isinstance(rule, UpdateRule) and rule not in RULES:
             raise DataError(
                 f"There is no update rule '{rule}'.{suggestion(rule, tuple(RULES))}",
                 hint=f"The rules are: {', '.join(RULES)}.",
             )
-        self.rule = RULES[rule] if isinstance(rule, str) else rule
+        self.rule = rule if isinstance(rule, UpdateRule) else RULES[rule]
         for name, bound in (("clip_norm", clip_norm), ("clip_value", clip_value)):
             if bound is not None:
                 constants[name] = _checked_bound(name, bound)
@@ -298,7 +298,7 @@ def chosen_optimiser(
     optimiser: str | Optimiser, clip_norm: float | None = None, clip_value: float | None = None
 ) -> Optimiser:
     """What the user chose, before the first step: a run starts from empty memories."""
-    chosen = Optimiser(optimiser) if isinstance(optimiser, str) else optimiser
+    chosen = optimiser if isinstance(optimiser, Optimiser) else Optimiser(optimiser)
     return chosen.fresh(clip_norm, clip_value)
 
 

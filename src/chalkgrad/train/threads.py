@@ -21,12 +21,15 @@ def operations(parameters: int, batch: int) -> float:
 
 
 def threads_for(parameters: int, batch: int) -> int:
-    """The threads for steps of this size.
+    """The threads for steps of this size."""
+    return 1 if operations(parameters, batch) < WORTH else available()
+
+
+def available() -> int:
+    """The threads for work that is worth sharing.
 
     A worker of a pool and a thread beside the main one get one thread: their siblings use the other cores.
     """
-    if operations(parameters, batch) < WORTH:
-        return 1
     if (
         multiprocessing.parent_process() is not None
         or threading.current_thread() is not threading.main_thread()

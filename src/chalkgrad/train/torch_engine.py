@@ -29,7 +29,7 @@ from chalkgrad.errors import DataError, MissingExtraError
 from chalkgrad.expr.nodes import Program
 from chalkgrad.train.emitted import FORWARD_ONLY
 from chalkgrad.train.extras import optional
-from chalkgrad.train.objective import Array, Data, Objective
+from chalkgrad.train.objective import Array, Data, Objective, check_order
 from chalkgrad.train.optimisers import Optimiser
 
 CALL_STEPS = 1024
@@ -46,7 +46,7 @@ def checked_device(name: str) -> tuple[ModuleType, Any]:
         MissingExtraError: When PyTorch is not installed.
         DataError: For another name, or a GPU that PyTorch does not find.
     """
-    kind, _, number = name.partition(":")
+    kind, _, number = str(name).partition(":")
     if kind not in ("cpu", "cuda") or (number and not (number.isascii() and number.isdigit())):
         raise DataError(
             f"There is no device '{name}'.", hint="Devices: cpu, cuda, cuda:1 for the second GPU."
@@ -68,7 +68,7 @@ def checked_device(name: str) -> tuple[ModuleType, Any]:
                 f'device="{name}" needs an NVIDIA GPU, and PyTorch {torch.__version__} {found}{built}.',
                 hint='Install PyTorch with CUDA and check nvidia-smi, or train with device="cpu".',
             )
-    return torch, torch.device(name)
+    return torch, torch.device(str(name))
 
 
 class TorchEngine:
@@ -109,13 +109,8 @@ class TorchEngine:
         self._rule = _forward_function(optimiser.rule.program)
 
     def run(self, order: NDArray[np.int64], losses: NDArray[np.float64], learning_rate: float) -> None:
-        """See `chalkgrad.train.engines.Engine`.
-
-        Raises:
-            DataError: For batches without rows.
-        """
-        if order.shape[1] < 1:
-            raise DataError("A batch without rows has no mean loss.", hint="Give at least one row per batch.")
+        """See `chalkgrad.train.engines.Engine`."""
+        check_order(order, self.data)
         for name, value in self.objective.scalars().items():
             self._loss_scalars[name].fill_(value)
         self._rule_scalars["lr"].fill_(float(learning_rate))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import json
-import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chalkgrad.derivation import Backward
+from chalkgrad.emit.collector import collector_paused
 from chalkgrad.emit.disk_cache import structure
 from chalkgrad.emit.kernels import machine
 from chalkgrad.emit.kernels.code import COUNTER, ENTRY, PREFIX, SEED, StepCode
@@ -19,6 +19,7 @@ from chalkgrad.emit.kernels.layout import Layout, allocate
 from chalkgrad.emit.kernels.recognise import operations, split_inputs
 from chalkgrad.emit.kernels.targets import Target, host
 from chalkgrad.emit.phases import phases
+from chalkgrad.emit.together import together
 from chalkgrad.errors import ShapeError
 from chalkgrad.expr.nodes import Program, Range, Tensor
 
@@ -102,7 +103,8 @@ def kept_step(
     key = machine.key(structure(asked), target)
     code = _cached_code(key, layout)
     if code is None:
-        code = _written_code(target, layout, derive(), rule, memories, masks, threads)
+        with collector_paused():
+            code = _written_code(target, layout, derive(), rule, memories, masks, threads)
         _keep_code(key, code, layout)
     step = CompiledStep(code, layout, data, parameters, memories, np.dtype(dtype), threads)
     step.two_phases = bool(phases(rule).whole)
@@ -172,19 +174,32 @@ class CompiledStep:
         Raises:
             ShapeError: When an array has another shape than the step was compiled for.
         """
-        for t in self.parameters:
-            self.layout.pack(self.arena, t, np.asarray(parameters[t.name]))
-            for memory in self.memories if memories is not None else ():
-                self.layout.pack(self.arena, t, np.asarray(memories[memory][t.name]), memory)  # type: ignore[index]
+        self._copy(parameters, memories, _pack)
 
     def store(
         self, parameters: Mapping[str, Array], memories: Mapping[str, Mapping[str, Array]] | None = None
     ) -> None:
         """Copy them back into the given arrays."""
+        self._copy(parameters, memories, _unpack)
+
+    def _copy(
+        self, parameters: Mapping[str, Array], memories: Mapping[str, Mapping[str, Array]] | None,
+        copy: Callable[[Array, Array], None],
+    ) -> None:  # fmt: skip
+        """Copy pieces, ours and theirs, in one direction: a share of them in each thread, as much of the
+        time goes to pages that are touched for the first time."""
+        pieces = []
         for t in self.parameters:
-            self.layout.unpack(self.arena, t, parameters[t.name])
+            pieces += self.layout.pieces(self.arena, t, np.asarray(parameters[t.name]))
             for memory in self.memories if memories is not None else ():
-                self.layout.unpack(self.arena, t, memories[memory][t.name], memory)  # type: ignore[index]
+                pieces += self.layout.pieces(self.arena, t, np.asarray(memories[memory][t.name]), memory)  # type: ignore[index]
+
+        def share(thread: int) -> None:
+            first, last = (len(pieces) * n // self.threads for n in (thread, thread + 1))
+            for own, theirs in pieces[first:last]:
+                copy(own, theirs)
+
+        together(share, self.threads)
 
     def run(
         self,
@@ -245,12 +260,7 @@ class CompiledStep:
                 *addresses, len(order), batch, before, thread, self._sync.ctypes.data, losses.ctypes.data
             )
 
-        helpers = [threading.Thread(target=work, args=(n,)) for n in range(1, self.threads)]
-        for helper in helpers:
-            helper.start()
-        work(0)
-        for helper in helpers:
-            helper.join()
+        together(work, self.threads)
 
     def _checked(self, t: Any, value: Array) -> Array:
         shape = tuple(self.layout.sizes[r] for r in t.axes[1:])
@@ -259,3 +269,11 @@ class CompiledStep:
         if t.dtype == "bool":
             return np.ascontiguousarray(value, np.bool_)
         return np.ascontiguousarray(value, self.dtype if t.dtype == "float" else np.int64)
+
+
+def _pack(own: Array, theirs: Array) -> None:
+    own[...] = theirs
+
+
+def _unpack(own: Array, theirs: Array) -> None:
+    theirs[...] = own

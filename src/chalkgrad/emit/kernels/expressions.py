@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 from llvmlite import ir
@@ -47,6 +48,7 @@ class Slots:
         return self.of.setdefault(e, len(self.of))
 
 
+@lru_cache(4096)
 def is_scalar(e: Expr) -> bool:
     """Whether no index stands in the expression, so that it has one value a step."""
     if isinstance(e, Index):
@@ -65,11 +67,16 @@ class Vectors:
         place: The address of the slots.
         read: Gives the vector of every access and index.
         estimates: Whether roots and quotients may be Newton's, within a unit in the last place.
+        scalars: Where scalars that were read are noted, for who lowers more expressions in the same block.
     """
 
-    def __init__(self, w: Writer, slots: Slots, place: Any, read: Reader, estimates: bool = False) -> None:
+    def __init__(
+        self, w: Writer, slots: Slots, place: Any, read: Reader, estimates: bool = False,
+        scalars: dict[Expr, Any] | None = None,
+    ) -> None:  # fmt: skip
         self.w, self.slots, self.place, self.read = w, slots, place, read
         self.estimates = estimates and has_estimates(w)
+        self.scalars: dict[Expr, Any] = {} if scalars is None else scalars
         self.known: dict[Expr, Any] = {}
 
     def __call__(self, e: Expr) -> Any:
@@ -80,7 +87,9 @@ class Vectors:
     def _scalar(self, e: Expr) -> Any:
         if isinstance(e, Const):
             return self.w.splat(float(e.value))
-        return self.w.splat_at(self.place, self.slots[e])
+        if e not in self.scalars:
+            self.scalars[e] = self.w.splat_at(self.place, self.slots[e])
+        return self.scalars[e]
 
     def _lowered(self, e: Expr) -> Any:
         b = self.w.b

@@ -33,6 +33,10 @@ ZONE = 16
 PAGE = 4096
 HUGE = 2 << 20
 
+NEAR = 16
+"""Rows of a weight that are copied together: read as they lie, a line of each panel after the other. Panel by
+panel, which reads one line of every row, takes three times as long."""
+
 
 class Panels:
     """A range of `size` columns cut into panels: `full` ones and perhaps a last one of `last` vectors."""
@@ -123,21 +127,12 @@ class Layout:
             self.total += -(-numbers // lanes) * lanes + self.zone
         return self.places[key][0]
 
-    def pack(self, arena: Array, t: Tensor, value: Array, memory: str = "") -> None:
-        """Copy a weight or vector of the user into its panels.
+    def pieces(self, arena: Array, t: Tensor, value: Array, memory: str = "") -> list[tuple[Array, Array]]:
+        """What to copy between a weight or vector of the user and its panels: pairs of views, ours first.
 
         Raises:
             ShapeError: When its shape is another one.
         """
-        for own, theirs in self._views(arena, t, value, memory):
-            own[...] = theirs
-
-    def unpack(self, arena: Array, t: Tensor, value: Array, memory: str = "") -> None:
-        """Copy it back, into `value`."""
-        for own, theirs in self._views(arena, t, value, memory):
-            theirs[...] = own
-
-    def _views(self, arena: Array, t: Tensor, value: Array, memory: str) -> list[tuple[Array, Array]]:
         shape = tuple(self.sizes[r] for r in t.axes)
         if value.shape != shape:
             raise ShapeError(f"{t.name} has the shape {value.shape}; the step was compiled for {shape}.")
@@ -145,13 +140,14 @@ class Layout:
         if len(shape) == 1:
             return [(arena[place : place + shape[0]], value)]
         rows, padded = shape[0], self.padded(t.axes[0])
-        views = []
+        views, panel = [], self.target.panel
         for first, count, vectors, columns in self.panels(t.axes[1]).parts():
-            width = vectors * self.target.lanes
-            for q in range(first, first + count):
-                start = place + q * self.target.panel * padded
-                own = arena[start : start + padded * width].reshape(padded, width)[:rows, :columns]
-                views.append((own, value[:, q * self.target.panel : q * self.target.panel + columns]))
+            width, start = vectors * self.target.lanes, place + first * panel * padded
+            own = arena[start : start + count * padded * width].reshape(count, padded, width)[..., :columns]
+            theirs = value[:, first * panel : first * panel + count * columns]
+            theirs = theirs.reshape(rows, count, columns).transpose(1, 0, 2)
+            for row in range(0, rows, NEAR):
+                views.append((own[:, row : min(row + NEAR, rows)], theirs[:, row : row + NEAR]))
         return views
 
 

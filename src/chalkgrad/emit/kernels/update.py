@@ -81,10 +81,12 @@ class Rule:
         """Whether an expression is known only when all gradients are."""
         return any(number.target in tensors_in(e) for number in self.whole)
 
-    def lower(self, w: Writer, slots: Slots, values: Values) -> dict[str, Any]:
+    def lower(
+        self, w: Writer, slots: Slots, values: Values, scalars: dict[Expr, Any] | None = None
+    ) -> dict[str, Any]:
         """The next parameters and memories, by the names of the present ones."""
         for line in self.lines:
-            lower = Vectors(w, slots, w["slots"], values.read, estimates=True)
+            lower = Vectors(w, slots, w["slots"], values.read, estimates=True, scalars=scalars)
             values.known[line.target.name] = lower(line.body)
         following = {name: name + "2" for name in ("w", *self.memories)}
         return {name: values.known[new] for name, new in following.items() if new in values.known}
@@ -124,6 +126,7 @@ class Lines:
     def __init__(self, w: Writer, layout: Layout, slots: Slots, gradient: Gradient, rule: Rule) -> None:
         self.w, self.layout, self.slots, self.gradient, self.rule = w, layout, slots, gradient, rule
         self.sums = [doubles(w, START[number.op]) for number in rule.whole]
+        self.scalars: dict[Expr, Any] = {}
 
     def write(self, total: Any, offset: Any, valid: Sequence[Any] = ()) -> None:
         """One vector at an offset of the parameter; of a number only what meets all of `valid` counts."""
@@ -134,12 +137,12 @@ class Lines:
             own.known |= {name: own[name] for name in at}
         own.known["g"] = self._gradient(total, offset, own)
         if not rule.whole:
-            for name, value in rule.lower(w, self.slots, own).items():
+            for name, value in rule.lower(w, self.slots, own, self.scalars).items():
                 w.store(value, w["arena"], at[name], offset)
             return
         w.store(own["g"], w["arena"], self.layout.parameter(self.gradient.parameter, KEPT), offset)
         for place, number in enumerate(rule.whole):
-            value = Vectors(w, self.slots, w["slots"], own.read, estimates=True)(number.body)
+            value = Vectors(w, self.slots, w["slots"], own.read, True, self.scalars)(number.body)
             if not w.target.double:
                 value = w.b.fpext(value, ir.VectorType(DOUBLE, w.target.lanes))
             for condition in valid:
@@ -158,7 +161,7 @@ class Lines:
                 return w.load(w["arena"], self.layout.vector(e.tensor), offset)  # a statistic of the batch
             raise UnsupportedError(f"The compiled step cannot read {e} in a gradient.")
 
-        return Vectors(w, self.slots, w["slots"], read)(gradient.body)
+        return Vectors(w, self.slots, w["slots"], read, scalars=self.scalars)(gradient.body)
 
     def begin(self, share: Any) -> None:
         """Set the partial sums of a share to what they are of nothing."""
