@@ -10,10 +10,10 @@ import numpy as np
 
 from chalkgrad.derivation import Derived
 from chalkgrad.diagnose.at_hand import Part, kind_of
+from chalkgrad.diagnose.explanation import divides
 from chalkgrad.diagnose.labelled import Evaluation
 from chalkgrad.diagnose.points import Point
 from chalkgrad.diagnose.rerun import Rerun
-from chalkgrad.diagnose.search import divides
 from chalkgrad.emit.names import identifier
 from chalkgrad.expr.nodes import MINUS_ONE, Access, Const, Definition, Expr, Mul, Pow, Size, Sum, Tensor
 from chalkgrad.expr.ops import free_indices, tensors_in, walk

@@ -4,31 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 import numpy as np
 
 from chalkgrad.derivation import Derived
 from chalkgrad.diagnose import differences
 from chalkgrad.diagnose.anchored import Anchored, Held
-from chalkgrad.diagnose.capture import as_array
 from chalkgrad.diagnose.common_cause import agreed, beside, shared
 from chalkgrad.diagnose.hypotheses import Edit
 from chalkgrad.diagnose.located import located
 from chalkgrad.diagnose.mended import DIVIDED, Mender
+from chalkgrad.diagnose.other_values import OtherValues
 from chalkgrad.diagnose.pairs import diagonals, pairs
-from chalkgrad.diagnose.points import Point, with_inputs
 from chalkgrad.diagnose.repair import Repair
 from chalkgrad.diagnose.report import Fault
 from chalkgrad.diagnose.search import CLASH, PAIR, Explanation, Reason, Search
 from chalkgrad.diagnose.trial import Trial
 from chalkgrad.diagnose.twofold import collapsed as collapsed_hypotheses
 from chalkgrad.diagnose.twofold import turned, twofold
-from chalkgrad.diagnose.variants import in_one_line, variants, varied
 from chalkgrad.diagnose.views import collapsed, head, summed_away, unsummed, views
-from chalkgrad.diagnose.words import Words, shown, words
-from chalkgrad.expr.nodes import Definition, Program, Tensor
-from chalkgrad.expr.ops import tensors_in
+from chalkgrad.diagnose.words import Words, shown
+from chalkgrad.expr.nodes import Definition, Tensor
 from chalkgrad.verify.environment import Array
 
 GOOD = 2.45
@@ -83,6 +80,7 @@ class Judge:
         if mender is not None:
             mender.tolerance = tolerance
         self.anchored = Anchored(derived, self.points, held, tolerance) if held else None
+        self.other_values = OtherValues(derived, trial, self.search, spelled)
         self.inputs = {t.name: t for t in derived.wrt}
         self.costs: dict[str, float] = {}
         self._causes: list[tuple[dict[int, Repair], Explanation]] = []
@@ -221,7 +219,11 @@ class Judge:
         if self.anchored is not None and self.anchored.anchors:
             line_by_line = self.anchored.explained(wanted, observed)
             if line_by_line is not None and not self._contradicted(line_by_line):
-                found = [line_by_line, *self._stale(wanted, observed), *self._elsewhere(wanted, observed)]
+                found = [
+                    line_by_line,
+                    *self.other_values.stale(wanted, observed),
+                    *self._elsewhere(wanted, observed),
+                ]
         if not found or (min(e.cost for e in found) > SURE and len(found[0].reasons) == 1):
             found += self._by_value(wanted, observed, SIMPLE if most == SIMPLE else UNLIKELY)
         found = [e for e in found if not self._contradicted(e)]
@@ -296,7 +298,6 @@ class Judge:
 
     def _by_value(self, wanted: Tensor, observed: Sequence[Array], most: float) -> Iterator[Explanation]:
         found = [
-            *self._stale(wanted, observed),
             *self._elsewhere(wanted, observed),
             *self.search.singles(wanted, observed, most, self._among(wanted)),
         ]
@@ -306,8 +307,9 @@ class Judge:
         yield from found
 
     def _elsewhere(self, wanted: Tensor, observed: Sequence[Array]) -> Iterator[Explanation]:
-        """Parameters misplaced in the forward values, and gradients of something else."""
-        yield from self._variants(wanted, observed)
+        """What follows from other values than those that were given, and gradients of something else."""
+        yield from self.other_values.stale(wanted, observed)
+        yield from self.other_values.variants(wanted, observed)
         yield from self.search.elsewhere(wanted, observed)
 
     def _weighed(self, explanation: Explanation, wanted: Tensor) -> Explanation:
@@ -370,97 +372,6 @@ class Judge:
                 own = Reason("extra_sum", summed_away(wanted, observed, axes), line)
                 reasons = (own, *(r for e in why for r in e.reasons))
                 yield Explanation(1.8 + sum(e.cost for e in why), reasons)
-
-    # --- stale values ------------------------------------------------------------------------------
-
-    def _stale(self, wanted: Tensor, observed: Sequence[Array]) -> Iterator[Explanation]:
-        """What the formulas give with the arguments as the call left them."""
-        if not any(c.mutated for c in self.trial.calls):
-            return
-        values = []
-        for at, made in enumerate(self.trial.calls):
-            point = self._left_by(at, made.contents)
-            if point is None:
-                return
-            values.append(point.true[wanted])
-        if self.search.holds(lambda at: values[at], observed):
-            names = ", ".join(self.spelled(n) for n in self.trial.calls[0].mutated if n)
-            text = f"{names} is changed in place, and the changed values are used for d{wanted.name}"
-            yield Explanation(0.9, (Reason("mutates_input", text, self.search.line(wanted)),))
-
-    def _left_by(self, at: int, contents: object) -> Point | None:
-        point = self.points[at]
-        assert isinstance(contents, dict)
-        arrays: dict[Tensor, Array] = {}
-        ups: dict[Tensor, Array] = {}
-        for name, value in contents.items():
-            for t in self.derived.program.inputs:
-                if t.name == name and isinstance(value, np.ndarray) and value.shape == np.shape(
-                    point.env.array(t)
-                ):  # fmt: skip
-                    arrays[t] = value
-            for o in self.derived.program.outputs:
-                if f"d{o.name}" == name and isinstance(value, np.ndarray):
-                    ups[o.adjoint] = value
-        above = contents.get("grad_output")  # a framework's backward, called raw
-        if isinstance(above, tuple):
-            floats = (o for o in self.derived.program.outputs if o.dtype == "float")
-            for o, value in zip(floats, above, strict=False):
-                array = as_array(value)
-                if array is not None:
-                    ups[o.adjoint] = np.asarray(array, float)
-        cached = contents.get("cache")
-        if isinstance(cached, tuple) and len(cached) == len(self.derived.program.inputs):
-            pairs_ = zip(self.derived.program.inputs, cached, strict=True)
-            arrays.update(
-                {
-                    t: v
-                    for t, v in pairs_
-                    if isinstance(v, np.ndarray) and v.shape == np.shape(point.env.array(t))
-                }
-            )
-        moved = Point(point.env.having(ups), point.true, point.magnitude, point.parameters)
-        try:
-            return with_inputs(self.derived, moved, arrays, {})
-        except ArithmeticError:
-            return None
-
-    def _variants(self, wanted: Tensor, observed: Sequence[Array]) -> Iterator[Explanation]:
-        """What the formulas give with a parameter forgotten or misplaced in the forward values."""
-        line = self.search.line(wanted)
-        for code, text, forward in variants(self.derived.program):
-            there = self._there(forward)
-            if self.search.holds(lambda at, there=there: _gradient(there(at), wanted), observed):  # type: ignore[misc]
-                yield Explanation(1.3, (Reason(code, text, line),))
-            elif there(0) is not None:
-                yield from self._in_one_line(wanted, observed, Reason(code, text, line), there)
-
-    def _there(self, forward: Program) -> Callable[[int], Point | None]:
-        """The points with another forward's values, each worked out when it is asked for."""
-        bases = self.search.bases
-        return lru_cache(None)(lambda at: varied(self.derived, forward, self.points[at], bases[at]))
-
-    def _in_one_line(
-        self, wanted: Tensor, observed: Sequence[Array], why: Reason, there: Callable[[int], Point | None]
-    ) -> Iterator[Explanation]:
-        """The same slip, made in one adjoint alone."""
-        for d in self.derived.staged.definitions:
-            if not any(t.role == "value" for t in tensors_in(d.body)):
-                continue
-
-            def predict(at: int, line: Definition = d) -> Array | None:
-                other, here = there(at), self.points[at]
-                if other is None:
-                    return None
-                return in_one_line(self.derived, line, here, other, self.search.bases[at], wanted)
-
-            if self.search.holds(predict, observed):
-                text = words(f"{why.text}, in ", d.target)
-                yield Explanation(1.6, (Reason(why.code, text, d),))
-
-
-def _gradient(point: Point | None, wanted: Tensor) -> Array | None:
-    return None if point is None else point.true[wanted]
 
 
 def _alike(code: str) -> set[str]:

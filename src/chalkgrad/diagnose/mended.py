@@ -12,29 +12,22 @@ import builtins
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import islice
 from operator import attrgetter
 
 import numpy as np
 
 from chalkgrad.derivation import Derived
 from chalkgrad.diagnose.anchored import adjoint_names, names_of
-from chalkgrad.diagnose.at_hand import AtHand, parts
+from chalkgrad.diagnose.at_places import AtPlaces
 from chalkgrad.diagnose.calling import Caller
 from chalkgrad.diagnose.capture import as_array
-from chalkgrad.diagnose.context import ODD, Context, emptied, flattened
-from chalkgrad.diagnose.derived_parts import DerivedParts
-from chalkgrad.diagnose.graph import Graph
-from chalkgrad.diagnose.overwritten import overwritten
+from chalkgrad.diagnose.context import ODD, emptied, flattened
 from chalkgrad.diagnose.own_source import tree_of
-from chalkgrad.diagnose.own_variables import named
 from chalkgrad.diagnose.reach import Reach
 from chalkgrad.diagnose.repair import Repair
-from chalkgrad.diagnose.repairs import repairs
 from chalkgrad.diagnose.rerun import Rerun, quiet
 from chalkgrad.diagnose.rewritten import LEFT_OUT, rewritten, tidy
 from chalkgrad.diagnose.search import CLASH, PAIR, Explanation, Reason
-from chalkgrad.diagnose.slips import slips
 from chalkgrad.diagnose.throughout import REPEATED, throughout
 from chalkgrad.diagnose.trial import Trial
 from chalkgrad.expr.nodes import Definition, Tensor
@@ -45,14 +38,10 @@ BUDGET = 200_000
 that a slow machine finds the same as a fast one."""
 PAIRS = 40_000
 """The same for changes beside another fault."""
-CURES_ALL = 1.5
-"""What it costs more to put the right gradient in place of a wrong one."""
 DIVIDED = 2.5
 """What a division by an array costs, which undoes whatever factor is wrong: the derivation knows better."""
 ALIKE = 0.2
 """By how much two changes may differ in cost and count as equally simple."""
-PRODUCTS = 150
-"""So many products of the derivation's factors are at hand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +78,11 @@ class Mender:
         self.derived = derived
         self.trial = trial
         self.tolerance = tolerance
-        self.forward = tree_of(caller.forward) if caller.forward is not None else None
         self.rerun = Rerun.of(derived, caller, trial)
-        self._repairs: dict[int, list[Repair]] = {}
-        self._at_hand: AtHand | None = None
+        forward = tree_of(caller.forward) if caller.forward is not None else None
+        self.at_places = AtPlaces(derived, trial, self.rerun, forward) if self.rerun is not None else None
         self._settled: set[str] = set()
         self._conditions: list[list[object]] | None = None
-        self._context: Context | None = None
-        self._names: dict[str, Tensor] = {}
         self._variables: list[str] | None = None
         self._sound: set[str] | None = None
         self._sound_inputs: list[str] | None = None
@@ -346,6 +332,7 @@ class Mender:
     ) -> Sequence[Repair]:
         """All changes of the places on which a target may depend, simplest first."""
         assert self.rerun is not None
+        assert self.at_places is not None
         numbers = self.places(target, fixed, everywhere=everywhere)
         before = self.value(target, 0, fixed)
         if before is not None and not np.isfinite(before).all():
@@ -353,7 +340,7 @@ class Mender:
             wild = min((p.statement for p in places if _wild(p.value)), default=len(places))
             numbers = tuple(n for n in numbers if places[n].statement <= wild)
         if numbers not in self._sorted:
-            some = [r for n in numbers for r in self._of(n)]
+            some = [r for n in numbers for r in self.at_places.of(n)]
             self._sorted[numbers] = sorted(some, key=attrgetter("cost"))
         return self._sorted[numbers]
 
@@ -362,58 +349,6 @@ class Mender:
         if self._sound is None:
             self._sound = {n for n in self.variables() if self.right(n, {})}
         return self._sound
-
-    def _of(self, number: int) -> list[Repair]:
-        """All changes of one place."""
-        assert self.rerun is not None
-        if number not in self._repairs:
-            places = self.rerun.watched.places
-            place = places[number]
-            above = places[place.above] if place.above >= 0 else None
-            shapes = {np.shape(v) for v in self.trial.points[0].true.values()} if place.above < 0 else set()
-            made = repairs(number, place, above, self.at_hand(), self._cause, shapes)
-            names = self.rerun.watched.names
-            more = [*overwritten(number, place, names), *slips(number, place, names)]
-            self._repairs[number] = self.context().weighed(place, [*more, *made])
-        return self._repairs[number]
-
-    def context(self) -> Context:
-        """What the text reads where."""
-        assert self.rerun is not None
-        if self._context is None:
-            self._context = Context(self.rerun.watched)
-        return self._context
-
-    def at_hand(self) -> AtHand:
-        """What a change may put in."""
-        assert self.rerun is not None
-        if self._at_hand is None:
-            env = self.trial.points[0].env
-            values = {
-                t: np.asarray(env.array(t))
-                for t in self.derived.program.tensors()
-                if t.dtype == "float" and t in env.arrays
-            }
-            left = self.rerun.left
-            arrays = {n: a for n, v in left.items() if (a := as_array(v)) is not None}
-            self._names = {n: t for t, n in named(values, arrays).items()}
-            self._graph = Graph.of(self.derived)
-            sizes = {r.name: n for r, n in env.sizes.items()}
-            own = DerivedParts(self.derived, self.trial.points, self.rerun, self._names)
-            more = [*own.known(values), *islice(own.products(), PRODUCTS)]
-            found = parts(self.rerun.watched, left, sizes, self.forward, more)
-            self._at_hand = AtHand([own.steady(p) for p in found])
-        return self._at_hand
-
-    def _cause(self, one: str, two: str) -> tuple[str, float]:
-        """The cause when one variable stands for another, and what it costs beside others.
-
-        The right gradient in place of a variable that is none of ours cures whatever is wrong with that.
-        """
-        both = one in self._names and two in self._names
-        near = both and self._graph.activates(self._names[one], self._names[two])
-        cures_all = two.startswith("∂L/∂") and one not in self._names
-        return "preactivation" if near else "wrong_operand", CURES_ALL if cures_all else 0.0
 
     # --- what is right -----------------------------------------------------------------------------
 

@@ -11,13 +11,14 @@ import numpy as np
 from chalkgrad.derivation import Backward, Derived
 from chalkgrad.diagnose.carried import Carried, carried
 from chalkgrad.diagnose.changed import Changed
+from chalkgrad.diagnose.explanation import PAIR, Explanation, Reason, ratio_cost, reasons_of
 from chalkgrad.diagnose.hypotheses import Addend, Edit, hypotheses
 from chalkgrad.diagnose.labelled import Evaluation, Value
 from chalkgrad.diagnose.points import Point
 from chalkgrad.diagnose.ratios import Ratio, name_ratio
-from chalkgrad.diagnose.words import Words, words
-from chalkgrad.expr.nodes import Const, Definition, Expr, Index, Pow, Size, Sum, Tensor
-from chalkgrad.expr.ops import free_indices, tensors_in, walk
+from chalkgrad.diagnose.words import words
+from chalkgrad.expr.nodes import Definition, Expr, Index, Tensor
+from chalkgrad.expr.ops import free_indices, tensors_in
 from chalkgrad.verify.environment import Array
 
 FEW = 3
@@ -25,33 +26,6 @@ FEW = 3
 
 CLASH = 0.3
 """What an explanation costs more that would have spoiled a gradient which is right."""
-
-ODD = 3.2
-"""What a ratio costs that is an odd number and something else besides."""
-
-PAIR = 0.6
-"""What a second cause costs beside the costs of both."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reason:
-    """One cause with its words, the line that holds, and the user's line before and after, where known."""
-
-    code: str
-    text: Words | str
-    expected: Definition
-    yours: str = ""
-    fix: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Explanation:
-    """One or two causes that give the numbers that were returned."""
-
-    cost: float
-    reasons: tuple[Reason, ...]
-    edits: tuple[Edit, ...] = ()
-
 
 Predictor = Callable[[int], Array | None]
 """What a hypothesis says that an argument's gradient is at a point."""
@@ -281,7 +255,7 @@ class Search:
             whole = line.body
             reasons = self.reasons(ratio, whole, line, f"d{wanted.name}")
             if reasons:
-                yield Explanation(_ratio_cost(ratio, reasons), reasons)
+                yield Explanation(ratio_cost(ratio, reasons), reasons)
 
     def _addends(self, wanted: Tensor, observed: Sequence[Array]) -> Iterator[Explanation]:
         allowed = self.allowed({wanted: observed[0]})
@@ -315,7 +289,7 @@ class Search:
         name = str(words(addend.target) if addend.whole else words("the term ", addend.term))
         reasons = self.reasons(ratio, addend.term, addend.expected, name)
         if reasons:
-            yield Explanation(_ratio_cost(ratio, reasons) + 0.2 + extra, reasons)
+            yield Explanation(ratio_cost(ratio, reasons) + 0.2 + extra, reasons)
 
     def _scale(self, part: Array, true: Array, returned: Array) -> float | None:
         """c such that true + (c - 1) part is what was returned."""
@@ -336,35 +310,7 @@ class Search:
 
     def reasons(self, ratio: Ratio, term: Expr, line: Definition, name: str) -> tuple[Reason, ...]:
         """The causes that a ratio consists of: a sign, sums for means, a constant."""
-        if ratio.zero:
-            return (Reason("missing_path", f"{name} is 0 everywhere", line),)
-        found: list[Reason] = []
-        if ratio.sign < 0:
-            found.append(Reason("sign", f"{name} has the opposite sign", line))
-        size_text = f"{name} is {ratio.text.lstrip('-')} times what it should be"
-        bodies = [term, *self._behind(term)]
-        for r in dict.fromkeys(ratio.over):
-            mean = any(divides(b, r) for b in (*bodies, line.body))
-            code = "sum_for_mean" if mean else "constant_factor"
-            why = f"; the 1/{r.name} of the mean is missing" if mean else ""
-            found.append(Reason(code, f"{size_text}{why}", line))
-        for r in dict.fromkeys(ratio.under):
-            summed = any(_sums(b, r) for b in bodies)
-            code = "mean_for_sum" if summed and not any(divides(b, r) for b in bodies) else "constant_factor"
-            why = f"; a mean over {r.name} stands where a sum belongs" if code == "mean_for_sum" else ""
-            found.append(Reason(code, f"{size_text}{why}", line))
-        odd = not (ratio.over or ratio.under) and not (ratio.constant == 1.0 and ratio.text in ("1", "-1"))
-        if ratio.constant != 1.0 or odd:
-            found.append(Reason("constant_factor", size_text, line))
-        codes: dict[str, Reason] = {}
-        for reason in found:
-            codes.setdefault(reason.code, reason)
-        return tuple(codes.values())
-
-    def _behind(self, term: Expr) -> list[Expr]:
-        """Formulas of the scalar adjoints that a term reads, where a mean's 1/N may stand."""
-        tensors = {n for e in walk(term) for n in ([e.tensor] if hasattr(e, "tensor") else [])}
-        return [d.body for d in self.derived.staged.definitions if d.target in tensors]
+        return reasons_of(self.derived, ratio, term, line, name)
 
     def elsewhere(self, wanted: Tensor, observed: Sequence[Array]) -> Iterator[Explanation]:
         """The gradient of another input, or of an intermediate value."""
@@ -413,25 +359,4 @@ def _array(value: Value | None) -> Array | None:
     return None if value is None or value.extra else value.array
 
 
-def _ratio_cost(ratio: Ratio, reasons: Sequence[Reason]) -> float:
-    code = reasons[0].code
-    base = {"sign": 1.0, "sum_for_mean": 1.25, "mean_for_sum": 1.25}.get(code, 1.75 if ratio.plain else 2.45)
-    if len(reasons) > 1 and not ratio.plain:
-        base = ODD  # any number may be called a sign and a number
-    return base + PAIR * (len(reasons) - 1) + (0.5 if len(reasons) > 1 else 0.0)
-
-
-def divides(e: Expr, of: object) -> bool:
-    """Whether the formula divides by the range's size."""
-    return any(
-        isinstance(n, Pow) and isinstance(n.base, Size) and n.base.range is of
-        and isinstance(n.exponent, Const) and n.exponent.value < 0
-        for n in walk(e)
-    )  # fmt: skip
-
-
-def _sums(e: Expr, of: object) -> bool:
-    return any(isinstance(n, Sum) and any(i.range is of for i in n.indices) for n in walk(e))
-
-
-__all__ = ["Explanation", "Predictor", "Reason", "Search"]
+__all__ = ["PAIR", "Explanation", "Predictor", "Reason", "Search"]
