@@ -111,6 +111,19 @@ def test_the_line_that_raises_is_the_one_that_is_changed() -> None:
     assert "dout.sum(axis=0)" in str(report)
 
 
+def wrong_before_it_raises(dout: Array, x: Array, W: Array, b: Array) -> tuple[Array, Array, Array]:
+    dx = -dout @ W.T
+    dW = x.T @ dout
+    db = np.stack([dout.sum(axis=0), dout])[0]
+    return dx, dW, db
+
+
+def test_a_wrong_gradient_is_not_why_it_raises() -> None:
+    report = cg.check(wrong_before_it_raises, GALLERY["affine"])
+    raising = [f for f in report.faults if "it raises" in f.evidence]
+    assert [f.argument for f in raising] == ["b"]
+
+
 def test_a_variable_that_is_one_adjoints_own_is_no_other_ones() -> None:
     """`da` is the gradient of a, though `a` is also a usual name of an input x."""
     layer = cg.formula("a[n,k] = sum(d, x[n,d] * W[d,k]); y[n,k] = tanh(a[n,k])")

@@ -47,6 +47,7 @@ class AtPlaces:
         self._at_hand: AtHand | None = None
         self._context: Context | None = None
         self._names: dict[str, Tensor] = {}
+        self._graph = Graph.of(derived)
 
     def of(self, number: int) -> list[Repair]:
         """All changes of one place."""
@@ -55,19 +56,19 @@ class AtPlaces:
             place = places[number]
             above = places[place.above] if place.above >= 0 else None
             shapes = {np.shape(v) for v in self.trial.points[0].true.values()} if place.above < 0 else set()
-            made = repairs(number, place, above, self.at_hand(), self._cause, shapes)
+            made = repairs(number, place, above, self._parts(), self._cause, shapes)
             names = self.rerun.watched.names
             more = [*overwritten(number, place, names), *slips(number, place, names)]
-            self._repairs[number] = self.context().weighed(place, [*more, *made])
+            self._repairs[number] = self._reads().weighed(place, [*more, *made])
         return self._repairs[number]
 
-    def context(self) -> Context:
+    def _reads(self) -> Context:
         """What the text reads where."""
         if self._context is None:
             self._context = Context(self.rerun.watched)
         return self._context
 
-    def at_hand(self) -> AtHand:
+    def _parts(self) -> AtHand:
         """What a change may put in."""
         if self._at_hand is None:
             env = self.trial.points[0].env
@@ -79,7 +80,6 @@ class AtPlaces:
             left = self.rerun.left
             arrays = {n: a for n, v in left.items() if (a := as_array(v)) is not None}
             self._names = {n: t for t, n in named(values, arrays).items()}
-            self._graph = Graph.of(self.derived)
             sizes = {r.name: n for r, n in env.sizes.items()}
             own = DerivedParts(self.derived, self.trial.points, self.rerun, self._names)
             more = [*own.known(values), *islice(own.products(), PRODUCTS)]

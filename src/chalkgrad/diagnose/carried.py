@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from chalkgrad.diagnose.labelled import Evaluation, Value
+from chalkgrad.diagnose.span import allowance, directions, largest, spanned
 from chalkgrad.errors import ChalkgradError
 from chalkgrad.expr.nodes import Definition, Index, Range, Tensor
 from chalkgrad.verify.environment import Array
@@ -52,16 +53,13 @@ class Carried:
             return True
         along = self._range(tuple(known))
         gap = np.concatenate([(returned[t] - self.base[t]).ravel() for t in known])
-        rest = gap - along @ (along.T @ gap)
-        size = max(_largest(a) for t in known for a in (returned[t], self.base[t]))
-        return _largest(rest) <= 10 * tolerance * float(np.sqrt(gap.size)) * size
+        size = largest(*(a for t in known for a in (returned[t], self.base[t])))
+        return spanned(along, gap, allowance(tolerance, gap, size))
 
     def _range(self, known: tuple[Tensor, ...]) -> Array:
-        """Columns that span what the gradients can move by; a direction that hardly matters is among them."""
+        """Columns that span what the gradients can move by."""
         if known not in self._ranges:
-            slopes = np.concatenate([self.slopes[t] for t in known])
-            left, sizes, _ = np.linalg.svd(slopes, full_matrices=False)
-            self._ranges[known] = left[:, sizes > 1e-15 * sizes.max(initial=0.0)]
+            self._ranges[known] = directions(np.concatenate([self.slopes[t] for t in known]))
         return self._ranges[known]
 
     def gradient(self, adjoint: Tensor, value: Array) -> Array | None:
@@ -71,10 +69,6 @@ class Carried:
         with np.errstate(all="ignore"):  # a spoiled formula may divide by 0
             moved = self.slopes[adjoint] @ (value - self.here).ravel()
         return np.asarray(self.base[adjoint] + moved.reshape(self.base[adjoint].shape))
-
-
-def _largest(array: Array) -> float:
-    return float(np.abs(array).max(initial=0.0))
 
 
 def carried(

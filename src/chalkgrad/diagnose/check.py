@@ -26,6 +26,7 @@ from chalkgrad.diagnose.names import is_settings, required
 from chalkgrad.diagnose.own_epsilon import with_own_epsilon
 from chalkgrad.diagnose.own_words import held, in_own_names
 from chalkgrad.diagnose.points import Point, nudged, several, square_sizes
+from chalkgrad.diagnose.remarks import remarks
 from chalkgrad.diagnose.report import Diagnosis, Fault, ended
 from chalkgrad.diagnose.trial import Bounds, Trial, best, relative_error, run, wrong_arguments
 from chalkgrad.diagnose.words import shown
@@ -35,9 +36,6 @@ from chalkgrad.expr.garbage import collector_held
 from chalkgrad.expr.nodes import Program, Tensor
 
 POINTS = 3
-SLOW = 1.0
-"""Seconds after which one call is called slow."""
-
 SHAPE_WORDS = ("shape", "broadcast", "dimension", "matmul", "align", "size", "mismatch", "axis", "axes",
                "index", "float' object", "int' object")  # fmt: skip
 
@@ -208,7 +206,8 @@ class Check:
         mender = Mender(self.derived, self.caller, whole)
         for t in self.derived.wrt:
             found = mender.explained(t)
-            if found is not None:
+            # What mends a gradient that does not need the line that raises says nothing of that line.
+            if found is not None and mender.runs():
                 line = next(d for d in self.derived.chosen.definitions if d.target is t.adjoint)
                 return [
                     Fault(t.name, r.code, f"it raises {error}; {r.text}.", shown(line)) for r in found.reasons
@@ -267,7 +266,7 @@ class Check:
             faults += found
         if not faults:
             faults += self.fine_faults(trial)
-        self.remark(trial)
+        self.notes += remarks(trial)
         return self.done(faults, trial)
 
     def fine_faults(self, trial: Trial) -> list[Fault]:
@@ -350,19 +349,6 @@ class Check:
             return name
         place = outputs.index(name)
         return read[0][place] if place < len(read[0]) else name
-
-    def remark(self, trial: Trial) -> None:
-        """Remarks that accuse nobody."""
-        printed = next((c.printed for c in trial.calls if c.printed.strip()), "")
-        if printed:
-            first = printed.strip().splitlines()[0][:60]
-            self.notes.append(f"it prints while it works: {first!r}")
-        slow = max((c.seconds for c in trial.calls), default=0.0)
-        if slow > SLOW:
-            self.notes.append(f"one call on arrays of a few entries takes {slow:.1f} s")
-        excused = next((r.excused for r in trial.results if r.excused), ())
-        if excused:
-            self.notes.append(f"no gradient for {', '.join(excused)} is returned, which is data here")
 
     # --- the end -----------------------------------------------------------------------------------
 

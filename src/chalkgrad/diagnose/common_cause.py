@@ -23,7 +23,7 @@ def agreed(alone: Mapping[str, Explanation]) -> set[str]:
     causes = {
         name: (e.reasons[0].code, str(e.reasons[0].text))
         for name, e in alone.items()
-        if len(e.reasons) == 1 and "∂L/∂" not in str(e.reasons[0].text).partition(" should be ")[2]
+        if len(e.reasons) == 1 and not e.reasons[0].given
     }
     often = Counter(causes.values())
     return {name for name, cause in causes.items() if often[cause] > 1}
@@ -40,8 +40,7 @@ def shared(mender: Mender, wanted: Sequence[Tensor], limit: float) -> Explanatio
         for repair in sorted(likeliest, key=lambda r: (r.cost, -r.place)):  # nearest to the end
             if repair.cost > limit or mender.rerun.work > stop:
                 return None
-            given = "∂L/∂" in repair.written("")  # the right value put in says nothing
-            if given or not all(mender.rerun.reaches(repair.place, o) for o in others):
+            if repair.given or not all(mender.rerun.reaches(repair.place, o) for o in others):
                 continue
             active = {repair.place: repair}
             if not all(mender.reach.towards(t, {}).may_mend(repair) for t in (first, *others)):

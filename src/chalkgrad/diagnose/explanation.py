@@ -21,13 +21,17 @@ PAIR = 0.6
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """One cause with its words, the line that holds, and the user's line before and after, where known."""
+    """One cause with its words, the line that holds, and the user's line before and after, where known.
+
+    Where it is `given`, the right value was put in for a wrong one, which would explain anything.
+    """
 
     code: str
     text: Words | str
     expected: Definition
     yours: str = ""
     fix: str = ""
+    given: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -219,11 +219,7 @@ class Judge:
         if self.anchored is not None and self.anchored.anchors:
             line_by_line = self.anchored.explained(wanted, observed)
             if line_by_line is not None and not self._contradicted(line_by_line):
-                found = [
-                    line_by_line,
-                    *self.other_values.stale(wanted, observed),
-                    *self._elsewhere(wanted, observed),
-                ]
+                found = [line_by_line, *self._elsewhere(wanted, observed)]
         if not found or (min(e.cost for e in found) > SURE and len(found[0].reasons) == 1):
             found += self._by_value(wanted, observed, SIMPLE if most == SIMPLE else UNLIKELY)
         found = [e for e in found if not self._contradicted(e)]
@@ -245,15 +241,14 @@ class Judge:
         limit = min(derived.cost + more, most) if derived is not None else 9.0 if most == DIVIDED else most
         likely = {c for code in codes for c in _alike(code)}
         cause = tuple((r.code, str(r.text)) for r in derived.reasons) if derived is not None else ()
-        if cause in self._textless:
-            return (
-                derived  # a change that stands for this cause would have made the other gradient right, too
-            )
+        if cause in self._textless:  # a change that stands for it had made the other gradient right, too
+            return derived
         mended = self.mender.explained(wanted, limit, likely) if self.mender is not None else None
         if mended is None and derived is not None:
             self._textless.add(cause)
         told = self._both(derived, mended, limit, more)
-        if mended is not None and told is not None and self.mender is not None and len(told.reasons) == 1:
+        by_text = mended is not None and told is not None and told is not derived
+        if by_text and told is not None and self.mender is not None and len(told.reasons) == 1:
             self._causes.append((self.mender.made, told))
         return told
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import builtins
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from operator import attrgetter
 
@@ -24,7 +24,7 @@ from chalkgrad.diagnose.capture import as_array
 from chalkgrad.diagnose.context import ODD, emptied, flattened
 from chalkgrad.diagnose.own_source import tree_of
 from chalkgrad.diagnose.reach import Reach
-from chalkgrad.diagnose.repair import Repair
+from chalkgrad.diagnose.repair import Past, Repair
 from chalkgrad.diagnose.rerun import Rerun, quiet
 from chalkgrad.diagnose.rewritten import LEFT_OUT, rewritten, tidy
 from chalkgrad.diagnose.search import CLASH, PAIR, Explanation, Reason
@@ -42,23 +42,6 @@ DIVIDED = 2.5
 """What a division by an array costs, which undoes whatever factor is wrong: the derivation knows better."""
 ALIKE = 0.2
 """By how much two changes may differ in cost and count as equally simple."""
-
-
-@dataclass(frozen=True, slots=True)
-class Past:
-    """A search that was made: within what limits, how much work was done, and what it found."""
-
-    limit: float
-    likely: frozenset[str]
-    work: float
-    found: Repair | None
-
-    def answers(self, limit: float, likely: frozenset[str], work: float) -> bool:
-        """Whether a search within other limits would find the same."""
-        if self.found is None:
-            return limit <= self.limit and work <= self.work
-        fits = not likely or likely == self.likely or self.found.code in likely
-        return fits and self.found.cost <= limit
 
 
 class Mender:
@@ -190,7 +173,7 @@ class Mender:
             told = (
                 f"in line {place.line}, `=` should be `+=`: each round of the loop overwrites the one before"
             )
-        return Reason(repair.code, told, line, yours, fix)
+        return Reason(repair.code, told, line, yours, fix, repair.given)
 
     def changed(self, wanted: Tensor) -> Iterator[tuple[Repair, Array]]:
         """What a gradient becomes at the first point by each single change, simplest first."""
@@ -230,6 +213,12 @@ class Mender:
         with quiet():
             kept = self.rerun.follows(wanted.name, {repair.place: repair.change})
             return not kept and self.rerun.follows(wanted.name, {})
+
+    def runs(self) -> bool:
+        """Whether the whole text runs at the first point with the changes of the last explanation."""
+        return self.rerun is not None and (
+            self.rerun.run(0, {n: r.change for n, r in self.made.items()}) is not None
+        )
 
     def at_all(self, wanted: Tensor, repair: Repair) -> list[Array] | None:
         """What a gradient becomes by a change at every point; None where it raises."""

@@ -21,6 +21,7 @@ import numpy as np
 
 from chalkgrad.diagnose.capture import duplicate
 from chalkgrad.diagnose.repair import Repair, given
+from chalkgrad.diagnose.span import allowance, directions, largest, spanned
 from chalkgrad.diagnose.watched import Change, Place, Scope
 from chalkgrad.verify.environment import Array
 
@@ -74,7 +75,7 @@ class Table:
             return False
         with np.errstate(all="ignore"):
             left = self.gap - self.slopes @ (np.asarray(new, float) - self.here).ravel()
-        return not float(np.abs(left).max(initial=0.0)) > self.least
+        return not largest(left) > self.least
 
 
 class Reach:
@@ -170,7 +171,7 @@ class Towards:
         if base is None or base.shape != true.shape or len(seen) != 1:
             return None
         here = np.asarray(given(place.kind, duplicate(seen[0][0])), float)
-        scale = float(np.abs(here).max(initial=0.0)) or 1.0
+        scale = largest(here) or 1.0
         odd = np.random.default_rng(0).uniform(0.5, 1.5, size=here.size)
         found = []
         for move in (*np.eye(here.size), odd):
@@ -179,20 +180,12 @@ class Towards:
                 return None
             found.append((value - base).ravel() / scale)
         slopes, apart, gap = np.stack(found[:-1], axis=1), found[-1], (true - base).ravel()
-        largest = max(float(np.abs(a).max(initial=0.0)) for a in (base, true, scale * apart))
+        size = largest(base, true, scale * apart)
         # Not a number compares as false: where an entry is none, the table is not used.
-        if not float(np.abs(scale * (apart - slopes @ odd)).max(initial=0.0)) <= PRECISE * largest:
+        if not largest(scale * (apart - slopes @ odd)) <= PRECISE * size:
             return None
-        least = 10 * mender.tolerance * float(np.sqrt(gap.size)) * largest
-        return Table(*seen[0], here, slopes, gap, least, _solvable(slopes, gap, least))
-
-
-def _solvable(slopes: Array, gap: Array, least: float) -> bool:
-    """Whether J · δ is the gap for some δ."""
-    left, weights, _ = np.linalg.svd(slopes, full_matrices=False)
-    # A direction that hardly matters is left in: too much is allowed rather than too little.
-    along = left[:, weights > 1e-15 * weights.max(initial=0.0)]
-    return float(np.abs(gap - along @ (along.T @ gap)).max(initial=0.0)) <= least
+        least = allowance(mender.tolerance, gap, size)
+        return Table(*seen[0], here, slopes, gap, least, spanned(directions(slopes), gap, least))
 
 
 def _put(value: Array) -> Change:

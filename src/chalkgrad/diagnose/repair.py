@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,6 +38,28 @@ class Repair(NamedTuple):
     def written(self, text: str) -> str:
         """What belongs where a text stands."""
         return self.new.format(text=text, own=self.own) if self.own else self.new
+
+    @property
+    def given(self) -> bool:
+        """Whether the right value of a gradient is put in for a wrong one."""
+        return "∂L/∂" in self.written("")
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """A search that was made: within what limits, how much work was done, and what it found."""
+
+    limit: float
+    likely: frozenset[str]
+    work: float
+    found: Repair | None
+
+    def answers(self, limit: float, likely: frozenset[str], work: float) -> bool:
+        """Whether a search within other limits would find the same."""
+        if self.found is None:
+            return limit <= self.limit and work <= self.work
+        fits = not likely or likely == self.likely or self.found.code in likely
+        return fits and self.found.cost <= limit
 
 
 def given(kind: str, operands: list[Any]) -> Any:
