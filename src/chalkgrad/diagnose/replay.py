@@ -161,6 +161,11 @@ class Replay:
         self._slices: dict[tuple[frozenset[int], str], Slice | None] = {}
         self._needed: dict[tuple[str, frozenset[str]], frozenset[int]] = {}
 
+    @property
+    def whole(self) -> bool:
+        """Whether no statement raises."""
+        return self.broken == len(self.steps)
+
     def _states(self, begun: Mapping[str, Any]) -> list[dict[str, Any]]:
         """The variables before each statement and at the end."""
         here: dict[str, Any] = {**self.names, **{n: duplicate(v) for n, v in begun.items()}}
