@@ -12,7 +12,7 @@ from chalkgrad.errors import DerivationError, suggestion
 from chalkgrad.expr.garbage import collector_held
 from chalkgrad.expr.linear import derived_sizes
 from chalkgrad.expr.matrix import Matrix
-from chalkgrad.expr.names import meant
+from chalkgrad.expr.names import meant, spellings
 from chalkgrad.expr.nodes import Apply, Definition, Indicator, Opaque, Program, Reduce, Sum, Tensor
 from chalkgrad.expr.ops import free_indices, inline, tensors_in, walk
 from chalkgrad.rules.polynomial import tidy
@@ -111,7 +111,7 @@ def inputs_named(program: Program, wrt: tuple[str, ...]) -> tuple[Tensor, ...]:
         if name not in everything:
             names = [t.name for t in floats]
             raise DerivationError(
-                f"{program.name} has no input '{name}'.{suggestion(name, names)}",
+                f"{program.name} has no input '{name}'.{suggestion(name, [*names, *spellings(names)])}",
                 hint=f"Its differentiable inputs are: {', '.join(names) or 'none'}.",
             )
         if everything[name].dtype != "float":

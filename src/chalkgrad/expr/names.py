@@ -106,6 +106,17 @@ def parse_name(written: str) -> Name:
     return Name(base, accent, "_".join(tags), primes, numbered)
 
 
+def spellings(names: Iterable[str]) -> list[str]:
+    """What may be typed for the Greek letters among some names.
+
+    Example:
+        >>> spellings(["x", "γ"])
+        ['gamma']
+    """
+    letters = set(names)
+    return [word for word, (letter, _) in GREEK.items() if letter in letters]
+
+
 def meant(written: str, known: Iterable[str]) -> str:
     """The known name that a written one stands for: itself, or the same letter spelled out or drawn.
 
