@@ -12,7 +12,6 @@ import chalkgrad as cg
 from chalkgrad.diagnose.calling import Caller
 from chalkgrad.diagnose.mended import Mender
 from chalkgrad.diagnose.points import several
-from chalkgrad.diagnose.search import Search
 from chalkgrad.diagnose.trial import run
 from chalkgrad.diff import derive
 from chalkgrad.layers import GALLERY
@@ -78,24 +77,6 @@ def test_what_is_dismissed_does_not_make_a_gradient_right(layer: str, backward: 
                 dismissed += 1
                 assert not mender.right(target, {repair.place: repair}), repair
     assert dismissed > 50
-
-
-@pytest.mark.parametrize("layer", ["batch_norm", "affine", "softmax", "lstm_cell"])
-def test_a_line_whose_change_explains_a_gradient_is_not_dismissed(layer: str) -> None:
-    derived = derive(GALLERY[layer].program, given=True)
-    search = Search(derived, several(derived, 2, 0))
-    checked = 0
-    for edit in search.edits[::7]:
-        for wanted in derived.wrt:
-            if not search.reaches(edit, wanted):
-                continue
-            observed = [search.edit_predictor(edit, wanted)(at) for at in range(2)]
-            known = [o for o in observed if o is not None and np.isfinite(o).all()]
-            if len(known) < 2:
-                continue
-            checked += 1
-            assert search.allowed({wanted: known[0]})(edit.form, edit.bodies), (edit.text, wanted)
-    assert checked > 10
 
 
 def raises_in_one_line(dout: Array, x: Array, W: Array, b: Array) -> tuple[Array, Array, Array]:

@@ -70,6 +70,17 @@ class Carried:
             moved = self.slopes[adjoint] @ (value - self.here).ravel()
         return np.asarray(self.base[adjoint] + moved.reshape(self.base[adjoint].shape))
 
+    def gradients(self, adjoint: Tensor, values: Array) -> Array | None:
+        """A gradient for each of a stack of values of the adjoint; None where that is not known."""
+        if adjoint not in self.base or values.shape[:-1] != self.here.shape:
+            return None
+        with np.errstate(all="ignore"):
+            gaps = (values - self.here[..., None]).reshape(self.here.size, -1)
+            return np.asarray(
+                self.base[adjoint][..., None]
+                + (self.slopes[adjoint] @ gaps).reshape(*self.base[adjoint].shape, -1)
+            )
+
 
 def carried(
     definitions: Sequence[Definition], target: Tensor, wanted: Sequence[Tensor], base: Evaluation

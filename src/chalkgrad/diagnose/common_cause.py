@@ -36,11 +36,11 @@ def shared(mender: Mender, wanted: Sequence[Tensor], limit: float) -> Explanatio
     first, *others = (f"={t.name}" for t in wanted)
     stop = mender.rerun.work + SHARED
     with quiet():
-        likeliest = mender.candidates(first, {}, everywhere=True)
+        likeliest = mender.candidates(first, {}, everywhere=True, behind=others)
         for repair in sorted(likeliest, key=lambda r: (r.cost, -r.place)):  # nearest to the end
             if repair.cost > limit or mender.rerun.work > stop:
                 return None
-            if repair.given or not all(mender.rerun.reaches(repair.place, o) for o in others):
+            if repair.given:
                 continue
             active = {repair.place: repair}
             if not all(mender.reach.towards(t, {}).may_mend(repair) for t in (first, *others)):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from chalkgrad.derivation import Derived
 from chalkgrad.diagnose.words import Words, words
@@ -32,12 +32,14 @@ class Graph:
         values: Inputs and forward values that are arrays of floats.
         factors: Forward values, masks and conditions as factors, with indices of their own.
         statistics: Means over an axis of the data.
+        activations: Pairs of tensors, and whether the second is an activation of the first, as far as known.
     """
 
     program: Program
     values: tuple[Tensor, ...]
     factors: tuple[Expr, ...]
     statistics: tuple[Tensor, ...]
+    activations: dict[tuple[Tensor, Tensor], bool] = field(default_factory=dict, compare=False)
 
     @staticmethod
     def of(derived: Derived) -> Graph:
@@ -59,7 +61,13 @@ class Graph:
 
     def activates(self, one: Tensor, other: Tensor) -> bool:
         """Whether one of two tensors is a nonlinear elementwise function of the other."""
-        return self._nonlinear(one, other) or self._nonlinear(other, one)
+        return self._activation(one, other) or self._activation(other, one)
+
+    def _activation(self, before: Tensor, after: Tensor) -> bool:
+        pair = (before, after)
+        if pair not in self.activations:
+            self.activations[pair] = self._nonlinear(before, after)
+        return self.activations[pair]
 
     def _nonlinear(self, before: Tensor, after: Tensor) -> bool:
         """Whether `after` is a nonlinear function of `before` and of nothing else."""

@@ -11,14 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations
 
 from chalkgrad.derivation import Backward, Derived
 from chalkgrad.diagnose.graph import Graph
+from chalkgrad.diagnose.spoiled_axes import Path
 from chalkgrad.diagnose.spoiler import Spoiler, has_sum
 from chalkgrad.diagnose.words import Words, words
 from chalkgrad.expr.nodes import ONE, ZERO, Add, Definition, Expr, Mul, Sum, Tensor
-from chalkgrad.expr.ops import children, rebuild, tensors_in, walk
+from chalkgrad.expr.ops import children, put, rebuild, tensors_in, walk
 
 TWO = 60
 """How much deeper two terms left out together count, which is less likely than one."""
@@ -27,30 +29,61 @@ MANY = 6
 """Of sums of more terms no two are left out together."""
 
 
-@dataclass(frozen=True, slots=True)
+Bodies = tuple[tuple[Tensor, Expr], ...]
+"""New formulas by adjoint."""
+
+Line = tuple[str, Tensor]
+"""A form, and the adjoint that the line defines."""
+
+Place = tuple[str, Tensor, Path]
+"""A place of one formula: form, adjoint, and the way to it from the top."""
+
+
+@dataclass(frozen=True, eq=False)
 class Edit:
-    """One place of one formula changed.
+    """One place of one formula changed, or several formulas.
 
     Attributes:
         code: The cause.
         form: "staged" or "closed".
-        bodies: New bodies by adjoint.
         expected: The line that holds.
         text: The evidence, in words.
         cost: How unlikely it is, beside others.
+        node: What stands at the place.
+        path: The way to the place from the top of the line.
+        several: The changed formulas where they are not of one place.
     """
 
     code: str
     form: str
-    bodies: tuple[tuple[Tensor, Expr], ...]
     expected: Definition
     text: Words | str
     cost: float
+    node: Expr | None = None
+    path: Path = ()
+    several: Bodies = ()
+
+    @cached_property
+    def bodies(self) -> Bodies:
+        """The changed formulas, made when they are asked for: most never are."""
+        if self.node is None:
+            return self.several
+        return ((self.expected.target, put(self.expected.body, self.path, self.node)),)
 
     @property
     def target(self) -> Tensor:
-        """The adjoint whose formula is changed."""
-        return self.bodies[0][0]
+        """The adjoint whose formula is changed, or the first of them."""
+        return self.expected.target if self.node is not None else self.several[0][0]
+
+    @cached_property
+    def place(self) -> Place:
+        """Where it is."""
+        return self.form, self.target, self.path
+
+    @cached_property
+    def line(self) -> Line:
+        """Which formula is changed."""
+        return self.form, self.target
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +118,7 @@ def hypotheses(derived: Derived) -> tuple[list[Addend], list[Edit]]:
     graph = Graph.of(derived)
     addends: list[Addend] = []
     edits: list[Edit] = []
-    seen: set[tuple[Tensor, Expr]] = set()
+    seen: set[tuple[str, Tensor, Path, Expr]] = set()
     known = {d.target: d.body for d in derived.staged.definitions}
     for backward in (derived.staged, derived.closed):
         for d in backward.definitions:
@@ -93,11 +126,13 @@ def hypotheses(derived: Derived) -> tuple[list[Addend], list[Edit]]:
                 continue
             addends += _addends(backward, d, graph)
             for change in Spoiler(d, graph, derived).everywhere(d.body, d.indices):
-                key = (d.target, change.node)
+                key = (backward.form, d.target, change.path, change.node)
                 if key not in seen:
                     seen.add(key)
-                    bodies = ((d.target, change.node),)
-                    edits.append(Edit(change.code, backward.form, bodies, d, change.text, change.cost))
+                    found = Edit(
+                        change.code, backward.form, d, change.text, change.cost, change.node, change.path
+                    )
+                    edits.append(found)
     return addends, [*edits, *_statistics(derived, graph)]
 
 
@@ -154,4 +189,5 @@ def _statistics(derived: Derived, graph: Graph) -> Iterator[Edit]:
     )  # fmt: skip
     line = next((d for d in derived.chosen.definitions if d.target in derived.chosen.wanted), found[0])
     bodies = tuple((d.target, ZERO) for d in found)
-    yield Edit("statistics_constant", "staged", bodies, line, text, 1.2 if len(found) > 1 else 1.55)
+    cost = 1.2 if len(found) > 1 else 1.55
+    yield Edit("statistics_constant", "staged", line, text, cost, several=bodies)

@@ -99,7 +99,8 @@ class Evaluation:
         extra = tuple(i for i in found.labels if i not in indices)
         labels = (*indices, *extra)
         shape = tuple(self.env.size(i.range) for i in labels)
-        return Value(np.broadcast_to(_spread(found, labels), shape), extra)
+        array = spread(found, labels)
+        return Value(array if array.shape == shape else np.broadcast_to(array, shape), extra)
 
     def array(self, tensor: Tensor) -> Array:
         """The entries of a tensor."""
@@ -155,7 +156,7 @@ class Evaluation:
     def _aligned(self, parts: Sequence[Expr]) -> tuple[tuple[Index, ...], list[Array]]:
         values = [self.value(p) for p in parts]
         labels = tuple(dict.fromkeys(i for v in values for i in v.labels))
-        return labels, [_spread(v, labels) for v in values]
+        return labels, [spread(v, labels) for v in values]
 
     def _access(self, e: Access) -> Labelled:
         array = np.asarray(self.array(e.tensor), float)
@@ -219,7 +220,7 @@ class Evaluation:
         return Labelled(labels, np.asarray(np.power(base_array, exponents)))
 
 
-def _spread(value: Labelled, labels: tuple[Index, ...]) -> Array:
+def spread(value: Labelled, labels: tuple[Index, ...]) -> Array:
     """The array with one axis per label, of size one where it does not depend on it."""
     if value.labels == labels:
         return value.array

@@ -317,12 +317,13 @@ class Mender:
         return tuple(found)
 
     def candidates(
-        self, target: str, fixed: dict[int, Repair], *, everywhere: bool = False
+        self, target: str, fixed: dict[int, Repair], *, everywhere: bool = False, behind: Sequence[str] = ()
     ) -> Sequence[Repair]:
-        """All changes of the places on which a target may depend, simplest first."""
+        """All changes of the places on which a target may depend, and those `behind` them, simplest first."""
         assert self.rerun is not None
         assert self.at_places is not None
         numbers = self.places(target, fixed, everywhere=everywhere)
+        numbers = tuple(n for n in numbers if all(self.rerun.reaches(n, other) for other in behind))
         before = self.value(target, 0, fixed)
         if before is not None and not np.isfinite(before).all():
             places = self.rerun.watched.places

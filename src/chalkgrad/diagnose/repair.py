@@ -42,7 +42,7 @@ class Repair(NamedTuple):
     @property
     def given(self) -> bool:
         """Whether the right value of a gradient is put in for a wrong one."""
-        return "∂L/∂" in self.written("")
+        return "∂L/∂" in self.new or "∂L/∂" in self.own
 
 
 @dataclass(frozen=True, slots=True)

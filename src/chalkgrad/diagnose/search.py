@@ -15,10 +15,11 @@ from chalkgrad.diagnose.explanation import PAIR, Explanation, Reason, ratio_cost
 from chalkgrad.diagnose.hypotheses import Addend, Edit, hypotheses
 from chalkgrad.diagnose.labelled import Evaluation, Value
 from chalkgrad.diagnose.points import Point
+from chalkgrad.diagnose.possible import Places, Possible
 from chalkgrad.diagnose.ratios import Ratio, name_ratio
 from chalkgrad.diagnose.words import words
 from chalkgrad.expr.nodes import Definition, Expr, Index, Tensor
-from chalkgrad.expr.ops import free_indices, tensors_in
+from chalkgrad.expr.ops import tensors_in
 from chalkgrad.verify.environment import Array
 
 FEW = 3
@@ -50,7 +51,8 @@ class Search:
     edits: list[Edit] = field(init=False)
     likeliest: list[Edit] = field(init=False)
     bases: list[Evaluation] = field(init=False)
-    _indices: dict[tuple[str, Tensor], tuple[Index, ...]] = field(init=False)
+    indices: dict[tuple[str, Tensor], tuple[Index, ...]] = field(init=False)
+    places: Places = field(init=False)
     _known: dict[tuple[int, int], Changed] = field(init=False, default_factory=dict)
     _tables: dict[tuple[str, Tensor, int], Carried | None] = field(init=False, default_factory=dict)
     _asked: Counter[tuple[str, Tensor, int]] = field(init=False, default_factory=Counter)
@@ -62,12 +64,13 @@ class Search:
     def __post_init__(self) -> None:
         self.addends, self.edits = _hypotheses(self.derived)
         self.likeliest = sorted(self.edits, key=lambda e: e.cost)
-        self._indices = {
+        self.indices = {
             (b.form, d.target): d.indices
             for b in (self.derived.staged, self.derived.closed)
             for d in b.definitions
         }
         self.bases = [Evaluation(p.env) for p in self.points]
+        self.places = Places(self.edits, self.bases[0])
 
     # --- predictions -------------------------------------------------------------------------------
 
@@ -146,29 +149,6 @@ class Search:
         rest = _array(self.without(addend, at).get(wanted.adjoint))
         return None if rest is None else self.points[at].true[wanted] - rest
 
-    def allowed(
-        self, returned: Mapping[Tensor, Array]
-    ) -> Callable[[str, Sequence[tuple[Tensor, Expr]]], bool]:
-        """Whether what was returned for inputs at the first point may come of a changed formula at all.
-
-        It may not if no value of the formula's adjoint gives it; so a line is dismissed with all changes
-        of it.
-        """
-        known: dict[tuple[str, Tensor], bool] = {}
-        gradients = {t.adjoint: array for t, array in returned.items()}
-
-        def allows(form: str, bodies: Sequence[tuple[Tensor, Expr]]) -> bool:
-            (target, body), key = bodies[0], (form, bodies[0][0])
-            if len(bodies) > 1 or target in gradients:
-                return True
-            if key not in known:
-                table = self.table(form, target, 0, soon=True)
-                known[key] = table is None or table.allows(gradients, self.tolerance)
-            # A formula with an axis left over gives more than a value of the adjoint.
-            return known[key] or not free_indices(body) <= frozenset(self._indices[key])
-
-        return allows
-
     # --- comparison --------------------------------------------------------------------------------
 
     def equal(self, a: Array, b: Array) -> bool:
@@ -211,13 +191,13 @@ class Search:
     def common(self, observed: Mapping[Tensor, Sequence[Array]]) -> list[Edit]:
         """The edits that explain several inputs' gradients at once, those that may be the simplest."""
         found: list[Edit] = []
-        allowed = self.allowed({t: arrays[0] for t, arrays in observed.items()})
+        possible = Possible(self, {t: arrays[0] for t, arrays in observed.items()})
         for edit in self.likeliest:
             if found and edit.cost > found[0].cost + CLASH:
                 break
-            if not all(self.reaches(edit, t) for t in observed) or not allowed(edit.form, edit.bodies):
-                continue
-            if all(self.holds(self.edit_predictor(edit, t), arrays) for t, arrays in observed.items()):
+            if possible.edit(edit) and all(
+                self.holds(self.edit_predictor(edit, t), arrays) for t, arrays in observed.items()
+            ):
                 found.append(edit)
         return found
 
@@ -235,13 +215,11 @@ class Search:
         found += self._addends(wanted, observed)
         yield from found
         best = min((e.cost for e in found), default=most)
-        allowed = self.allowed({wanted: observed[0]})
+        possible = Possible(self, {wanted: observed[0]})
         for edit in among or self.likeliest:
             if edit.cost > min(most, best + CLASH):
                 return
-            if not self.reaches(edit, wanted) or not allowed(edit.form, edit.bodies):
-                continue
-            if not self.holds(self.edit_predictor(edit, wanted), observed):
+            if not possible.edit(edit) or not self.holds(self.edit_predictor(edit, wanted), observed):
                 continue
             own = edit.target is wanted.adjoint
             cost = edit.cost + (0.0 if own else 0.15) + chance
@@ -258,11 +236,9 @@ class Search:
                 yield Explanation(ratio_cost(ratio, reasons), reasons)
 
     def _addends(self, wanted: Tensor, observed: Sequence[Array]) -> Iterator[Explanation]:
-        allowed = self.allowed({wanted: observed[0]})
+        possible = Possible(self, {wanted: observed[0]})
         for addend in self.addends:
-            if not self.leads(addend.form, addend.target, wanted):
-                continue
-            if not allowed(addend.form, ((addend.target, addend.without),)):
+            if not self.leads(addend.form, addend.target, wanted) or not possible.addend(addend):
                 continue
             scales = []
             for at, returned in enumerate(observed):

@@ -24,15 +24,19 @@ from chalkgrad.expr.nodes import (
 )
 from chalkgrad.expr.ops import children, free_indices, rebuild, substitute, walk
 
+Path = tuple[int, ...]
+"""The way to a part of an expression from its top, by places among the children."""
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A node changed: the cause, its words, its cost, the new node."""
+    """A node changed: the cause, its words, its cost, the new node, and where it stands."""
 
     code: str
     text: Words
     cost: float
     node: Expr
+    path: Path = ()
 
 
 def overwritten(target: Tensor, indices: tuple[Index, ...], body: Expr) -> Iterator[Change]:

@@ -8,7 +8,7 @@ from itertools import combinations
 
 from chalkgrad.derivation import Derived
 from chalkgrad.diagnose.graph import Graph
-from chalkgrad.diagnose.spoiled_axes import Change, axes_throughout, overwritten, replaced, wrong_axes
+from chalkgrad.diagnose.spoiled_axes import Change, Path, axes_throughout, overwritten, replaced, wrong_axes
 from chalkgrad.diagnose.words import Words, words
 from chalkgrad.expr.arithmetic import multiply
 from chalkgrad.expr.nodes import (
@@ -53,19 +53,20 @@ class Spoiler:
         self.upstreams = len(reads)
         self.adjoints = [d.target for d in derived.staged.definitions] + list(derived.upstream)
 
-    def everywhere(self, e: Expr, scope: tuple[Index, ...], in_sum: bool = False) -> Iterator[Change]:
-        """Changes of `e` itself and of each part of it."""
+    def everywhere(
+        self, e: Expr, scope: tuple[Index, ...], in_sum: bool = False, path: Path = ()
+    ) -> Iterator[Change]:
+        """Changes of `e` itself and of each part of it, with the way to that from the top."""
         if e is self.definition.body and not isinstance(e, Access):
             yield from self.extra_factors(e, scope)
-        yield from self.here(e, scope, in_sum)
+        yield from (Change(c.code, c.text, c.cost, c.node, path) for c in self.here(e, scope, in_sum))
         inner = (*scope, *e.indices) if isinstance(e, Sum | Reduce) else scope
         kids = children(e)
         if isinstance(e, Access):
             return
         for place, kid in enumerate(kids):
-            for change in self.everywhere(kid, inner, isinstance(e, Add) or (in_sum and isinstance(e, Mul))):
-                node = rebuild(e, (*kids[:place], change.node, *kids[place + 1 :]))
-                yield Change(change.code, change.text, change.cost, node)
+            among = isinstance(e, Add) or (in_sum and isinstance(e, Mul))
+            yield from self.everywhere(kid, inner, among, (*path, place))
 
     def here(self, e: Expr, scope: tuple[Index, ...], in_sum: bool) -> Iterator[Change]:
         match e:

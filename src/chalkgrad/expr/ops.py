@@ -3,7 +3,7 @@ names that do not clash, and a canonical form up to the names of bound indices."
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from functools import lru_cache
 from itertools import permutations
@@ -81,6 +81,15 @@ def rebuild(e: Expr, kids: tuple[Expr, ...]) -> Expr:
             assert isinstance(wrt, Access)
             return Partial(kids[0], wrt)
     return e
+
+
+def put(e: Expr, path: Sequence[int], node: Expr) -> Expr:
+    """The expression with another node at a place, to which the path leads by places among the children."""
+    if not path:
+        return node
+    kids = children(e)
+    new = put(kids[path[0]], path[1:], node)
+    return rebuild(e, (*kids[: path[0]], new, *kids[path[0] + 1 :]))
 
 
 def map_children(e: Expr, f: Callable[[Expr], Expr]) -> Expr:

@@ -235,6 +235,8 @@ class Evaluator:
     def position(self, e: Expr, scope: Scope) -> NDArray[np.int64]:
         """An index expression as integers."""
         value = Evaluator(self.env).value(e, scope).real
+        if isinstance(e, Index):
+            return value.astype(np.int64)
         whole = np.rint(value)
         if not np.array_equal(value, whole):
             raise VerificationError(f"the index {e} is not a whole number")

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from chalkgrad.errors import VerificationError
 from chalkgrad.expr.nodes import (
     Access,
     Apply,
+    Const,
     Expr,
     Index,
     Indicator,
@@ -31,6 +33,9 @@ from chalkgrad.verify.reference import evaluate
 LARGEST = 64
 """So many entries at most has an array while sizes are distinct; larger ones take sizes 2 and 3 only."""
 
+ComputedAccess = tuple[Access, list[tuple[Range, Expr]]]
+"""An access, and the axes that it reads at a computed place."""
+
 WIDENINGS = 60
 """Steps before a set of sizes is given up."""
 
@@ -49,7 +54,7 @@ def draw_sizes(
         VerificationError: No sizes were found at which all derived ranges exist.
     """
     derived = {r for r, _ in program.sizes}
-    free = [r for r in _ranges(program) if r.size is None and r not in derived]
+    free, accesses = _asked_for(program)
     count = max(len(free), 4)
     drawn = rng.permutation(np.arange(2, 2 + count))
     sizes = {r: int(n) for r, n in zip(free, drawn, strict=False)}
@@ -59,7 +64,6 @@ def draw_sizes(
     _widen_labels(program, sizes)
     given = given or {}
     sizes.update({r: n for r, n in given.items() if r not in derived})
-    accesses = [(a, _indices(a)) for d in program.definitions for a in _unguarded(d.body, frozenset())]
     for _ in range(WIDENINGS):
         complete = _complete(program, sizes)
         short = next((r for r in derived if complete[r] < 2), None)
@@ -81,6 +85,15 @@ def draw_sizes(
         f"no sizes were found at which all axes of {program.name} fit together",
         hint="Does every affine index stay inside its axis for the declared sizes?",
     )
+
+
+@lru_cache(64)
+def _asked_for(program: Program) -> tuple[tuple[Range, ...], tuple[ComputedAccess, ...]]:
+    """The ranges that need a size, and the accesses that need room."""
+    derived = {r for r, _ in program.sizes}
+    free = tuple(r for r in _ranges(program) if r.size is None and r not in derived)
+    read = (a for d in program.definitions for a in _unguarded(d.body, frozenset()))
+    return free, tuple((a, at) for a in read if (at := _indices(a)))
 
 
 def _entries(tensor: Tensor, sizes: Mapping[Range, int]) -> int:
@@ -139,7 +152,14 @@ def _unguarded(e: Expr, guarded: frozenset[Index]) -> Iterator[Access]:
 def _indices(access: Access) -> list[tuple[Range, Expr]]:
     """The axes that are read at a computed place without a gather."""
     pairs = zip(access.tensor.axes, access.indices, strict=True)
-    return [(r, i) for r, i in pairs if not isinstance(i, Index) and not tensors_in(i)]
+    return [
+        (r, i) for r, i in pairs if not isinstance(i, Index) and not tensors_in(i) and not _is_place(i, r)
+    ]
+
+
+def _is_place(index: Expr, axis: Range) -> bool:
+    """Whether an index is the number of a place that the axis always has."""
+    return isinstance(index, Const) and axis.size is not None and index.value in range(axis.size)
 
 
 def _too_narrow(
