@@ -16,7 +16,7 @@ from chalkgrad.diagnose.calling import Caller, statics_of
 from chalkgrad.diagnose.capture import Call, call, same
 from chalkgrad.diagnose.example import smallest
 from chalkgrad.diagnose.extras import lost_in_single_precision, other_subgradients
-from chalkgrad.diagnose.forms import Prepared
+from chalkgrad.diagnose.forms import Form, Prepared
 from chalkgrad.diagnose.forward_value import forward_fault
 from chalkgrad.diagnose.frameworks import framework_of
 from chalkgrad.diagnose.judge import Judge
@@ -171,15 +171,9 @@ class Check:
         shapes = any(word in error.lower() for word in SHAPE_WORDS)
         if shapes:
             for form in self.caller.forms():
-                for flat in (False, True):
-                    points = [
-                        p
-                        for n, size in enumerate((3, 4, 5))
-                        for p in self.squares(size, n, unit=not form.upstream, flat=flat)
-                    ]
-                    square = run(self.caller, form, points, self.timeout)
-                    if points and not square.error and not any(r.problem for r in square.results):
-                        return self.squared(square, error)
+                square = self.square_trial(form, flat=False) or self.square_trial(form, flat=True)
+                if square is not None:
+                    return self.squared(square, error)
         mended = self.made_to_run(trial, error)
         if mended:
             return self.done(mended, trial)
@@ -213,6 +207,18 @@ class Check:
                     Fault(t.name, r.code, f"it raises {error}; {r.text}.", shown(line)) for r in found.reasons
                 ]
         return []
+
+    def square_trial(self, form: Form, *, flat: bool) -> Trial | None:
+        """What the function returns where all sizes are equal; None where it does not run there, either."""
+        points: list[Point] = []
+        square = None
+        for n, size in enumerate((3, 4, 5)):
+            points += self.squares(size, n, unit=not form.upstream, flat=flat)
+            if points:
+                square = run(self.caller, form, points, self.timeout)
+                if square.error or any(r.problem for r in square.results):
+                    return None  # before larger points are drawn, which takes longest
+        return square
 
     def squares(self, size: int, seed: int, unit: bool, *, flat: bool = False) -> list[Point]:
         """A point with all sizes equal, or those of matrices alone, if there is one."""
