@@ -50,6 +50,7 @@ class Anchored:
                 if found is not None:
                     self.anchors[d.target] = found
         self._explained: dict[Tensor, tuple[bool, Explanation | None]] = {}
+        self._searches: dict[Tensor, Search | None] = {}
 
     def explained(self, wanted: Tensor, observed: Sequence[Array]) -> Explanation | None:
         """One cause for each wrong line on the way to an input's gradient; None where one has none."""
@@ -140,6 +141,11 @@ class Anchored:
 
     def _search(self, target: Tensor) -> Search | None:
         """Hypotheses about the lines to one target alone."""
+        if target not in self._searches:
+            self._searches[target] = self._local(target)
+        return self._searches[target]
+
+    def _local(self, target: Tensor) -> Search | None:
         staged = self._lines(target, self.derived.staged)
         if not staged:
             return None

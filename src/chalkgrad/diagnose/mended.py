@@ -182,11 +182,13 @@ class Mender:
         target = f"={wanted.name}"
         stop = self.rerun.work + PAIRS
         with quiet():
-            before = self.value(target, 0, {})
+            before, towards = self.value(target, 0, {}), self.reach.towards(target, {})
             for repair in self.candidates(target, {}):
                 if self.rerun.work > stop:
                     return
-                value = self.value(target, 0, {repair.place: repair})
+                value = towards.value(repair)
+                if value is None:
+                    value = self.value(target, 0, {repair.place: repair})
                 if value is not None and np.isfinite(value).all() and not _same(value, before):
                     yield repair, value
 

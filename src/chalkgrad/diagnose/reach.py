@@ -48,6 +48,7 @@ class Table:
         operands: What the place works with.
         scope: The variables there.
         here: What it gives.
+        base: The target as it is.
         slopes: How each entry of the target follows each entry of that.
         gap: What the target lacks.
         least: A difference that counts as none.
@@ -57,6 +58,7 @@ class Table:
     operands: list[Any]
     scope: Scope
     here: Array
+    base: Array
     slopes: Array
     gap: Array
     least: float
@@ -76,6 +78,19 @@ class Table:
         with np.errstate(all="ignore"):
             left = self.gap - self.slopes @ (np.asarray(new, float) - self.here).ravel()
         return not largest(left) > self.least
+
+    def value(self, change: Change) -> Array | None:
+        """The target after a change; None where the table does not tell."""
+        try:
+            with np.errstate(all="ignore"):
+                new = change(self.operands, self.scope)
+        except Exception:  # noqa: BLE001 (a changed text may raise anything)
+            return None
+        if not _is_float(new) or np.shape(new) != self.here.shape:
+            return None
+        with np.errstate(all="ignore"):
+            moved = self.slopes @ (np.asarray(new, float) - self.here).ravel()
+        return np.asarray(self.base + moved.reshape(self.base.shape))
 
 
 class Reach:
@@ -144,6 +159,16 @@ class Towards:
         rerun.work += TEST
         return own.may(repair.change)
 
+    def value(self, repair: Repair) -> Array | None:
+        """The target at the first point after a change; None where no table tells."""
+        rerun = self.reach.mender.rerun
+        own = self._table(repair.place)
+        assert rerun is not None
+        if own is None:
+            return None
+        rerun.work += TEST
+        return own.value(repair.change)
+
     def _table(self, place: int) -> Table | None:
         """The table of a place, made when it is first asked for."""
         if place not in self._tables:
@@ -185,7 +210,7 @@ class Towards:
         if not largest(scale * (apart - slopes @ odd)) <= PRECISE * size:
             return None
         least = allowance(mender.tolerance, gap, size)
-        return Table(*seen[0], here, slopes, gap, least, spanned(directions(slopes), gap, least))
+        return Table(*seen[0], here, base, slopes, gap, least, spanned(directions(slopes), gap, least))
 
 
 def _put(value: Array) -> Change:

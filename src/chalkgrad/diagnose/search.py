@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -32,7 +33,7 @@ Predictor = Callable[[int], Array | None]
 """What a hypothesis says that an argument's gradient is at a point."""
 
 
-@dataclass(slots=True)
+@dataclass
 class Search:
     """Hypotheses about one derivation, evaluated at the points of one check.
 
@@ -47,12 +48,8 @@ class Search:
     points: Sequence[Point]
     tolerance: float = 1e-8
     budget: int = 4_000
-    addends: list[Addend] = field(init=False)
-    edits: list[Edit] = field(init=False)
-    likeliest: list[Edit] = field(init=False)
     bases: list[Evaluation] = field(init=False)
     indices: dict[tuple[str, Tensor], tuple[Index, ...]] = field(init=False)
-    places: Places = field(init=False)
     _known: dict[tuple[int, int], Changed] = field(init=False, default_factory=dict)
     _tables: dict[tuple[str, Tensor, int], Carried | None] = field(init=False, default_factory=dict)
     _asked: Counter[tuple[str, Tensor, int]] = field(init=False, default_factory=Counter)
@@ -62,15 +59,32 @@ class Search:
     _ways: dict[tuple[str, Tensor], frozenset[Tensor]] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.addends, self.edits = _hypotheses(self.derived)
-        self.likeliest = sorted(self.edits, key=lambda e: e.cost)
         self.indices = {
             (b.form, d.target): d.indices
             for b in (self.derived.staged, self.derived.closed)
             for d in b.definitions
         }
         self.bases = [Evaluation(p.env) for p in self.points]
-        self.places = Places(self.edits, self.bases[0])
+
+    @cached_property
+    def addends(self) -> list[Addend]:
+        """The parts that may be left out or scaled."""
+        return _hypotheses(self.derived)[0]
+
+    @cached_property
+    def edits(self) -> list[Edit]:
+        """The changes of one place; kept here, since much is known of each by its identity."""
+        return _hypotheses(self.derived)[1]
+
+    @cached_property
+    def likeliest(self) -> list[Edit]:
+        """The changes of one place, simplest first."""
+        return sorted(self.edits, key=lambda e: e.cost)
+
+    @cached_property
+    def places(self) -> Places:
+        """The same place by place, at the first point."""
+        return Places(self.edits, self.bases[0])
 
     # --- predictions -------------------------------------------------------------------------------
 
