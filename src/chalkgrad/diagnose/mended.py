@@ -33,10 +33,10 @@ from chalkgrad.diagnose.trial import Trial
 from chalkgrad.expr.nodes import Definition, Tensor
 from chalkgrad.verify.environment import Array
 
-BUDGET = 200_000
+BUDGET = 120_000
 """Operations on small arrays for the changes of one check: under a second. Counted rather than timed, so
 that a slow machine finds the same as a fast one."""
-PAIRS = 40_000
+PAIRS = 25_000
 """The same for changes beside another fault."""
 DIVIDED = 2.5
 """What a division by an array costs, which undoes whatever factor is wrong: the derivation knows better."""
