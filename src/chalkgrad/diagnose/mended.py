@@ -321,7 +321,7 @@ class Mender:
     def candidates(
         self, target: str, fixed: dict[int, Repair], *, everywhere: bool = False, behind: Sequence[str] = ()
     ) -> Sequence[Repair]:
-        """All changes of the places on which a target, and each of those `behind`, may depend, simplest first."""
+        """All changes of the places on which a target, and all `behind`, may depend, simplest first."""
         assert self.rerun is not None
         assert self.at_places is not None
         numbers = self.places(target, fixed, everywhere=everywhere)
