@@ -33,7 +33,7 @@ from chalkgrad.diagnose.trial import Trial
 from chalkgrad.expr.nodes import Definition, Tensor
 from chalkgrad.verify.environment import Array
 
-BUDGET = 120_000
+BUDGET = 200_000
 """Operations on small arrays for the changes of one check: under a second. Counted rather than timed, so
 that a slow machine finds the same as a fast one."""
 PAIRS = 25_000
