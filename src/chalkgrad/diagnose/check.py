@@ -179,7 +179,7 @@ class Check:
             return self.done(mended, trial)
         line = next((c.line for c in trial.calls if c.error), 0)
         where = f" in line {line}" if line else ""
-        text = f"it raises {error}{where}" if not error.startswith(("it ", "the ")) else f"{error}"
+        text = error if error.startswith(("it ", "the ")) else f"it raises {error}{where}"
         sizes = (
             ", ".join(f"{r.name} = {n}" for r, n in trial.points[0].env.sizes.items()) if trial.points else ""
         )
@@ -210,8 +210,7 @@ class Check:
 
     def square_trial(self, form: Form, *, flat: bool) -> Trial | None:
         """What the function returns where all sizes are equal; None where it does not run there, either."""
-        points: list[Point] = []
-        square = None
+        points, square = list[Point](), None
         for n, size in enumerate((3, 4, 5)):
             points += self.squares(size, n, unit=not form.upstream, flat=flat)
             if points:

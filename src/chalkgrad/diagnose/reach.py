@@ -66,12 +66,10 @@ class Table:
 
     def may(self, change: Change) -> bool:
         """Whether a change may make the target right; True where the table does not tell."""
-        try:
-            with np.errstate(all="ignore"):
-                new = change(self.operands, self.scope)
-        except Exception:  # noqa: BLE001 (a changed text may raise anything)
+        new = self._changed(change)
+        if new is None:
             return False
-        if not _is_float(new) or np.shape(new) != self.here.shape:
+        if not self._tells(new):
             return True
         if not self.solvable:
             return False
@@ -81,16 +79,24 @@ class Table:
 
     def value(self, change: Change) -> Array | None:
         """The target after a change; None where the table does not tell."""
-        try:
-            with np.errstate(all="ignore"):
-                new = change(self.operands, self.scope)
-        except Exception:  # noqa: BLE001 (a changed text may raise anything)
-            return None
-        if not _is_float(new) or np.shape(new) != self.here.shape:
+        new = self._changed(change)
+        if not self._tells(new):
             return None
         with np.errstate(all="ignore"):
             moved = self.slopes @ (np.asarray(new, float) - self.here).ravel()
         return np.asarray(self.base + moved.reshape(self.base.shape))
+
+    def _changed(self, change: Change) -> Any:
+        """What the place gives after a change; None where that raises."""
+        try:
+            with np.errstate(all="ignore"):
+                return change(self.operands, self.scope)
+        except Exception:  # noqa: BLE001 (a changed text may raise anything)
+            return None
+
+    def _tells(self, new: Any) -> bool:
+        """Whether the table holds for what the place gives."""
+        return _is_float(new) and np.shape(new) == self.here.shape
 
 
 class Reach:
