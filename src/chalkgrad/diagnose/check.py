@@ -36,6 +36,7 @@ from chalkgrad.expr.garbage import collector_held
 from chalkgrad.expr.nodes import Program, Tensor
 
 POINTS = 3
+SQUARES = (3, 4, 3)  # what all sizes are where they have to be equal
 SHAPE_WORDS = ("shape", "broadcast", "dimension", "matmul", "align", "size", "mismatch", "axis", "axes",
                "index", "float' object", "int' object")  # fmt: skip
 
@@ -211,7 +212,7 @@ class Check:
     def square_trial(self, form: Form, *, flat: bool) -> Trial | None:
         """What the function returns where all sizes are equal; None where it does not run there, either."""
         points, square = list[Point](), None
-        for n, size in enumerate((3, 4, 5)):
+        for n, size in enumerate(SQUARES):
             points += self.squares(size, n, unit=not form.upstream, flat=flat)
             if points:
                 square = run(self.caller, form, points, self.timeout)

@@ -10,10 +10,11 @@ import numpy as np
 from chalkgrad.derivation import Derived
 from chalkgrad.diagnose.calling import Caller
 from chalkgrad.diagnose.forms import Form
-from chalkgrad.diagnose.points import Point, draw, square_sizes, with_inputs
+from chalkgrad.diagnose.points import Point, square_sizes, with_inputs
 from chalkgrad.diagnose.trial import run
 from chalkgrad.errors import ChalkgradError
 from chalkgrad.expr.nodes import Range
+from chalkgrad.verify.sample import sample
 
 ENTRIES = 8
 """Arrays with more entries are no small example."""
@@ -36,7 +37,7 @@ def smallest(
     faint = ""
     for sizes in (ones, twos, *more):
         for seed in range(3):
-            point = _whole(derived, sizes, seed, not form.upstream)
+            point = _whole(derived, sizes, seed)
             if point is None:
                 continue
             trial = run(caller, form, [point], timeout)
@@ -58,19 +59,19 @@ def smallest(
     return faint
 
 
-def _whole(derived: Derived, sizes: Mapping[Range, int], seed: int, unit: bool) -> Point | None:
+def _whole(derived: Derived, sizes: Mapping[Range, int], seed: int) -> Point | None:
     """A point of whole numbers at which everything is finite."""
     rng = np.random.default_rng(seed)
     try:
-        point = draw(derived, seed, sizes=sizes, unit=unit, tries=TRIES)
+        chosen = {t: float(default) for t, default in derived.program.parameters}
+        env = sample(derived.program, seed, parameters=chosen, sizes=sizes, tries=TRIES)
         inputs = {
-            t: rng.choice([-2.0, -1.0, 1.0, 2.0, 3.0], size=np.shape(point.env.array(t)))
+            t: rng.choice([-2.0, -1.0, 1.0, 2.0, 3.0], size=np.shape(env.array(t)))
             for t in derived.program.inputs
             if t.dtype == "float"
         }
-        ups = {o.adjoint: np.ones(np.shape(point.env.array(o))) for o in derived.program.outputs}
-        moved = Point(point.env.having(ups), point.true, point.magnitude, point.parameters)
-        whole = with_inputs(derived, moved, inputs, {})
+        ups = {o.adjoint: np.ones(np.shape(env.array(o))) for o in derived.program.outputs}
+        whole = with_inputs(derived, Point(env.having(ups), {}, {}, chosen), inputs, {})
     except ChalkgradError:
         return None
     return whole if all(np.isfinite(v).all() for v in whole.true.values()) else None

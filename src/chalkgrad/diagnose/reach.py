@@ -14,89 +14,25 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping
-from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from chalkgrad.diagnose.blocks import LARGEST, measured
 from chalkgrad.diagnose.capture import duplicate
-from chalkgrad.diagnose.repair import Repair, given
-from chalkgrad.diagnose.span import allowance, directions, largest, spanned
+from chalkgrad.diagnose.repair import Beside, Repair, given
+from chalkgrad.diagnose.table import Rows, Table, is_float
 from chalkgrad.diagnose.watched import Change, Place, Scope
 from chalkgrad.verify.environment import Array
 
 if TYPE_CHECKING:
     from chalkgrad.diagnose.mended import Mender
 
-MOST = 100
-"""Of larger values no table is made."""
-
-PRECISE = 1e-10
-"""How closely a table must give what the text gives for values of its own, or it is not used."""
-
 TEST = 2
 """Operations that a change costs which is dismissed by a table, as `mended` counts them."""
 
 Fixed = Mapping[int, Repair]
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """How a target follows what stands at a place, beside changes that are made already.
-
-    Attributes:
-        operands: What the place works with.
-        scope: The variables there.
-        here: What it gives.
-        base: The target as it is.
-        slopes: How each entry of the target follows each entry of that.
-        gap: What the target lacks.
-        least: A difference that counts as none.
-        solvable: Whether some value of the place makes the target right.
-    """
-
-    operands: list[Any]
-    scope: Scope
-    here: Array
-    base: Array
-    slopes: Array
-    gap: Array
-    least: float
-    solvable: bool
-
-    def may(self, change: Change) -> bool:
-        """Whether a change may make the target right; True where the table does not tell."""
-        new = self._changed(change)
-        if new is None:
-            return False
-        if not self._tells(new):
-            return True
-        if not self.solvable:
-            return False
-        with np.errstate(all="ignore"):
-            left = self.gap - self.slopes @ (np.asarray(new, float) - self.here).ravel()
-        return not largest(left) > self.least
-
-    def value(self, change: Change) -> Array | None:
-        """The target after a change; None where the table does not tell."""
-        new = self._changed(change)
-        if not self._tells(new):
-            return None
-        with np.errstate(all="ignore"):
-            moved = self.slopes @ (np.asarray(new, float) - self.here).ravel()
-        return np.asarray(self.base + moved.reshape(self.base.shape))
-
-    def _changed(self, change: Change) -> Any:
-        """What the place gives after a change; None where that raises."""
-        try:
-            with np.errstate(all="ignore"):
-                return change(self.operands, self.scope)
-        except Exception:  # noqa: BLE001 (a changed text may raise anything)
-            return None
-
-    def _tells(self, new: Any) -> bool:
-        """Whether the table holds for what the place gives."""
-        return _is_float(new) and np.shape(new) == self.here.shape
 
 
 class Reach:
@@ -111,6 +47,7 @@ class Reach:
         self._towards: dict[tuple[object, ...], Towards] = {}
         self._roots: dict[int, int | None] = {}
         self._keeps: dict[int, bool] = {}
+        self.rows: Rows = {}
 
     def towards(self, target: str, fixed: Fixed) -> Towards:
         """What changes may make a target right, beside others that are made."""
@@ -118,6 +55,19 @@ class Reach:
         if key not in self._towards:
             self._towards[key] = Towards(self, target, dict(fixed))
         return self._towards[key]
+
+    def steady(self, fixed: Fixed) -> frozenset[str]:
+        """The variables that hold what they do at the end wherever they are known, with some changes made."""
+        rerun = self.mender.rerun
+        assert rerun is not None
+        if rerun.replay is None:
+            return frozenset()
+        steps = rerun.replay.steps
+        written = [n for s in steps for n in s.writes]
+        arguments = rerun.left.keys() - set(written)
+        first = min((rerun.watched.places[n].step for n in fixed), default=len(steps))
+        moved = {n for s in steps[first:] for n in s.writes}
+        return frozenset((rerun.replay.once | arguments) - moved)
 
     def root(self, step: int) -> int | None:
         """The place of all that a plain assignment gives a variable; None for any other statement."""
@@ -150,6 +100,11 @@ class Towards:
         self.reach, self.target, self.fixed = reach, target, fixed
         self._tables: dict[int, Table | None] = {}
         self._apart: set[int] = set()
+        self._dismissed: dict[int, frozenset[int]] = {}
+
+    @cached_property
+    def _steady(self) -> frozenset[str]:
+        return self.reach.steady(self.fixed)
 
     def may_mend(self, repair: Repair) -> bool:
         """Whether a change may make the target right; True where that is not known."""
@@ -162,8 +117,19 @@ class Towards:
         own = self._table(repair.place)
         if own is None:
             return repair.place not in self._apart
-        rerun.work += TEST
+        rerun.work, rerun.at = rerun.work + TEST, 0
+        if isinstance(repair.change, Beside) and id(repair.change) in self._out(own, repair.place):
+            return False
         return own.may(repair.change)
+
+    def _out(self, table: Table, place: int) -> frozenset[int]:
+        """What of the parts that may be put in at a place is out of the question."""
+        if place not in self._dismissed:
+            places = self.reach.mender.at_places
+            assert places is not None
+            beside = [r.change for r in places.of(place) if isinstance(r.change, Beside)]
+            self._dismissed[place] = table.dismissed(beside, self._steady, self.reach.rows)
+        return self._dismissed[place]
 
     def value(self, repair: Repair) -> Array | None:
         """The target at the first point after a change; None where no table tells."""
@@ -172,7 +138,7 @@ class Towards:
         assert rerun is not None
         if own is None:
             return None
-        rerun.work += TEST
+        rerun.work, rerun.at = rerun.work + TEST, 0
         return own.value(repair.change)
 
     def _table(self, place: int) -> Table | None:
@@ -185,7 +151,7 @@ class Towards:
         mender, target = self.reach.mender, self.target
         assert mender.rerun is not None
         place = mender.rerun.watched.places[number]
-        if place.looped or not _is_float(place.value) or not 0 < np.size(place.value) <= MOST:
+        if place.looped or not is_float(place.value) or not 0 < np.size(place.value) <= LARGEST:
             return None
         seen: list[tuple[list[Any], Scope]] = []
 
@@ -202,21 +168,10 @@ class Towards:
         if base is None or base.shape != true.shape or len(seen) != 1:
             return None
         here = np.asarray(given(place.kind, duplicate(seen[0][0])), float)
-        scale = largest(here) or 1.0
-        odd = np.random.default_rng(0).uniform(0.5, 1.5, size=here.size)
-        found = []
-        for move in (*np.eye(here.size), odd):
-            value = under(_put(here + scale * move.reshape(here.shape)))
-            if value is None or value.shape != base.shape:
-                return None
-            found.append((value - base).ravel() / scale)
-        slopes, apart, gap = np.stack(found[:-1], axis=1), found[-1], (true - base).ravel()
-        size = largest(base, true, scale * apart)
-        # Not a number compares as false: where an entry is none, the table is not used.
-        if not largest(scale * (apart - slopes @ odd)) <= PRECISE * size:
+        slopes = measured(lambda value: under(_put(value)), here, base)
+        if slopes is None:
             return None
-        least = allowance(mender.tolerance, gap, size)
-        return Table(*seen[0], here, base, slopes, gap, least, spanned(directions(slopes), gap, least))
+        return Table.of(*seen[0], here, base, true, slopes, mender.tolerance)
 
 
 def _put(value: Array) -> Change:
@@ -228,10 +183,6 @@ def _copied(value: Any) -> Any:
     return value.copy() if isinstance(value, np.ndarray) else value
 
 
-def _is_float(value: Any) -> bool:
-    return isinstance(value, float | np.floating | np.ndarray) and np.asarray(value).dtype.kind == "f"
-
-
 def _assigns(statement: ast.stmt, first: Place) -> bool:
     """Whether a statement gives one variable what stands at a place."""
     match statement:
@@ -241,11 +192,11 @@ def _assigns(statement: ast.stmt, first: Place) -> bool:
 
 
 def _keeps(place: Place, change: Change) -> bool:
-    if not _is_float(place.value):
+    if not is_float(place.value):
         return False
     try:
         with np.errstate(all="ignore"):
             new = change(place.operands, place.scope)
     except Exception:  # noqa: BLE001 (a changed text may raise anything)
         return False
-    return _is_float(new) and np.shape(new) == np.shape(place.value)
+    return is_float(new) and np.shape(new) == np.shape(place.value)

@@ -81,7 +81,39 @@ def after(place: Place, function: Callable[[Any], Any]) -> Change:
     return change
 
 
-def beside(kind: str, part: Part, by: Callable[[Any, Any], Any]) -> Change:
-    """What a place gives, put together with a part."""
-    read = part.read
-    return lambda v, scope: by(given(kind, v), read(scope))
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What a place gives, put together with a part.
+
+    Attributes:
+        kind: What stands there.
+        part: What comes in.
+        by: How: elementwise, so that many parts may be put in at once.
+    """
+
+    kind: str
+    part: Part
+    by: Callable[[Any, Any], Any]
+
+    def __call__(self, operands: list[Any], scope: Scope) -> Any:
+        return self.by(given(self.kind, operands), self.part.read(scope))
+
+
+def times_rest(value: Any, part: Any) -> Any:
+    """By what a mask leaves out."""
+    return value * (1.0 - part)
+
+
+def times_more(value: Any, part: Any) -> Any:
+    """By one and a part."""
+    return value * (1 + part)
+
+
+def times_less(value: Any, part: Any) -> Any:
+    """By one less a part."""
+    return value * (1 - part)
+
+
+def over_more(value: Any, part: Any) -> Any:
+    """Over one and a part."""
+    return value / (1 + part)

@@ -23,7 +23,7 @@ from chalkgrad.diagnose.arrangement import (
 from chalkgrad.diagnose.at_hand import AtHand, Part, broadcasts, kind_of
 from chalkgrad.diagnose.overwritten import LOOPED
 from chalkgrad.diagnose.reductions import reductions
-from chalkgrad.diagnose.repair import Repair, after, beside, given
+from chalkgrad.diagnose.repair import Beside, Repair, after, over_more, times_less, times_more, times_rest
 from chalkgrad.diagnose.watched import OPERATIONS, REDUCED, Change, Place, Scope
 
 FOREIGN = 0.2
@@ -159,10 +159,10 @@ def _whole(
         own = f"({part.text})" if " " in part.text else part.text
         for sign, by in (("+", operator.add), ("-", operator.sub)):
             yield Repair(number, "missing_term", f"{text} {sign} {own}", 1.6 + part.cost,
-                         beside(place.kind, part, by))  # fmt: skip
+                         Beside(place.kind, part, by))  # fmt: skip
         if part.kind == "size" and not scaled:
             yield Repair(number, "constant_factor", f"{own} * ({text})", 1.5 + part.cost,
-                         beside(place.kind, part, operator.mul))  # fmt: skip
+                         Beside(place.kind, part, operator.mul))  # fmt: skip
 
 
 def _operation(number: int, place: Place) -> Iterator[Repair]:
@@ -250,39 +250,39 @@ def _with(
     number: int, place: Place, part: Part, operands: Collection[str], factors: Set[str]
 ) -> Iterator[Repair]:
     """A part beside a place, which has these operands if it is a sum and these factors if a product."""
-    kind, read, own = place.kind, part.read, f"({part.text})" if " " in part.text else part.text
+    kind, own = place.kind, f"({part.text})" if " " in part.text else part.text
     if part.kind in ("mean", "share"):
         sign, by = ("-", operator.sub) if part.kind == "mean" else ("+", operator.add)
         yield Repair(number, "missing_term", f"{{text}} {sign} {{own}}", 1.4 + part.cost,
-                     beside(kind, part, by), False, part.text)  # fmt: skip
+                     Beside(kind, part, by), False, part.text)  # fmt: skip
         return
     times = {"mask": "missing_mask", "size": "constant_factor"}.get(part.kind, "missing_factor")
     base = 1.3 if part.kind == "mask" else 1.5
     yield Repair(number, times, "{own} * ({text})", base + part.cost,
-                 lambda v, s: given(kind, v) * read(s), True, own)  # fmt: skip
+                 Beside(kind, part, operator.mul), True, own)  # fmt: skip
     if part.kind == "mask":
         yield Repair(number, "missing_mask", "(1 - {own}) * ({text})", base + 0.3 + part.cost,
-                     lambda v, s: given(kind, v) * (1.0 - read(s)), True, own)  # fmt: skip
+                     Beside(kind, part, times_rest), True, own)  # fmt: skip
         return
     # Dividing is what a wrong factor asks for, too: where the derivation explains that, it has the word.
     over, divided = ("sum_for_mean", 1.4) if part.kind == "size" else ("missing_factor", 2.55)
     if over == "missing_factor" and not factors.isdisjoint(part.text.split(" * ")):
         over = "extra_factor"  # W * g * g over g has no divisor forgotten, but a factor too many
     yield Repair(number, over, "({text}) / {own}", divided + part.cost,
-                 lambda v, s: given(kind, v) / read(s), True, own)  # fmt: skip
+                 Beside(kind, part, operator.truediv), True, own)  # fmt: skip
     if part.kind == "array":
-        for sign, cost in (("-", 1.7), ("+", 1.9)):
+        for sign, cost, by in (("-", 1.7, times_less), ("+", 1.9, times_more)):
             yield Repair(number, "missing_factor", f"(1 {sign} {{own}}) * ({{text}})", cost + part.cost,
-                         partial(_by_one, kind, read, sign, False), True, own)  # fmt: skip
+                         Beside(kind, part, by), True, own)  # fmt: skip
         yield Repair(number, "missing_factor", "({text}) / (1 + {own})", 2.0 + part.cost,
-                     partial(_by_one, kind, read, "+", True), True, own)  # fmt: skip
+                     Beside(kind, part, over_more), True, own)  # fmt: skip
     if part.text == place.target and place.above < 0 and place.looped:
         yield Repair(number, "missing_sum", "{own} + {text}", LOOPED,
-                     beside(kind, part, operator.add), False, own)  # fmt: skip
+                     Beside(kind, part, operator.add), False, own)  # fmt: skip
     elif part.text not in operands:  # twice itself is a constant factor
         for sign, by in (("+", operator.add), ("-", operator.sub)):
             yield Repair(number, "missing_term", f"{{text}} {sign} {{own}}", 1.6 + part.cost,
-                         beside(kind, part, by), False, own)  # fmt: skip
+                         Beside(kind, part, by), False, own)  # fmt: skip
 
 
 def _operands(place: Place) -> list[str]:
@@ -290,15 +290,6 @@ def _operands(place: Place) -> list[str]:
     node = place.node
     both = [node.left, node.right] if isinstance(node, ast.BinOp) and place.kind in ("Add", "Sub") else []
     return [ast.unparse(n) for n in both]
-
-
-def _by_one(
-    kind: str, read: Callable[[Scope], Any], sign: str, under: bool, operands: list[Any], scope: Scope
-) -> Any:
-    """A value times, or over, 1 and a part."""
-    factor = 1 + read(scope) if sign == "+" else 1 - read(scope)
-    value = given(kind, operands)
-    return value / factor if under else value * factor
 
 
 def _others(number: int, place: Place, text: str, at_hand: AtHand, cause: Named) -> Iterator[Repair]:

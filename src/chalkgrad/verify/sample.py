@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import product
 
 import numpy as np
@@ -162,6 +163,7 @@ def _mixed(rng: np.random.Generator, count: int, shape: tuple[int, ...]) -> Arra
     return drawn
 
 
+@lru_cache(512)
 def _inside_matrix_function(tensor: Tensor, program: Program) -> bool:
     """Whether the tensor itself is a matrix that is inverted."""
     return any(
@@ -171,6 +173,7 @@ def _inside_matrix_function(tensor: Tensor, program: Program) -> bool:
     )
 
 
+@lru_cache(512)
 def _interval(tensor: Tensor, program: Program) -> tuple[float, float] | None:
     """Where to draw an input that goes straight into functions with a domain."""
     low, high = -np.inf, np.inf

@@ -201,8 +201,13 @@ def label_count(tensor: Tensor, program: Program, sizes: Mapping[Range, int]) ->
     return min(found, default=3)
 
 
-def selected_ranges(tensor: Tensor, program: Program) -> Iterator[Range]:
+@lru_cache(512)
+def selected_ranges(tensor: Tensor, program: Program) -> tuple[Range, ...]:
     """The ranges that an integer input chooses from."""
+    return tuple(_selected(tensor, program))
+
+
+def _selected(tensor: Tensor, program: Program) -> Iterator[Range]:
     for definition in program.definitions:
         for node in walk(definition.body):
             if isinstance(node, Access):

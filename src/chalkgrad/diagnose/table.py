@@ -1,0 +1,173 @@
+"""How a target follows what stands at one place of a text, and which changes there may make it right."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from chalkgrad.diagnose.at_hand import Part
+from chalkgrad.diagnose.blocks import Slopes
+from chalkgrad.diagnose.repair import Beside
+from chalkgrad.diagnose.span import allowance, directions, largest, spanned
+from chalkgrad.diagnose.watched import Change, Scope
+from chalkgrad.verify.environment import Array
+
+Rows = dict[tuple[int, tuple[Any, ...]], Array | None]
+"""Entries of parts, by part, shape and place."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """How a target follows what stands at a place, beside changes that are made already.
+
+    A change is dismissed by a random projection of one block of the target:
+
+        d · (right − now)   has to be   (Jᵀ d) · (changed − now)
+
+    Attributes:
+        operands: What the place works with.
+        scope: The variables there.
+        here: What it gives.
+        base: The target as it is.
+        slopes: How the target follows that.
+        block: Where the entries are that the projection reads.
+        weights: What it weighs them by.
+        goal: What it has to come to.
+        slack: By how much it may miss that.
+        solvable: Whether some value of the place makes that block of the target right.
+    """
+
+    operands: list[Any]
+    scope: Scope
+    here: Array
+    base: Array
+    slopes: Slopes
+    block: tuple[Any, ...]
+    weights: Array
+    goal: float
+    slack: float
+    solvable: bool
+
+    @staticmethod
+    def of(
+        operands: list[Any], scope: Scope, here: Array, base: Array, true: Array, slopes: Slopes,
+        tolerance: float,
+    ) -> Table:  # fmt: skip
+        """The table of a place.
+
+        Args:
+            operands: What the place works with.
+            scope: The variables there.
+            here: What it gives.
+            base: The target as it is.
+            true: The target as it should be.
+            slopes: How the target follows the place.
+            tolerance: Relative difference that counts as equal.
+        """
+        gap = slopes.blocks.followed(true - base)
+        least = allowance(tolerance, gap, max(largest(base, true), slopes.size))
+        number = int(np.abs(gap).max(axis=1, initial=0.0).argmax())
+        direction = np.random.default_rng(0).normal(size=gap.shape[1])
+        return Table(
+            operands, scope, here, base, slopes,
+            slopes.blocks.place(number, here.shape),
+            direction @ slopes.each[number],
+            float(direction @ gap[number]),
+            least * float(np.abs(direction).sum()),
+            spanned(directions(slopes.each[number]), gap[number], least),
+        )  # fmt: skip
+
+    def may(self, change: Change) -> bool:
+        """Whether a change may make the target right; True where the table does not tell."""
+        new = self._changed(change)
+        if new is None:
+            return False
+        if not self._tells(new):
+            return True
+        if not self.solvable:
+            return False
+        with np.errstate(all="ignore"):
+            moved = (np.asarray(new, float) - self.here)[self.block].ravel() @ self.weights
+        return not abs(self.goal - moved) > self.slack
+
+    def value(self, change: Change) -> Array | None:
+        """The target after a change; None where the table does not tell."""
+        new = self._changed(change)
+        if not self._tells(new):
+            return None
+        with np.errstate(all="ignore"):
+            return np.asarray(self.base + self.slopes.moves(np.asarray(new, float) - self.here))
+
+    def dismissed(self, changes: Iterable[Beside], steady: frozenset[str], known: Rows) -> frozenset[int]:
+        """Those of many changes, by id, that cannot make the target right: each way to put a part in is tried
+        with all parts at once.
+
+        Args:
+            changes: What is put in.
+            steady: Variables that hold here what they hold at the end of the text.
+            known: The entries of parts of such variables that other tables read, to which more are added.
+        """
+        ways: dict[Callable[[Any, Any], Any], list[Beside]] = {}
+        here = self.here[self.block].ravel()
+        where = (self.here.shape, *(n if isinstance(n, int) else -1 for n in self.block))
+        rows: dict[int, Array | None] = {}
+        for change in changes:
+            part, key = change.part, id(change.part)
+            if key not in rows:
+                if part.names <= steady:
+                    if (key, where) not in known:
+                        known[key, where] = self._row(part.value)
+                    rows[key] = known[key, where]
+                else:
+                    rows[key] = self._row(self._read(part))
+            if rows[key] is not None:
+                ways.setdefault(change.by, []).append(change)
+        if not self.solvable:
+            return frozenset(id(c) for some in ways.values() for c in some)
+        out: set[int] = set()
+        for by, some in ways.items():
+            stack = np.array([rows[id(c.part)] for c in some])
+            with np.errstate(all="ignore"):
+                missed = np.abs(self.goal - (by(here, stack) - here) @ self.weights)
+            out.update(id(c) for c, far in zip(some, missed > self.slack, strict=True) if far)
+        return frozenset(out)
+
+    def _row(self, value: Any) -> Array | None:
+        """The block's entries of a value that leaves the place its shape; None for any other."""
+        array = np.asarray(value)
+        if array.dtype.kind not in "fiub":
+            return None
+        if array.shape != self.here.shape:
+            try:
+                array = np.broadcast_to(array, self.here.shape)
+            except ValueError:
+                return None
+        return np.asarray(array[self.block], float).ravel()
+
+    def _read(self, part: Part) -> Any:
+        """A part where the place is; None where that raises."""
+        try:
+            with np.errstate(all="ignore"):
+                return part.read(self.scope)
+        except Exception:  # noqa: BLE001 (a part of a changed text may raise anything)
+            return None
+
+    def _changed(self, change: Change) -> Any:
+        """What the place gives after a change; None where that raises."""
+        try:
+            with np.errstate(all="ignore"):
+                return change(self.operands, self.scope)
+        except Exception:  # noqa: BLE001 (a changed text may raise anything)
+            return None
+
+    def _tells(self, new: Any) -> bool:
+        """Whether the table holds for what the place gives."""
+        return is_float(new) and np.shape(new) == self.here.shape
+
+
+def is_float(value: Any) -> bool:
+    """Whether a value is a number, or an array of numbers, that is not whole."""
+    return isinstance(value, float | np.floating | np.ndarray) and np.asarray(value).dtype.kind == "f"
