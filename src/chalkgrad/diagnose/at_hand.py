@@ -7,7 +7,7 @@ import ast
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from itertools import combinations
 from typing import Any
 
@@ -20,6 +20,9 @@ FEW = 6
 
 LONG = 80
 """Letters of an expression that nobody would write twice."""
+
+
+Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +56,13 @@ class Part:
         """Whether it can be had where only these variables are known."""
         return self.names <= scope.keys()
 
-    def fitted(self, shape: tuple[int, ...]) -> Part | None:
-        """The part with new axes where its own line up with some of a shape's: mask[:, None]."""
-        own = np.shape(self.value)
-        places = _lined_up(own, shape)
-        if places is None:
-            return None
-        index = tuple(slice(None) if p in places else None for p in range(places[0], len(shape)))
-        if index.count(None) == 0:
+    def stays(self, shape: Shape) -> bool:
+        """Whether a value of a shape keeps it beside the part."""
+        return _together(np.shape(self.value), shape) == shape
+
+    def at(self, index: tuple[slice | None, ...]) -> Part:
+        """The part with new axes: mask[:, None]."""
+        if None not in index:
             return self
         shown = ", ".join("None" if i is None else ":" for i in index)
         text = self.text if self.text.isidentifier() else f"({self.text})"
@@ -71,7 +73,36 @@ class Part:
         )  # fmt: skip
 
 
-def _lined_up(own: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...] | None:
+@lru_cache(4096)
+def _fits(own: Shape, shape: Shape, wide: tuple[Shape, ...]) -> tuple[slice | None, ...] | None:
+    """How an array can stand beside one of a shape, so that this keeps its shape or grows to a wider one.
+
+    As it is, or with new axes where its own line up with some of theirs; None where it cannot.
+    """
+    good = (shape, *wide)
+    if _together(own, shape) in good:
+        return ()
+    for whole in good:
+        places = _lined_up(own, whole)
+        if places is None:
+            continue
+        index = tuple(slice(None) if p in places else None for p in range(places[0], len(whole)))
+        new = tuple(1 if n is None else whole[p] for p, n in enumerate(index, places[0]))
+        if _together(new, shape) in good:
+            return index
+    return None
+
+
+@lru_cache(4096)
+def _together(one: Shape, other: Shape) -> Shape | None:
+    """The shape to which two are broadcast."""
+    try:
+        return np.broadcast_shapes(one, other)
+    except ValueError:
+        return None
+
+
+def _lined_up(own: Shape, shape: Shape) -> tuple[int, ...] | None:
     """The one way in which the axes of an array are among those of a shape, in order; None if there is none,
     or several."""
     if not own or len(own) > len(shape):
@@ -258,29 +289,10 @@ class AtHand:
         """Those that can stand beside a value, so that it keeps its shape or grows to one of some."""
         key = (shape, *sorted(wide))
         if key not in self._fitting:
-            self._fitting[key] = [
-                f for p in self.parts if p.kind != "places" for f in _fitted(p, shape, wide)
-            ]
+            places = tuple(sorted(wide))
+            fits = ((p, _fits(np.shape(p.value), shape, places)) for p in self.parts if p.kind != "places")
+            self._fitting[key] = [p.at(index) for p, index in fits if index is not None]
         return self._fitting[key]
-
-
-def _fitted(part: Part, shape: tuple[int, ...], wide: Collection[tuple[int, ...]]) -> Iterator[Part]:
-    """A part as it can stand beside a value: as it is, or with new axes."""
-    own = np.shape(part.value)
-    good = (shape, *wide)
-    try:
-        if np.broadcast_shapes(own, shape) in good:
-            yield part
-            return
-    except ValueError:
-        pass
-    for whole in good:
-        other = part.fitted(whole)
-        if other is None or not broadcasts(other.value, np.empty(shape)):
-            continue
-        if np.broadcast_shapes(np.shape(other.value), shape) in good:
-            yield other
-            return
 
 
 def broadcasts(one: Any, other: Any) -> bool:

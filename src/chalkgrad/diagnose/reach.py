@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 TEST = 2
 """Operations that a change costs which is dismissed by a table, as `mended` counts them."""
 
+ELEMENTWISE = ("Add", "Sub", "Mult", "Div", "Pow")
+
 Fixed = Mapping[int, Repair]
 
 
@@ -171,7 +173,17 @@ class Towards:
         slopes = measured(lambda value: under(_put(value)), here, base)
         if slopes is None:
             return None
-        return Table.of(*seen[0], here, base, true, slopes, mender.tolerance)
+        return Table.of(*seen[0], here, base, true, slopes, mender.tolerance, self._spread(place, here))
+
+    def _spread(self, place: Place, here: Array) -> bool:
+        """Whether what stands beside a place in an elementwise operation has all entries of the result."""
+        assert self.reach.mender.rerun is not None
+        above = self.reach.mender.rerun.watched.places[place.above] if place.above >= 0 else None
+        if above is None or above.kind not in ELEMENTWISE or self.fixed:
+            return False
+        shapes = [np.shape(v) for v in above.operands]
+        others = shapes.count(np.shape(above.value)) - (here.shape == np.shape(above.value))
+        return here.shape in shapes and others > 0
 
 
 def _put(value: Array) -> Change:

@@ -81,7 +81,6 @@ def after(place: Place, function: Callable[[Any], Any]) -> Change:
     return change
 
 
-@dataclass(frozen=True, slots=True)
 class Beside:
     """What a place gives, put together with a part.
 
@@ -91,9 +90,10 @@ class Beside:
         by: How: elementwise, so that many parts may be put in at once.
     """
 
-    kind: str
-    part: Part
-    by: Callable[[Any, Any], Any]
+    __slots__ = ("by", "kind", "part")
+
+    def __init__(self, kind: str, part: Part, by: Callable[[Any, Any], Any]) -> None:
+        self.kind, self.part, self.by = kind, part, by
 
     def __call__(self, operands: list[Any], scope: Scope) -> Any:
         return self.by(given(self.kind, operands), self.part.read(scope))

@@ -117,10 +117,14 @@ def repairs(
     over = above.node.left if above is not None and above.kind == "Div" and isinstance(
         above.node, ast.BinOp) and ast.unparse(above.node.right) == text else None  # fmt: skip
     cancelled = set(_factors(over)) if over is not None else set()  # g * a / (g * b) has a factor too many
-    yield from (
-        r for r in _missing(number, place, text, at_hand, {*wide, *shapes})
-        if not (r.factor and (scaled or r.own in cancelled)) and not (added and r.code == "missing_term")
-    )  # fmt: skip
+    # What grows to the shape of the product or sum above may as well be put in there.
+    above_scaled = above is not None and numbers and above.kind in ("Mult", "Div")
+    above_added = above is not None and numbers and above.kind in ("Add", "Sub")
+    for r in _missing(number, place, text, at_hand, {*wide, *shapes}):
+        grows = isinstance(r.change, Beside) and not r.change.part.stays(value.shape)
+        scales = r.factor and (scaled or r.own in cancelled or (grows and above_scaled))
+        if not scales and not (r.code == "missing_term" and (added or (grows and above_added))):
+            yield r
     if value.dtype.kind == "f":
         yield from ones(number, place)
 

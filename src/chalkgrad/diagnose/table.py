@@ -38,6 +38,7 @@ class Table:
         goal: What it has to come to.
         slack: By how much it may miss that.
         solvable: Whether some value of the place makes that block of the target right.
+        spread: Whether a smaller value has the effect of the same value all over the place.
     """
 
     operands: list[Any]
@@ -50,11 +51,12 @@ class Table:
     goal: float
     slack: float
     solvable: bool
+    spread: bool
 
     @staticmethod
     def of(
         operands: list[Any], scope: Scope, here: Array, base: Array, true: Array, slopes: Slopes,
-        tolerance: float,
+        tolerance: float, spread: bool,
     ) -> Table:  # fmt: skip
         """The table of a place.
 
@@ -66,6 +68,7 @@ class Table:
             true: The target as it should be.
             slopes: How the target follows the place.
             tolerance: Relative difference that counts as equal.
+            spread: Whether a smaller value has the effect of the same value all over the place.
         """
         gap = slopes.blocks.followed(true - base)
         least = allowance(tolerance, gap, max(largest(base, true), slopes.size))
@@ -78,6 +81,7 @@ class Table:
             float(direction @ gap[number]),
             least * float(np.abs(direction).sum()),
             spanned(directions(slopes.each[number]), gap[number], least),
+            spread,
         )  # fmt: skip
 
     def may(self, change: Change) -> bool:
@@ -85,21 +89,22 @@ class Table:
         new = self._changed(change)
         if new is None:
             return False
-        if not self._tells(new):
+        array = self._told(new)
+        if array is None:
             return True
         if not self.solvable:
             return False
         with np.errstate(all="ignore"):
-            moved = (np.asarray(new, float) - self.here)[self.block].ravel() @ self.weights
+            moved = (array - self.here)[self.block].ravel() @ self.weights
         return not abs(self.goal - moved) > self.slack
 
     def value(self, change: Change) -> Array | None:
         """The target after a change; None where the table does not tell."""
-        new = self._changed(change)
-        if not self._tells(new):
+        array = self._told(self._changed(change))
+        if array is None:
             return None
         with np.errstate(all="ignore"):
-            return np.asarray(self.base + self.slopes.moves(np.asarray(new, float) - self.here))
+            return np.asarray(self.base + self.slopes.moves(array - self.here))
 
     def dismissed(self, changes: Iterable[Beside], steady: frozenset[str], known: Rows) -> frozenset[int]:
         """Those of many changes, by id, that cannot make the target right: each way to put a part in is tried
@@ -163,9 +168,17 @@ class Table:
         except Exception:  # noqa: BLE001 (a changed text may raise anything)
             return None
 
-    def _tells(self, new: Any) -> bool:
-        """Whether the table holds for what the place gives."""
-        return is_float(new) and np.shape(new) == self.here.shape
+    def _told(self, new: Any) -> Array | None:
+        """What the place gives, as the table reads it; None where the table does not hold for it."""
+        if not is_float(new):
+            return None
+        array = np.asarray(new, float)
+        if array.shape == self.here.shape:
+            return array
+        try:
+            return np.broadcast_to(array, self.here.shape) if self.spread else None
+        except ValueError:
+            return None
 
 
 def is_float(value: Any) -> bool:
