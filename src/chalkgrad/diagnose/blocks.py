@@ -72,7 +72,7 @@ def _joined(rows: Array, axes: tuple[int, ...], shape: tuple[int, ...]) -> Array
     """The array of this shape that has these rows; or a stack of arrays, along a last axis, of stacks."""
     order = _order(axes, len(shape))
     back = sorted(range(len(shape)), key=order.__getitem__)
-    whole = rows.reshape(*(shape[a] for a in order), *rows.shape[2:])
+    whole = rows.reshape((*(shape[a] for a in order), *rows.shape[2:]))
     return whole.transpose(*back, *range(len(shape), whole.ndim))
 
 
@@ -84,12 +84,14 @@ class Slopes:
         blocks: The axes along which they go together.
         each: For every block the entries of the one by those of the other.
         shape: The shape of the one.
+        other: The shape of the other.
         size: By how much it moved when it was measured.
     """
 
     blocks: Blocks
     each: Array
     shape: tuple[int, ...]
+    other: tuple[int, ...]
     size: float
 
     def __matmul__(self, change: Array) -> Array:
@@ -99,6 +101,11 @@ class Slopes:
     def moves(self, change: Array) -> Array:
         """By how much the one moves if the other changes."""
         return _joined(self @ change, self.blocks.along, self.shape)
+
+    def back(self, direction: Array) -> Array:
+        """By how much the one moves along a direction with each entry of the other."""
+        rows = (self.blocks.followed(direction)[:, None, :] @ self.each)[:, 0, :]
+        return _joined(rows, self.blocks.axes, self.other)
 
 
 def measured(run: Run, here: Array, base: Array) -> Slopes | None:
@@ -130,7 +137,7 @@ def measured(run: Run, here: Array, base: Array) -> Slopes | None:
         if moved is None:
             return None
         columns.append(blocks.followed(moved))
-    slopes = Slopes(blocks, np.stack(columns, axis=-1) / scale, base.shape, largest(apart))
+    slopes = Slopes(blocks, np.stack(columns, axis=-1) / scale, base.shape, here.shape, largest(apart))
     # Not a number compares as false: where an entry is none, the slopes are not used.
     if not largest(blocks.followed(apart) - slopes @ (scale * odd)) <= precise:
         return None

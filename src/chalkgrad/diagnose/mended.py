@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 import builtins
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import cached_property
 from operator import attrgetter
@@ -174,23 +174,6 @@ class Mender:
                 f"in line {place.line}, `=` should be `+=`: each round of the loop overwrites the one before"
             )
         return Reason(repair.code, told, line, yours, fix, repair.given)
-
-    def changed(self, wanted: Tensor) -> Iterator[tuple[Repair, Array]]:
-        """What a gradient becomes at the first point by each single change, simplest first."""
-        if self.rerun is None:
-            return
-        target = f"={wanted.name}"
-        stop = self.rerun.work + PAIRS
-        with quiet():
-            before, towards = self.value(target, 0, {}), self.reach.towards(target, {})
-            for repair in self.candidates(target, {}):
-                if self.rerun.work > stop:
-                    return
-                value = towards.value(repair)
-                if value is None:
-                    value = self.value(target, 0, {repair.place: repair})
-                if value is not None and np.isfinite(value).all() and not _same(value, before):
-                    yield repair, value
 
     def hides(self, repair: Repair) -> bool:
         """Whether a change hides what stands there rather than mends it."""
@@ -382,13 +365,6 @@ class Mender:
             left = self.rerun.left
             self._variables = [n for n in self._adjoints if as_array(left.get(n)) is not None]
         return self._variables
-
-
-def _same(one: Array, other: Array | None) -> bool:
-    """Whether two arrays are equal but for rounding."""
-    if other is None or one.shape != other.shape:
-        return False
-    return bool(np.abs(one - other).max(initial=0.0) <= 1e-10 * np.abs(other).max(initial=0.0))
 
 
 def _wild(value: object) -> bool:

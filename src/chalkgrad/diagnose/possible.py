@@ -61,6 +61,10 @@ class Places:
         self._values: dict[Place, list[tuple[list[int], Array]]] = {}
         self._scopes: dict[Place, frozenset[Index]] = {}
 
+    def all(self) -> Iterator[Place]:
+        """The places that have changes."""
+        yield from self._edits
+
     def keeps_axes(self, edit: Edit) -> bool:
         """Whether a change of one place leaves the line with the axes that it has."""
         assert edit.node is not None
@@ -163,19 +167,11 @@ class Possible:
         found: set[int] = set()
         for edits, line in self._search.places.values(place):
             for adjoint, returned in self._returned.items():
-                gradients = self._gradients(place, adjoint, line)
+                gradients = _gradients(self._search, place, adjoint, line)
                 if gradients is not None and gradients.shape[:-1] == returned.shape:
                     apart = self._apart(gradients, returned)
                     found |= {e for e, is_apart in zip(edits, apart, strict=True) if is_apart}
         return found
-
-    def _gradients(self, place: Place, adjoint: Tensor, line: Array) -> Array | None:
-        """What a stack of values of a line makes of a gradient; None where that is not known."""
-        form, target, _ = place
-        if adjoint is target:
-            return line
-        table = self._search.table(form, target, 0, soon=True)
-        return None if table is None else table.gradients(adjoint, line)
 
     def _apart(self, gradients: Array, returned: Array) -> Array:
         """Which of a stack of gradients are others than what was returned, by more than rounding."""
@@ -184,6 +180,26 @@ class Possible:
             size = np.maximum(np.abs(flat).max(axis=0, initial=0.0), np.abs(returned).max(initial=0.0))
             gap = np.abs(flat - returned.reshape(-1, 1)).max(axis=0, initial=0.0)
             return np.asarray(~(gap <= SLACK * self._search.tolerance * size))
+
+
+def gradients_by_place(search: Search, wanted: Tensor) -> Iterator[tuple[list[int], Array]]:
+    """What changes make of a gradient at the first point, those of one place together: which they are, by id,
+    and the gradient with one more axis."""
+    for place in search.places.all():
+        if search.leads(place[0], place[1], wanted):
+            for edits, line in search.places.values(place):
+                gradients = _gradients(search, place, wanted.adjoint, line)
+                if gradients is not None:
+                    yield edits, gradients
+
+
+def _gradients(search: Search, place: Place, adjoint: Tensor, line: Array) -> Array | None:
+    """What a stack of values of a line makes of a gradient; None where that is not known."""
+    form, target, _ = place
+    if adjoint is target:
+        return line
+    table = search.table(form, target, 0, soon=True)
+    return None if table is None else table.gradients(adjoint, line)
 
 
 def _around(body: Expr, path: Path) -> Iterator[Expr]:

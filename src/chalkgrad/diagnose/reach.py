@@ -22,7 +22,7 @@ import numpy as np
 from chalkgrad.diagnose.blocks import LARGEST, measured
 from chalkgrad.diagnose.capture import duplicate
 from chalkgrad.diagnose.repair import Beside, Repair, given
-from chalkgrad.diagnose.table import Rows, Table, is_float
+from chalkgrad.diagnose.table import Known, Table, is_float
 from chalkgrad.diagnose.watched import Change, Place, Scope
 from chalkgrad.verify.environment import Array
 
@@ -49,7 +49,7 @@ class Reach:
         self._towards: dict[tuple[object, ...], Towards] = {}
         self._roots: dict[int, int | None] = {}
         self._keeps: dict[int, bool] = {}
-        self.rows: Rows = {}
+        self._rows: dict[tuple[int, tuple[Any, ...]], Array | None] = {}
 
     def towards(self, target: str, fixed: Fixed) -> Towards:
         """What changes may make a target right, beside others that are made."""
@@ -58,18 +58,18 @@ class Reach:
             self._towards[key] = Towards(self, target, dict(fixed))
         return self._towards[key]
 
-    def steady(self, fixed: Fixed) -> frozenset[str]:
-        """The variables that hold what they do at the end wherever they are known, with some changes made."""
+    def known(self, fixed: Fixed) -> Known:
+        """What tables beside some changes may share of the parts that they read."""
         rerun = self.mender.rerun
         assert rerun is not None
         if rerun.replay is None:
-            return frozenset()
+            return Known(frozenset(), {})
         steps = rerun.replay.steps
         written = [n for s in steps for n in s.writes]
         arguments = rerun.left.keys() - set(written)
         first = min((rerun.watched.places[n].step for n in fixed), default=len(steps))
         moved = {n for s in steps[first:] for n in s.writes}
-        return frozenset((rerun.replay.once | arguments) - moved)
+        return Known(frozenset((rerun.replay.once | arguments) - moved), self._rows)
 
     def root(self, step: int) -> int | None:
         """The place of all that a plain assignment gives a variable; None for any other statement."""
@@ -103,10 +103,11 @@ class Towards:
         self._tables: dict[int, Table | None] = {}
         self._apart: set[int] = set()
         self._dismissed: dict[int, frozenset[int]] = {}
+        self._projected: dict[int, tuple[Array, Array, dict[int, Array]]] = {}
 
     @cached_property
-    def _steady(self) -> frozenset[str]:
-        return self.reach.steady(self.fixed)
+    def _known(self) -> Known:
+        return self.reach.known(self.fixed)
 
     def may_mend(self, repair: Repair) -> bool:
         """Whether a change may make the target right; True where that is not known."""
@@ -127,11 +128,14 @@ class Towards:
     def _out(self, table: Table, place: int) -> frozenset[int]:
         """What of the parts that may be put in at a place is out of the question."""
         if place not in self._dismissed:
-            places = self.reach.mender.at_places
-            assert places is not None
-            beside = [r.change for r in places.of(place) if isinstance(r.change, Beside)]
-            self._dismissed[place] = table.dismissed(beside, self._steady, self.reach.rows)
+            self._dismissed[place] = table.dismissed(self._beside(place), self._known)
         return self._dismissed[place]
+
+    def _beside(self, place: int) -> list[Beside]:
+        """The changes of a place that put a part in."""
+        places = self.reach.mender.at_places
+        assert places is not None
+        return [r.change for r in places.of(place) if isinstance(r.change, Beside)]
 
     def value(self, repair: Repair) -> Array | None:
         """The target at the first point after a change; None where no table tells."""
@@ -142,6 +146,28 @@ class Towards:
             return None
         rerun.work, rerun.at = rerun.work + TEST, 0
         return own.value(repair.change)
+
+    def along(self, repair: Repair, directions: Array) -> Array | None:
+        """How far the target lies along some directions at the first point after a change.
+
+        None where no table tells. The directions have to be the same each time.
+        """
+        rerun = self.reach.mender.rerun
+        own = self._table(repair.place)
+        assert rerun is not None
+        if own is None:
+            return None
+        rerun.work, rerun.at = rerun.work + TEST, 0
+        if repair.place not in self._projected:
+            flat = directions.reshape(own.base.size, -1)
+            moves = own.projected(self._beside(repair.place), directions, self._known)
+            self._projected[repair.place] = (own.base.ravel() @ flat, own.against(directions), moves)
+        base, weights, moves = self._projected[repair.place]
+        if id(repair.change) in moves:
+            return np.asarray(base + moves[id(repair.change)])
+        moved = own.moved(repair.change)
+        with np.errstate(all="ignore"):
+            return None if moved is None else np.asarray(base + moved @ weights)
 
     def _table(self, place: int) -> Table | None:
         """The table of a place, made when it is first asked for."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +15,18 @@ from chalkgrad.diagnose.span import allowance, directions, largest, spanned
 from chalkgrad.diagnose.watched import Change, Scope
 from chalkgrad.verify.environment import Array
 
-Rows = dict[tuple[int, tuple[Any, ...]], Array | None]
-"""Entries of parts, by part, shape and place."""
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What tables of one text have read of the parts that may be put in.
+
+    Attributes:
+        steady: Variables that hold at the place what they hold at the end of the text.
+        rows: Entries of parts of such variables, by part, shape and block.
+    """
+
+    steady: frozenset[str]
+    rows: dict[tuple[int, tuple[Any, ...]], Array | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,48 +110,76 @@ class Table:
 
     def value(self, change: Change) -> Array | None:
         """The target after a change; None where the table does not tell."""
-        array = self._told(self._changed(change))
-        if array is None:
+        moved = self.moved(change)
+        if moved is None:
             return None
         with np.errstate(all="ignore"):
-            return np.asarray(self.base + self.slopes.moves(array - self.here))
+            return np.asarray(self.base + self.slopes.moves(moved.reshape(self.here.shape)))
 
-    def dismissed(self, changes: Iterable[Beside], steady: frozenset[str], known: Rows) -> frozenset[int]:
-        """Those of many changes, by id, that cannot make the target right: each way to put a part in is tried
-        with all parts at once.
+    def dismissed(self, changes: Iterable[Beside], known: Known) -> frozenset[int]:
+        """Those of many changes, by id, that cannot make the target right."""
+        out: set[int] = set()
+        for some, moved in self._together(changes, self.block, known):
+            far = np.ones(len(some), bool)
+            if self.solvable:
+                with np.errstate(all="ignore"):
+                    far = np.abs(self.goal - moved @ self.weights) > self.slack
+            out.update(id(c) for c, is_far in zip(some, far, strict=True) if is_far)
+        return frozenset(out)
+
+    def projected(self, changes: Iterable[Beside], directions: Array, known: Known) -> dict[int, Array]:
+        """By how much the target moves along some directions, for each of many changes, by id.
 
         Args:
             changes: What is put in.
-            steady: Variables that hold here what they hold at the end of the text.
-            known: The entries of parts of such variables that other tables read, to which more are added.
+            directions: The target's entries, and one more axis for each direction.
+            known: What other tables read.
         """
+        weights = self.against(directions)
+        found: dict[int, Array] = {}
+        for some, moved in self._together(changes, (), known):
+            with np.errstate(all="ignore"):
+                found.update(zip(map(id, some), moved @ weights, strict=True))
+        return found
+
+    def against(self, directions: Array) -> Array:
+        """By how much the target moves along some directions with each entry of the place."""
+        return np.stack([self.slopes.back(d).ravel() for d in np.moveaxis(directions, -1, 0)], axis=-1)
+
+    def moved(self, change: Change) -> Array | None:
+        """By how much each entry of the place moves by a change; None where the table does not tell."""
+        array = self._told(self._changed(change))
+        with np.errstate(all="ignore"):
+            return None if array is None else np.asarray(array - self.here).ravel()
+
+    def _together(
+        self, changes: Iterable[Beside], block: tuple[Any, ...], known: Known
+    ) -> Iterator[tuple[list[Beside], Array]]:
+        """By how much a block moves by each change that leaves the place its shape.
+
+        All parts are put in at once, in each of the ways to put one in.
+        """
+        where = (self.here.shape, *(n if isinstance(n, int) else -1 for n in block))
         ways: dict[Callable[[Any, Any], Any], list[Beside]] = {}
-        here = self.here[self.block].ravel()
-        where = (self.here.shape, *(n if isinstance(n, int) else -1 for n in self.block))
         rows: dict[int, Array | None] = {}
         for change in changes:
             part, key = change.part, id(change.part)
             if key not in rows:
-                if part.names <= steady:
-                    if (key, where) not in known:
-                        known[key, where] = self._row(part.value)
-                    rows[key] = known[key, where]
+                if part.names <= known.steady:
+                    if (key, where) not in known.rows:
+                        known.rows[key, where] = self._row(part.value, block)
+                    rows[key] = known.rows[key, where]
                 else:
-                    rows[key] = self._row(self._read(part))
+                    rows[key] = self._row(self._read(part), block)
             if rows[key] is not None:
                 ways.setdefault(change.by, []).append(change)
-        if not self.solvable:
-            return frozenset(id(c) for some in ways.values() for c in some)
-        out: set[int] = set()
+        here = self.here[block].ravel()
         for by, some in ways.items():
-            stack = np.array([rows[id(c.part)] for c in some])
             with np.errstate(all="ignore"):
-                missed = np.abs(self.goal - (by(here, stack) - here) @ self.weights)
-            out.update(id(c) for c, far in zip(some, missed > self.slack, strict=True) if far)
-        return frozenset(out)
+                yield some, by(here, np.array([rows[id(c.part)] for c in some])) - here
 
-    def _row(self, value: Any) -> Array | None:
-        """The block's entries of a value that leaves the place its shape; None for any other."""
+    def _row(self, value: Any, block: tuple[Any, ...]) -> Array | None:
+        """A block's entries of a value that leaves the place its shape; None for any other."""
         array = np.asarray(value)
         if array.dtype.kind not in "fiub":
             return None
@@ -150,7 +188,7 @@ class Table:
                 array = np.broadcast_to(array, self.here.shape)
             except ValueError:
                 return None
-        return np.asarray(array[self.block], float).ravel()
+        return np.asarray(array[block], float).ravel()
 
     def _read(self, part: Part) -> Any:
         """A part where the place is; None where that raises."""

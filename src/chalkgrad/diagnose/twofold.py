@@ -13,9 +13,13 @@ from itertools import combinations, permutations
 
 import numpy as np
 
+from chalkgrad.diagnose.hypotheses import Edit
 from chalkgrad.diagnose.mended import Mender
+from chalkgrad.diagnose.outcomes import changed, projected
+from chalkgrad.diagnose.possible import gradients_by_place
 from chalkgrad.diagnose.repair import Repair
 from chalkgrad.diagnose.search import PAIR, Explanation, Predictor, Reason, Search
+from chalkgrad.diagnose.span import largest
 from chalkgrad.diagnose.views import summed_away
 from chalkgrad.expr.nodes import Tensor
 from chalkgrad.verify.environment import Array
@@ -34,6 +38,7 @@ class Predicted:
     predictor: Predictor
     reasons: tuple[Reason, ...]
     cost: float
+    edit: Edit | None = None
 
 
 class Values:
@@ -66,25 +71,27 @@ def twofold(search: Search, mender: Mender, wanted: Tensor, most: float = np.inf
     table = [p for p in _predicted(search, wanted) if SIMPLEST + p.cost + PAIR < most]
     best, least = most, min([SIMPLEST, *(p.cost for p in table)]) + PAIR
     true = search.points[0].true[wanted]
-    direction = np.random.default_rng(0).normal(size=true.size)
-    places, order = [], []
-    for number, p in enumerate(table):
-        array = p.predictor(0)
-        if array is not None and array.shape == true.shape and np.isfinite(array).all():
-            places.append(float(array.ravel() @ direction))
-            order.append(number)
-    sort = sorted(range(len(places)), key=places.__getitem__)
-    known = [places[n] for n in sort]
-    for repair, value in mender.changed(wanted):
+    # By the second direction, what is a multiple of the right gradient is told from what is not.
+    directions = np.random.default_rng(0).normal(size=(*true.shape, 2))
+    flat = directions.reshape(-1, 2)
+    right, apart = true.ravel() @ flat, NEAR * np.abs(flat).sum(axis=0)
+    known = sorted(_placed(search, wanted, table, flat))
+    places = [at for at, _ in known]
+    for repair, along in projected(mender, wanted, directions):
         if repair.cost + least >= best:
             return
-        if value.shape != true.shape:
+        near = float(apart[0] * max(largest(true), abs(along[0])))
+        hits = known[bisect_left(places, along[0] - near) : bisect_right(places, along[0] + near)]
+        multiple = along[0] * right[1] - along[1] * right[0]
+        plain = abs(multiple) <= float(np.abs(along).max() * np.abs(right).max()) * NEAR
+        if not hits and not plain:
+            continue
+        value = mender.value(f"={wanted.name}", 0, {repair.place: repair})
+        if value is None or value.shape != true.shape:
             continue
         after = Values(mender, wanted, repair, value)
-        at = float(value.ravel() @ direction)
-        apart = NEAR * float(np.abs(value).ravel() @ np.abs(direction))
-        for n in sort[bisect_left(known, at - apart) : bisect_right(known, at + apart)]:
-            found = table[order[n]]
+        for _, n in hits:
+            found = table[n]
             cost = repair.cost + found.cost + PAIR
             if cost < best and _agree(search, found.predictor, after) and not (
                 mender.hides(repair) or mender.severs(wanted, repair)
@@ -92,17 +99,38 @@ def twofold(search: Search, mender: Mender, wanted: Tensor, most: float = np.inf
                 reasons = (mender.reason(wanted, repair), *found.reasons)
                 best = cost
                 yield Explanation(cost, reasons)
-        for scaled in _scaled(search, mender, wanted, repair, value):
+        for scaled in _scaled(search, mender, wanted, repair, value) if plain else ():
             if scaled.cost < best:
                 best = scaled.cost
                 yield scaled
+
+
+def _placed(
+    search: Search, wanted: Tensor, table: Sequence[Predicted], flat: Array
+) -> Iterator[tuple[float, int]]:
+    """How far each prediction lies along the first direction, and its number."""
+    shape = search.points[0].true[wanted].shape
+    together: dict[int, float] = {}
+    for edits, gradients in gradients_by_place(search, wanted):
+        if gradients.shape[:-1] == shape:
+            with np.errstate(all="ignore"):
+                ends = flat[:, 0] @ gradients.reshape(len(flat), -1)
+            together.update(zip(edits, map(float, ends), strict=True))
+    for number, p in enumerate(table):
+        at = together.get(id(p.edit))
+        if at is None:
+            array = p.predictor(0)
+            fits = array is not None and array.shape == shape
+            at = float(array.ravel() @ flat[:, 0]) if array is not None and fits else np.nan
+        if np.isfinite(at):
+            yield at, number
 
 
 def turned(search: Search, mender: Mender, wanted: Tensor, most: float = np.inf) -> Iterator[Explanation]:
     """A change of the text after which a gradient is right but for the order of its axes."""
     true = [p.true[wanted] for p in search.points]
     line = search.line(wanted)
-    for repair, value in mender.changed(wanted):
+    for repair, value in changed(mender, wanted):
         cost = repair.cost + 1.0 + PAIR
         if cost >= most:
             return
@@ -158,7 +186,7 @@ def _scaled(
 
 def _predicted(search: Search, wanted: Tensor) -> Iterator[Predicted]:
     for e in (e for e in search.edits if search.reaches(e, wanted)):
-        yield Predicted(search.edit_predictor(e, wanted), (Reason(e.code, e.text, e.expected),), e.cost)
+        yield Predicted(search.edit_predictor(e, wanted), (Reason(e.code, e.text, e.expected),), e.cost, e)
     for a in (a for a in search.addends if search.leads(a.form, a.target, wanted)):
         if search.delta(a, wanted, 0) is None or (a.whole and a.target is wanted.adjoint):
             continue
