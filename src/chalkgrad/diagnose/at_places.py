@@ -16,10 +16,11 @@ from chalkgrad.diagnose.graph import Graph
 from chalkgrad.diagnose.overwritten import overwritten
 from chalkgrad.diagnose.own_variables import named
 from chalkgrad.diagnose.repair import Repair
-from chalkgrad.diagnose.repairs import repairs
+from chalkgrad.diagnose.repairs import put_in, repairs
 from chalkgrad.diagnose.rerun import Rerun
 from chalkgrad.diagnose.slips import slips
 from chalkgrad.diagnose.trial import Trial
+from chalkgrad.diagnose.watched import Place
 from chalkgrad.expr.nodes import Tensor
 
 CURES_ALL = 1.5
@@ -43,24 +44,35 @@ class AtPlaces:
         self, derived: Derived, trial: Trial, rerun: Rerun, forward: ast.FunctionDef | ast.Lambda | None
     ) -> None:
         self.derived, self.trial, self.rerun, self.forward = derived, trial, rerun, forward
-        self._repairs: dict[int, list[Repair]] = {}
+        self._plain: dict[int, list[Repair]] = {}
+        self._put_in: dict[int, list[Repair]] = {}
         self._at_hand: AtHand | None = None
         self._context: Context | None = None
         self._names: dict[str, Tensor] = {}
         self._graph = Graph.of(derived)
 
-    def of(self, number: int) -> list[Repair]:
-        """All changes of one place."""
-        if number not in self._repairs:
-            places = self.rerun.watched.places
-            place = places[number]
-            above = places[place.above] if place.above >= 0 else None
-            shapes = {np.shape(v) for v in self.trial.points[0].true.values()} if place.above < 0 else set()
-            made = repairs(number, place, above, self._parts(), self._cause, shapes)
+    def plain(self, number: int) -> list[Repair]:
+        """The changes of one place, but for parts that are put in."""
+        if number not in self._plain:
+            place, above = self._place(number)
             names = self.rerun.watched.names
-            more = [*overwritten(number, place, names), *slips(number, place, names)]
-            self._repairs[number] = self._reads().weighed(place, [*more, *made])
-        return self._repairs[number]
+            made = [*overwritten(number, place, names), *slips(number, place, names)]
+            made += repairs(number, place, above, self._parts(), self._cause)
+            self._plain[number] = self._reads().weighed(place, made)
+        return self._plain[number]
+
+    def put_in(self, number: int) -> list[Repair]:
+        """The parts that may be put in at one place, none of which costs less than `LEAST_PART`."""
+        if number not in self._put_in:
+            place, above = self._place(number)
+            shapes = {np.shape(v) for v in self.trial.points[0].true.values()} if place.above < 0 else set()
+            made = list(put_in(number, place, above, self._parts(), shapes))
+            self._put_in[number] = self._reads().weighed(place, made)
+        return self._put_in[number]
+
+    def _place(self, number: int) -> tuple[Place, Place | None]:
+        places = self.rerun.watched.places
+        return places[number], places[places[number].above] if places[number].above >= 0 else None
 
     def _reads(self) -> Context:
         """What the text reads where."""

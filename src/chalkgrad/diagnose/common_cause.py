@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 
 from chalkgrad.diagnose.mended import PAIRS, Mender
 from chalkgrad.diagnose.rerun import quiet
@@ -36,14 +37,16 @@ def shared(mender: Mender, wanted: Sequence[Tensor], limit: float) -> Explanatio
     first, *others = (f"={t.name}" for t in wanted)
     stop = mender.rerun.work + SHARED
     with quiet():
-        likeliest = mender.candidates(first, {}, everywhere=True, behind=others)
-        for repair in sorted(likeliest, key=lambda r: (r.cost, -r.place)):  # nearest to the end
+        towards = [mender.reach.towards(t, {}) for t in (first, *others)]
+        phases = mender.phases(first, {}, limit, everywhere=True, behind=others)
+        nearest = (sorted(some, key=lambda r: (r.cost, -r.place)) for some in phases)  # to the end
+        for repair in towards[0].left(chain.from_iterable(nearest)):
             if repair.cost > limit or mender.rerun.work > stop:
                 return None
             if repair.given:
                 continue
             active = {repair.place: repair}
-            if not all(mender.reach.towards(t, {}).may_mend(repair) for t in (first, *others)):
+            if not all(t.may_mend(repair) for t in towards):
                 continue
             if all(mender.right(t, active) for t in (first, *others)) and not mender.spoils(repair):
                 return mender.told(wanted[0], [repair])

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import ast
 import builtins
-from collections.abc import Collection, Sequence
+from bisect import bisect_left
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from operator import attrgetter
@@ -25,6 +26,7 @@ from chalkgrad.diagnose.context import ODD, emptied, flattened
 from chalkgrad.diagnose.own_source import tree_of
 from chalkgrad.diagnose.reach import Reach
 from chalkgrad.diagnose.repair import Past, Repair
+from chalkgrad.diagnose.repairs import LEAST_PART
 from chalkgrad.diagnose.rerun import Rerun, quiet
 from chalkgrad.diagnose.rewritten import LEFT_OUT, rewritten, tidy
 from chalkgrad.diagnose.search import CLASH, PAIR, Explanation, Reason
@@ -70,7 +72,8 @@ class Mender:
         self._sound: set[str] | None = None
         self._sound_inputs: list[str] | None = None
         self._past: dict[tuple[object, ...], list[Past]] = {}
-        self._sorted: dict[tuple[int, ...], list[Repair]] = {}
+        self._simple: dict[tuple[int, ...], list[Repair]] = {}
+        self._others: dict[tuple[int, ...], list[Repair]] = {}
         self.likely: frozenset[str] = frozenset()
         self.made: dict[int, Repair] = {}
         self.reach = Reach(self)
@@ -94,7 +97,7 @@ class Mender:
                 alone = self.single(target, {}, limit)
                 found = [alone] if alone is not None else None
             if found is None:
-                same = throughout(self.candidates(target, {}), limit, lambda g: self.right(target, g))
+                same = throughout(self.candidates(target, {}, limit), limit, lambda g: self.right(target, g))
                 if same:
                     self.made = {r.place: r for r in same}
                     return self._told_of_all(wanted, same)
@@ -242,7 +245,7 @@ class Mender:
         assert self.rerun is not None
         first: Repair | None = None
         towards = self.reach.towards(target, fixed)
-        for repair in self.candidates(target, fixed):
+        for repair in towards.left(self.candidates(target, fixed, limit)):
             if repair.cost > limit:
                 break
             if self.rerun.work > stop:
@@ -302,9 +305,21 @@ class Mender:
         return tuple(found)
 
     def candidates(
-        self, target: str, fixed: dict[int, Repair], *, everywhere: bool = False, behind: Sequence[str] = ()
-    ) -> Sequence[Repair]:
-        """All changes of the places on which a target, and all `behind`, may depend, simplest first."""
+        self, target: str, fixed: dict[int, Repair], limit: float = np.inf, *, everywhere: bool = False
+    ) -> Iterator[Repair]:
+        """All changes of the places on which a target may depend, simplest first."""
+        for some in self.phases(target, fixed, limit, everywhere=everywhere):
+            yield from some
+
+    def phases(
+        self, target: str, fixed: dict[int, Repair], limit: float = np.inf, *,
+        everywhere: bool = False, behind: Sequence[str] = (),
+    ) -> Iterator[Sequence[Repair]]:  # fmt: skip
+        """The changes of the places on which a target, and all `behind`, may depend, simplest first.
+
+        Those that are cheaper than any part that is put in, and when these were tried all others, if some may
+        cost no more than the limit.
+        """
         assert self.rerun is not None
         assert self.at_places is not None
         numbers = self.places(target, fixed, everywhere=everywhere)
@@ -314,10 +329,19 @@ class Mender:
             places = self.rerun.watched.places
             wild = min((p.statement for p in places if _wild(p.value)), default=len(places))
             numbers = tuple(n for n in numbers if places[n].statement <= wild)
-        if numbers not in self._sorted:
-            some = [r for n in numbers for r in self.at_places.of(n)]
-            self._sorted[numbers] = sorted(some, key=attrgetter("cost"))
-        return self._sorted[numbers]
+        if numbers not in self._simple:
+            some = [r for n in numbers for r in self.at_places.plain(n)]
+            self._simple[numbers] = sorted(some, key=attrgetter("cost"))
+        simple = self._simple[numbers]
+        first = bisect_left(simple, LEAST_PART, key=attrgetter("cost"))
+        yield simple[:first]
+        if limit < LEAST_PART:
+            return
+        if numbers not in self._others:
+            some = [r for n in numbers for r in (*self.at_places.plain(n), *self.at_places.put_in(n))]
+            others = [r for r in some if r.cost >= LEAST_PART]
+            self._others[numbers] = sorted(others, key=attrgetter("cost"))
+        yield self._others[numbers]
 
     def _sound_names(self) -> set[str]:
         """Variables that are right without any change."""

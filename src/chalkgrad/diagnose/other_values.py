@@ -32,6 +32,7 @@ class OtherValues:
     def __init__(self, derived: Derived, trial: Trial, search: Search, spelled: Callable[[str], str]) -> None:
         self.derived, self.trial, self.search, self.spelled = derived, trial, search, spelled
         self.points = trial.points
+        self._left: dict[int, Point | None] = {}
 
     def stale(self, wanted: Tensor, observed: Sequence[Array]) -> Iterator[Explanation]:
         """What the formulas give with the arguments as the call left them."""
@@ -39,7 +40,9 @@ class OtherValues:
             return
         values = []
         for at, made in enumerate(self.trial.calls):
-            point = self._left_by(at, made.contents)
+            if at not in self._left:
+                self._left[at] = self._left_by(at, made.contents)
+            point = self._left[at]
             if point is None:
                 return
             values.append(point.true[wanted])

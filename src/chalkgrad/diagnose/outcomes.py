@@ -45,13 +45,14 @@ def projected(mender: Mender, wanted: Tensor, directions: Array) -> Iterator[tup
         return
     with quiet():
         before, towards = mender.value(target, 0, {}), mender.reach.towards(target, {})
-        now = before.ravel() @ flat if before is not None and before.size == len(flat) else np.nan
+        alike = before is not None and before.size == len(flat) and np.isfinite(before).all()
+        now = before.ravel() @ flat if before is not None and alike else np.nan
         least = UNCHANGED * (largest(before) if before is not None else 0.0) * np.abs(flat).sum(axis=0)
         for repair in _tried(mender, target):
             found = towards.along(repair, directions)
             if found is None:
                 value = mender.value(target, 0, {repair.place: repair})
-                if value is None or value.shape != directions.shape[:-1]:
+                if value is None or value.shape != directions.shape[:-1] or not np.isfinite(value).all():
                     continue
                 found = value.ravel() @ flat
             if np.isfinite(found).all() and not (np.abs(found - now) <= least).all():

@@ -50,25 +50,26 @@ class Places:
     Args:
         edits: All changes.
         base: The evaluation at the point.
+
+    Attributes:
+        facts: For a change of one place, by id: where it is, and whether the line keeps the axes that it has.
     """
 
     def __init__(self, edits: Sequence[Edit], base: Evaluation) -> None:
         self.base = base
         self._edits: dict[Place, list[Edit]] = {}
+        self._scopes: dict[Place, frozenset[Index]] = {}
+        self.facts: dict[int, tuple[Place, bool]] = {}
         for edit in edits:
             if edit.node is not None:
                 self._edits.setdefault(edit.place, []).append(edit)
+                scope = self._scope(edit.place, edit.expected)
+                self.facts[id(edit)] = edit.place, free_indices(edit.node) <= scope
         self._values: dict[Place, list[tuple[list[int], Array]]] = {}
-        self._scopes: dict[Place, frozenset[Index]] = {}
 
     def all(self) -> Iterator[Place]:
         """The places that have changes."""
         yield from self._edits
-
-    def keeps_axes(self, edit: Edit) -> bool:
-        """Whether a change of one place leaves the line with the axes that it has."""
-        assert edit.node is not None
-        return free_indices(edit.node) <= self._scope(edit.place, edit.expected)
 
     def _scope(self, place: Place, line: Definition) -> frozenset[Index]:
         """The indices that have a value at a place."""
@@ -91,7 +92,7 @@ class Places:
             return
         alike: dict[frozenset[Index], list[tuple[Edit, Labelled]]] = {}
         for edit in edits:
-            if self.keeps_axes(edit) and edit.node is not None:
+            if self.facts[id(edit)][1] and edit.node is not None:
                 with np.errstate(all="ignore"):
                     found = self.base.value(edit.node)
                 alike.setdefault(frozenset(found.labels), []).append((edit, found))
@@ -129,7 +130,7 @@ class Possible:
         self._wanted = tuple(returned)
         self._lines: dict[Line, bool] = {}
         self._leads: dict[Line, bool] = {}
-        self._places: dict[Place, set[int]] = {}
+        self._places: dict[Place, tuple[bool, bool, set[int]]] = {}
 
     def addend(self, addend: Addend) -> bool:
         """Whether a formula without one of its parts, or with more of it, may have given them."""
@@ -138,20 +139,25 @@ class Possible:
 
     def edit(self, edit: Edit) -> bool:
         """Whether a changed formula may have given them."""
-        if edit.node is None:
+        fact = self._search.places.facts.get(id(edit))
+        if fact is None:
             return all(self._search.reaches(edit, t) for t in self._wanted)
-        line = edit.line
+        place, keeps_axes = fact
+        if place not in self._places:
+            self._places[place] = self._at(place)
+        leads, some, out = self._places[place]
+        # An axis left over gives more than a value of the adjoint.
+        return leads and (not keeps_axes or (some and id(edit) not in out))
+
+    def _at(self, place: Place) -> tuple[bool, bool, set[int]]:
+        """Whether a place leads to all of them, whether its line may have given them, and by which changes it
+        has not."""
+        line = place[:2]
         if line not in self._leads:
             self._leads[line] = all(self._search.leads(*line, t) for t in self._wanted)
-        if not self._leads[line]:
-            return False
-        if not self._search.places.keeps_axes(edit):
-            return True  # an axis left over gives more than a value of the adjoint
-        if not self._line(line):
-            return False
-        if edit.place not in self._places:
-            self._places[edit.place] = self._dismissed(edit.place)
-        return id(edit) not in self._places[edit.place]
+        leads = self._leads[line]
+        some = leads and self._line(line)
+        return leads, some, self._dismissed(place) if some else set()
 
     def _line(self, line: Line) -> bool:
         """Whether some value of a line's adjoint may have given them."""

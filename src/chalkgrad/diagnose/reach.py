@@ -13,7 +13,7 @@ its places does. Nothing is decided here but that a change is out of the questio
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -109,33 +109,56 @@ class Towards:
     def _known(self) -> Known:
         return self.reach.known(self.fixed)
 
+    def left(self, repairs: Iterable[Repair]) -> Iterator[Repair]:
+        """The changes without most of those that cannot make the target right."""
+        rerun = self.reach.mender.rerun
+        assert rerun is not None
+        for repair in repairs:
+            if type(repair.change) is Beside and id(repair.change) in self._out(repair.place):
+                rerun.work += TEST
+            else:
+                yield repair
+
     def may_mend(self, repair: Repair) -> bool:
         """Whether a change may make the target right; True where that is not known."""
         rerun = self.reach.mender.rerun
         assert rerun is not None
-        root = self.reach.root(rerun.watched.places[repair.place].step)
-        whole = self._table(root) if root is not None else None
-        if whole is not None and not whole.solvable and self.reach.keeps_shape(repair):
+        if self._lost(repair.place) and self.reach.keeps_shape(repair):
             return False
         own = self._table(repair.place)
         if own is None:
             return repair.place not in self._apart
         rerun.work, rerun.at = rerun.work + TEST, 0
-        if isinstance(repair.change, Beside) and id(repair.change) in self._out(own, repair.place):
-            return False
         return own.may(repair.change)
 
-    def _out(self, table: Table, place: int) -> frozenset[int]:
+    def _lost(self, place: int) -> bool:
+        """Whether no value of the statement that holds a place makes the target right."""
+        rerun = self.reach.mender.rerun
+        assert rerun is not None
+        root = self.reach.root(rerun.watched.places[place].step)
+        whole = self._table(root) if root is not None else None
+        return whole is not None and not whole.solvable
+
+    def _out(self, number: int) -> frozenset[int]:
         """What of the parts that may be put in at a place is out of the question."""
-        if place not in self._dismissed:
-            self._dismissed[place] = table.dismissed(self._beside(place), self._known)
-        return self._dismissed[place]
+        if number not in self._dismissed:
+            rerun, beside = self.reach.mender.rerun, self._beside(number)
+            assert rerun is not None
+            value = rerun.watched.places[number].value
+            if is_float(value) and self._lost(number):
+                gone = (c for c in beside if c.part.stays(np.shape(value)))
+                self._dismissed[number] = frozenset(map(id, gone))
+            else:
+                own, rerun.at = self._table(number), 0
+                apart = frozenset(map(id, beside)) if number in self._apart else frozenset()
+                self._dismissed[number] = apart if own is None else own.dismissed(beside, self._known)
+        return self._dismissed[number]
 
     def _beside(self, place: int) -> list[Beside]:
         """The changes of a place that put a part in."""
         places = self.reach.mender.at_places
         assert places is not None
-        return [r.change for r in places.of(place) if isinstance(r.change, Beside)]
+        return [r.change for r in places.put_in(place) if isinstance(r.change, Beside)]
 
     def value(self, repair: Repair) -> Array | None:
         """The target at the first point after a change; None where no table tells."""

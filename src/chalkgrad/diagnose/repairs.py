@@ -25,11 +25,15 @@ from chalkgrad.diagnose.overwritten import LOOPED
 from chalkgrad.diagnose.reductions import reductions
 from chalkgrad.diagnose.repair import Beside, Repair, after, over_more, times_less, times_more, times_rest
 from chalkgrad.diagnose.watched import OPERATIONS, REDUCED, Change, Place, Scope
+from chalkgrad.verify.environment import Array
 
 FOREIGN = 0.2
 """What it costs more to have taken a variable for a value that the text has no variable for."""
 
 NUMBERS = int | float | np.number | np.ndarray
+
+LEAST_PART = 1.3
+"""No part that is put in costs less: that is a mask."""
 
 FACTORS = (2, 0.5, 3, 1 / 3, 4, 0.25)
 
@@ -39,13 +43,12 @@ Named = Callable[[str, str], tuple[str, float]]
 
 
 def repairs(
-    number: int, place: Place, above: Place | None, at_hand: AtHand, cause: Named,
-    shapes: Collection[tuple[int, ...]] = (),
-) -> Iterator[Repair]:  # fmt: skip
-    """All small changes of one place.
+    number: int, place: Place, above: Place | None, at_hand: AtHand, cause: Named
+) -> Iterator[Repair]:
+    """The small changes of one place, but for parts that are put in.
 
     A factor of a product is scaled as well by scaling the product, a summand is extended by extending the
-    sum: what the place above does is not done again. `shapes` are those that a value may grow to.
+    sum: what the place above does is not done again.
     """
     numbers = above is not None and isinstance(above.value, NUMBERS) and isinstance(place.value, NUMBERS)
     alike = above is not None and numbers and np.shape(above.value) == np.shape(place.value)
@@ -113,20 +116,49 @@ def repairs(
         column = text if text.isidentifier() else f"({text})"
         yield Repair(number, "shape", f"{column}[:, None]", 1.3, after(place, lambda v: v[:, None]))
     yield from turned_round(number, place, value)
-    wide = {np.shape(above.value)} if above is not None and isinstance(above.value, np.ndarray) else set()
-    over = above.node.left if above is not None and above.kind == "Div" and isinstance(
-        above.node, ast.BinOp) and ast.unparse(above.node.right) == text else None  # fmt: skip
-    cancelled = set(_factors(over)) if over is not None else set()  # g * a / (g * b) has a factor too many
-    # What grows to the shape of the product or sum above may as well be put in there.
-    above_scaled = above is not None and numbers and above.kind in ("Mult", "Div")
-    above_added = above is not None and numbers and above.kind in ("Add", "Sub")
-    for r in _missing(number, place, text, at_hand, {*wide, *shapes}):
-        grows = isinstance(r.change, Beside) and not r.change.part.stays(value.shape)
-        scales = r.factor and (scaled or r.own in cancelled or (grows and above_scaled))
-        if not scales and not (r.code == "missing_term" and (added or (grows and above_added))):
-            yield r
+    yield from _summed(number, place, text, value)
+    if place.above < 0 and place.looped:
+        yield from _rounds(number, place, at_hand)
     if value.dtype.kind == "f":
         yield from ones(number, place)
+
+
+def put_in(
+    number: int, place: Place, above: Place | None, at_hand: AtHand,
+    shapes: Collection[tuple[int, ...]] = (),
+) -> Iterator[Repair]:  # fmt: skip
+    """What of the parts at hand may stand beside a place: a factor, a divisor or a summand too few.
+
+    None costs less than `LEAST_PART`. `shapes` are those that a value may grow to.
+    """
+    if not isinstance(place.value, NUMBERS) or place.kind in ("entries", "number"):
+        return
+    value = np.asarray(place.value)
+    if value.dtype.kind in "iu" or (not value.ndim and value.dtype.kind != "f"):
+        return
+    compared = above is not None and above.kind == "compare" and not np.ndim(above.value)
+    if compared or (place.kind == "compare" and not value.ndim):
+        return
+    text, node = ast.unparse(place.node), place.node
+    kind = above.kind if above is not None and isinstance(above.value, NUMBERS) else ""
+    alike = above is not None and np.shape(above.value) == value.shape
+    wide = {np.shape(above.value)} if above is not None and isinstance(above.value, np.ndarray) else set()
+    under = above.node if above is not None and isinstance(above.node, ast.BinOp) else None
+    over = under.left if kind == "Div" and under is not None and ast.unparse(under.right) == text else None
+    cancelled = set(_factors(over)) if over is not None else set()  # g * a / (g * b) has a factor too many
+    divisor = ast.unparse(node.right) if place.kind == "Div" and isinstance(node, ast.BinOp) else ""
+    own, factors = {text, *_operands(place)}, set(_factors(node))
+    for part in at_hand.fitting(value.shape, {*wide, *shapes}):
+        # What undoes the division is no factor.
+        if not part.known(place.scope) or (divisor and (divisor in part.holds or divisor in part.names)):
+            continue
+        # What grows to the shape of the product or sum above may as well be put in there.
+        above_does = alike or not part.stays(value.shape)
+        for r in _with(number, place, part, own, factors):
+            scaled = (kind in ("Mult", "Div") and above_does) or (kind == "MatMult" and alike)
+            scales = r.factor and (scaled or r.own in cancelled)
+            if not scales and not (r.code == "missing_term" and kind in ("Add", "Sub") and above_does):
+                yield r
 
 
 def _call(number: int, place: Place) -> Iterator[Repair]:
@@ -224,13 +256,18 @@ def _extra(node: ast.expr, kind: str) -> str:
     return "constant_factor" if constant or kind == "size" else "extra_factor"
 
 
-def _missing(
-    number: int, place: Place, text: str, at_hand: AtHand, wide: Collection[tuple[int, ...]]
-) -> Iterator[Repair]:
-    """A factor, a divisor, a summand or a sum too few."""
-    shape = np.shape(place.value)
-    for count in range(1, len(shape) + 1):
-        for axes in combinations(range(len(shape)), count):
+def _rounds(number: int, place: Place, at_hand: AtHand) -> Iterator[Repair]:
+    """What a variable held before is added to what each round of a loop gives it."""
+    for part in at_hand.fitting(np.shape(place.value), ()):
+        if part.text == place.target and part.known(place.scope):
+            yield Repair(number, "missing_sum", "{own} + {text}", LOOPED,
+                         Beside(place.kind, part, operator.add), False, part.text)  # fmt: skip
+
+
+def _summed(number: int, place: Place, text: str, value: Array) -> Iterator[Repair]:
+    """A sum too few."""
+    for count in range(1, value.ndim + 1):
+        for axes in combinations(range(value.ndim), count):
             axis: Any = axes[0] if count == 1 else axes
             cost = 1.5 + 0.03 * count + (0.3 if kind_of(place.value, False) == "mask" else 0.0)
             new = f"({text}).sum(axis={axis})"
@@ -240,14 +277,6 @@ def _missing(
                 number, "missing_sum", kept, cost + 0.2,
                 after(place, partial(np.sum, axis=axis, keepdims=True)),
             )  # fmt: skip
-    node = place.node
-    under = ast.unparse(node.right) if place.kind == "Div" and isinstance(node, ast.BinOp) else ""
-    own = {text, *_operands(place)}
-    factors = set(_factors(node))
-    for part in at_hand.fitting(shape, wide):
-        # What undoes the division is no factor.
-        if part.known(place.scope) and not (under and (under in part.holds or under in part.names)):
-            yield from _with(number, place, part, own, factors)
 
 
 def _with(
@@ -261,7 +290,7 @@ def _with(
                      Beside(kind, part, by), False, part.text)  # fmt: skip
         return
     times = {"mask": "missing_mask", "size": "constant_factor"}.get(part.kind, "missing_factor")
-    base = 1.3 if part.kind == "mask" else 1.5
+    base = LEAST_PART if part.kind == "mask" else 1.5
     yield Repair(number, times, "{own} * ({text})", base + part.cost,
                  Beside(kind, part, operator.mul), True, own)  # fmt: skip
     if part.kind == "mask":
@@ -280,10 +309,8 @@ def _with(
                          Beside(kind, part, by), True, own)  # fmt: skip
         yield Repair(number, "missing_factor", "({text}) / (1 + {own})", 2.0 + part.cost,
                      Beside(kind, part, over_more), True, own)  # fmt: skip
-    if part.text == place.target and place.above < 0 and place.looped:
-        yield Repair(number, "missing_sum", "{own} + {text}", LOOPED,
-                     Beside(kind, part, operator.add), False, own)  # fmt: skip
-    elif part.text not in operands:  # twice itself is a constant factor
+    looped = place.above < 0 and place.looped and part.text == place.target  # see `_rounds`
+    if not looped and part.text not in operands:  # twice itself is a constant factor
         for sign, by in (("+", operator.add), ("-", operator.sub)):
             yield Repair(number, "missing_term", f"{{text}} {sign} {{own}}", 1.6 + part.cost,
                          Beside(kind, part, by), False, own)  # fmt: skip
