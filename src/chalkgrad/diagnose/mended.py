@@ -122,13 +122,17 @@ class Mender:
         return list(fixed.values()) if fixed and self.right(target, fixed) else None
 
     def leading(self, target: str) -> list[str]:
-        """The variables called like an adjoint on which a target may depend, nearest to the output first."""
+        """The variables called like an adjoint on which a target may depend, nearest to the output first.
+
+        But for one that is returned as it is: that is the target.
+        """
         assert self.rerun is not None
         replay = self.rerun.replay
         if replay is None:
             return self.variables()
         steps = [replay.steps[k] for k in replay.needed(target) if k < len(replay.steps)]
-        return [n for n in self.variables() if any(n in s.writes for s in steps)]
+        own = replay.returned(target)
+        return [n for n in self.variables() if n != own and any(n in s.writes for s in steps)]
 
     def mends(self, name: str, fixed: dict[int, Repair], limit: float) -> Repair | None:
         """The simplest change that makes a variable or a gradient right beside others, sought a little."""

@@ -35,6 +35,15 @@ NUMBERS = int | float | np.number | np.ndarray
 LEAST_PART = 1.3
 """No part that is put in costs less: that is a mask."""
 
+MEANS = {"share": ("{text} + {own}", operator.add), "mean": ("{text} - {own}", operator.sub)}
+"""What is done with these parts, and with any other both."""
+
+WITH_ONE = (
+    ("(1 - {own}) * ({text})", 1.7, times_less),
+    ("(1 + {own}) * ({text})", 1.9, times_more),
+    ("({text}) / (1 + {own})", 2.0, over_more),
+)
+
 FACTORS = (2, 0.5, 3, 1 / 3, 4, 0.25)
 
 
@@ -154,11 +163,15 @@ def put_in(
             continue
         # What grows to the shape of the product or sum above may as well be put in there.
         above_does = alike or not part.stays(value.shape)
-        for r in _with(number, place, part, own, factors):
-            scaled = (kind in ("Mult", "Div") and above_does) or (kind == "MatMult" and alike)
-            scales = r.factor and (scaled or r.own in cancelled)
-            if not scales and not (r.code == "missing_term" and kind in ("Add", "Sub") and above_does):
-                yield r
+        written = f"({part.text})" if " " in part.text else part.text
+        scaled = (kind in ("Mult", "Div") and above_does) or (kind == "MatMult" and alike)
+        if not scaled and part.kind not in MEANS and written not in cancelled:
+            yield from _factor(number, place.kind, part, written, factors)
+        if kind in ("Add", "Sub") and above_does:
+            continue
+        looped = place.above < 0 and place.looped and part.text == place.target  # see `_rounds`
+        if not looped and part.text not in own:  # twice itself is a constant factor
+            yield from _term(number, place.kind, part, written)
 
 
 def _call(number: int, place: Place) -> Iterator[Repair]:
@@ -279,16 +292,8 @@ def _summed(number: int, place: Place, text: str, value: Array) -> Iterator[Repa
             )  # fmt: skip
 
 
-def _with(
-    number: int, place: Place, part: Part, operands: Collection[str], factors: Set[str]
-) -> Iterator[Repair]:
-    """A part beside a place, which has these operands if it is a sum and these factors if a product."""
-    kind, own = place.kind, f"({part.text})" if " " in part.text else part.text
-    if part.kind in ("mean", "share"):
-        sign, by = ("-", operator.sub) if part.kind == "mean" else ("+", operator.add)
-        yield Repair(number, "missing_term", f"{{text}} {sign} {{own}}", 1.4 + part.cost,
-                     Beside(kind, part, by), False, part.text)  # fmt: skip
-        return
+def _factor(number: int, kind: str, part: Part, own: str, factors: Set[str]) -> Iterator[Repair]:
+    """A part by which a place is multiplied or divided, which has these factors if it is a product."""
     times = {"mask": "missing_mask", "size": "constant_factor"}.get(part.kind, "missing_factor")
     base = LEAST_PART if part.kind == "mask" else 1.5
     yield Repair(number, times, "{own} * ({text})", base + part.cost,
@@ -304,15 +309,20 @@ def _with(
     yield Repair(number, over, "({text}) / {own}", divided + part.cost,
                  Beside(kind, part, operator.truediv), True, own)  # fmt: skip
     if part.kind == "array":
-        for sign, cost, by in (("-", 1.7, times_less), ("+", 1.9, times_more)):
-            yield Repair(number, "missing_factor", f"(1 {sign} {{own}}) * ({{text}})", cost + part.cost,
+        for new, cost, by in WITH_ONE:
+            yield Repair(number, "missing_factor", new, cost + part.cost,
                          Beside(kind, part, by), True, own)  # fmt: skip
-        yield Repair(number, "missing_factor", "({text}) / (1 + {own})", 2.0 + part.cost,
-                     Beside(kind, part, over_more), True, own)  # fmt: skip
-    looped = place.above < 0 and place.looped and part.text == place.target  # see `_rounds`
-    if not looped and part.text not in operands:  # twice itself is a constant factor
-        for sign, by in (("+", operator.add), ("-", operator.sub)):
-            yield Repair(number, "missing_term", f"{{text}} {sign} {{own}}", 1.6 + part.cost,
+
+
+def _term(number: int, kind: str, part: Part, own: str) -> Iterator[Repair]:
+    """A part that is added to a place, or taken away."""
+    if part.kind in MEANS:
+        new, by = MEANS[part.kind]
+        yield Repair(number, "missing_term", new, 1.4 + part.cost,
+                     Beside(kind, part, by), False, part.text)  # fmt: skip
+    elif part.kind != "mask":
+        for new, by in MEANS.values():
+            yield Repair(number, "missing_term", new, 1.6 + part.cost,
                          Beside(kind, part, by), False, own)  # fmt: skip
 
 

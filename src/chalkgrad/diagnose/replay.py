@@ -204,6 +204,12 @@ class Replay:
             self._needed[key] = frozenset(keep)
         return self._needed[key]
 
+    def returned(self, target: str) -> str:
+        """The variable that is returned for an input; empty where it is an expression."""
+        end = self.ends.get(target)
+        value = end.plain.value if end is not None and isinstance(end.plain, ast.Assign) else None
+        return value.id if isinstance(value, ast.Name) else ""
+
     def _all(self, target: str) -> list[Step]:
         end = self.ends.get(target) or self.ends[""] if target.startswith("=") else None
         return [*self.steps, end] if end is not None else self.steps
