@@ -32,14 +32,15 @@ def command(
     called, with your rights and no sandbox. Check only what you would run.
 
     \b
-    chalkgrad check homework.py                      every NAME_backward in it
+    chalkgrad check homework.py                      every backward in it
     chalkgrad check homework.py:my_backward --of affine
     chalkgrad check notes.chalk                      a derivation, line by line
 
     A sibling NAME_forward that returns (out, cache) is used and checked too. A
     forward that is no built-in layer is traced; its annotations (x: "N D"), or its
-    docstring (x: inputs of shape (N, D)), name the axes. Status 1 means that
-    something is wrong, 2 that it could not be checked.
+    docstring (x: inputs of shape (N, D)), name the axes. A class has methods
+    forward(self, x) and backward(self, dout), and the name of its layer. Status 1
+    means that something is wrong, 2 that it could not be checked.
 
     \b
     A .chalk file looks like this:

@@ -77,6 +77,7 @@ def pairs_in(path: Path, name: str, of: str | None, left: Left | None = None) ->
 
 
 def _all(module: ModuleType, layer: Layer | None, left: Left) -> Iterator[Pair]:
+    from chalkgrad.diagnose.class_layers import class_layer
     from chalkgrad.layers import GALLERY
 
     for name, value in list(vars(module).items()):
@@ -90,8 +91,31 @@ def _all(module: ModuleType, layer: Layer | None, left: Left) -> Iterator[Pair]:
                 left.append((name, problem))
                 continue
             yield Pair(name, value, _sibling(name, module), own)
+        elif isinstance(value, type) and class_layer(value) is not None:
+            known = layer or _of_class(name)
+            if known is not None:
+                yield Pair(name, value, None, known)
+            else:
+                left.append((name, _unknown_class(name)))
         elif name in GALLERY and inspect.isfunction(value) and _is_loss(value, GALLERY[name]):
             yield Pair(name, value, None, layer or GALLERY[name])
+
+
+def _of_class(name: str) -> Layer | None:
+    """The gallery's layer of a class's name, as BatchNorm or SoftmaxWithLoss."""
+    from chalkgrad.layers import GALLERY, canonical_name
+
+    snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
+    stems = dict.fromkeys(re.sub(r"_?layer$", "", word) for word in (snake, snake.replace("_", "")))
+    found = (canonical_name(known) for stem in stems for known in (stem, f"{stem}_loss"))
+    return next((GALLERY[known] for known in found if known in GALLERY), None)
+
+
+def _unknown_class(name: str) -> ChalkgradError:
+    return ChalkgradError(
+        f"No built-in layer is called like the class {name}.",
+        hint=f"Say which: chalkgrad check FILE:{name} --of LAYER; `chalkgrad layers` lists them.",
+    )
 
 
 def _is_loss(function: Callable[..., Any], layer: Layer) -> bool:
@@ -122,6 +146,11 @@ def _layer(name: str, module: ModuleType) -> Layer:
     """The gallery's layer of that name, or else the user's own forward as a layer."""
     from chalkgrad.layers import GALLERY, canonical_name
 
+    if isinstance(getattr(module, name, None), type):
+        of_class = _of_class(name)
+        if of_class is None:
+            raise _unknown_class(name)
+        return of_class
     match = _BACKWARD.fullmatch(name)
     stem = match["name"] if match else name
     forward = _sibling(name, module)

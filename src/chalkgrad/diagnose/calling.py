@@ -110,6 +110,10 @@ class Caller:
             if own and (order == tuple(self.names) or len(order) != len(self.names)):
                 return
             cached = partial(self._cached, cache=self._from_forward, order=order)
+            if hasattr(self.backward, "__tree__"):  # made from a method: all that it reads are arguments
+                upstream = self.backward.__upstream__
+                yield cached("backward(dout)" if upstream else "backward()", upstream=upstream, spread=True)
+                continue
             if many or taken != 1 or not self.scalar:
                 yield cached("backward(dout, cache), the cache from your forward")
             if taken == 1 and self.scalar:

@@ -13,7 +13,8 @@ import numpy as np
 
 from chalkgrad.derivation import Derived
 from chalkgrad.diagnose.calling import Caller, statics_of
-from chalkgrad.diagnose.capture import Call, call, same
+from chalkgrad.diagnose.capture import Call, call, repeats, same
+from chalkgrad.diagnose.class_layers import class_layer, functions_of
 from chalkgrad.diagnose.example import smallest
 from chalkgrad.diagnose.extras import lost_in_single_precision, other_subgradients
 from chalkgrad.diagnose.forms import Form, Prepared
@@ -27,7 +28,7 @@ from chalkgrad.diagnose.own_epsilon import with_own_epsilon
 from chalkgrad.diagnose.own_words import held, in_own_names
 from chalkgrad.diagnose.points import Point, nudged, several, square_sizes
 from chalkgrad.diagnose.remarks import remarks
-from chalkgrad.diagnose.report import Diagnosis, Fault, ended
+from chalkgrad.diagnose.report import Diagnosis, Fault, ended, page_of
 from chalkgrad.diagnose.trial import Bounds, Trial, best, relative_error, run, wrong_arguments
 from chalkgrad.diagnose.words import shown
 from chalkgrad.diff import derive
@@ -61,8 +62,10 @@ def check(
 
     The backward may be `backward(dout, cache)`, where the cache is the tuple of the inputs or what
     the user's `forward` saved; `backward(dout, x, W, b)` by position or name; a
-    `torch.autograd.Function`; or a `jax.custom_vjp` function. It may return a tuple, list or
-    dictionary of gradients, or one array. It is called several times.
+    `torch.autograd.Function`; a `jax.custom_vjp` function; or a class, or an object, with methods
+    `forward(x)` and `backward(dout)` that keeps its parameters and their gradients as attributes
+    (W and dW, params["W"] and grads["W"]). It may return a tuple, list or dictionary of gradients, or
+    one array. It is called several times.
 
     Args:
         backward: What to check.
@@ -82,6 +85,12 @@ def check(
         >>> report.ok, report.faults[0].argument, report.faults[0].cause
         (False, 'b', 'missing_sum')
     """
+    methods = class_layer(backward)
+    if methods is not None and isinstance(getattr(layer, "program", None), Program):
+        pair = functions_of(methods, layer.program, statics_of(layer))
+        name = name or getattr(methods, "__name__", type(methods).__name__)
+        found = check(pair.backward, layer, forward=pair.forward, name=name, seed=seed, timeout=timeout)
+        return pair.told(found)
     first = Check(backward, layer, forward, name, seed, timeout)
     found = first.run()
     if not found.ok or not hasattr(layer, "with_options"):
@@ -157,8 +166,7 @@ class Check:
 
     def draw(self, unit: bool, given: Mapping[Tensor, float] = MappingProxyType({})) -> list[Point]:
         taken = self.caller.accepted()
-        other = {t: nudged(v) for t, v in self.derived.program.parameters if t.name in taken}
-        other |= given
+        other = {t: nudged(v) for t, v in self.derived.program.parameters if t.name in taken} | {**given}
         try:
             return several(self.derived, POINTS, self.seed, parameters=other, unit=unit, even=self.even)
         except VerificationError:
@@ -233,7 +241,7 @@ class Check:
         wrong = wrong_arguments(self.derived, trial, self.bounds)
         head = f"it raises {error} unless all sizes are equal"
         if not wrong:
-            return self.done([Fault(None, "shape", f"{head}; with equal sizes it is right.", "")], trial)
+            return self.done([Fault(None, "shape", f"{head}; with equal sizes it is right.")], trial)
         faults = Judge(self.derived, trial, wrong, mender=Mender(self.derived, self.caller, trial)).faults()
         told = []
         for f in faults:
@@ -277,12 +285,12 @@ class Check:
 
     def fine_faults(self, trial: Trial) -> list[Fault]:
         """Digits lost in single precision; a note where another subgradient is taken at a kink."""
-        form, first = trial.form, trial.points[0]
+        told = self.derived, self.caller, trial.form
         with np.errstate(all="ignore"):  # at a kink, or far away, a value may be infinite
-            self.notes += other_subgradients(self.derived, self.caller, form, first, self.timeout)
+            self.notes += other_subgradients(*told, trial.points[0], self.timeout)
             if framework_of(self.caller.backward) != "numpy":
                 return []
-            lost = lost_in_single_precision(self.derived, self.caller, form, trial.points, self.timeout)
+            lost = lost_in_single_precision(*told, trial.points, self.timeout)
         return [
             Fault(
                 name,
@@ -310,7 +318,7 @@ class Check:
         again = call(trial.form.invoke, prepared.arguments, self.timeout)
         one, two = trial.results[0], self.caller.result(again.value, trial.form)
         unequal = [
-            n for n, g in one.gradients.items() if n in two.gradients and not _repeats(g, two.gradients[n])
+            n for n, g in one.gradients.items() if n in two.gradients and not repeats(g, two.gradients[n])
         ]
         if unequal or one.gradients.keys() != two.gradients.keys():
             names = ", ".join(f"d{n}" for n in unequal)
@@ -343,6 +351,8 @@ class Check:
         told = f"{', '.join(inputs)} in the cache" if name == "cache" and inputs else whose
         text = f"after the call {told} holds other values than before."
         fix = "Work on a copy, as in a = a.copy(), or write a = a * b instead of a *= b."
+        if name == "cache" and not inputs and hasattr(self.caller.backward, "__tree__"):
+            return []  # attributes of an object of the user's own
         return [Fault(n, "mutates_input", text, "", fix) for n in (*inputs,)] or [
             Fault(None, "mutates_input", text, "", fix)
         ]
@@ -386,16 +396,5 @@ class Check:
             len(trial.calls),
             time.perf_counter() - self.began,
             example,
-            self.page(),
+            page_of(self.source, self.layer),
         )
-
-    def page(self) -> str:
-        """The command that writes the derivation as a page; empty for a layer that has no name there."""
-        function = getattr(getattr(self.source, "forward", None), "function", None)
-        if not str(getattr(function, "__module__", "")).startswith("chalkgrad.layers."):
-            return ""
-        return f"chalkgrad derive {self.layer} -o {self.layer}.html"
-
-
-def _repeats(a: np.ndarray, b: np.ndarray) -> bool:
-    return a.shape == b.shape and bool(np.allclose(a, b, rtol=1e-12, atol=1e-14, equal_nan=True))

@@ -36,8 +36,7 @@ from chalkgrad.expr.nodes import Definition, Tensor
 from chalkgrad.verify.environment import Array
 
 BUDGET = 200_000
-"""Operations on small arrays for the changes of one check: under a second. Counted rather than timed, so
-that a slow machine finds the same as a fast one."""
+"""Operations on small arrays for the changes of one check: under a second. Counted rather than timed."""
 PAIRS = 25_000
 """The same for changes beside another fault."""
 DIVIDED = 2.5
@@ -124,15 +123,16 @@ class Mender:
     def leading(self, target: str) -> list[str]:
         """The variables called like an adjoint on which a target may depend, nearest to the output first.
 
-        But for one that is returned as it is: that is the target.
+        But for one that is returned as it is, and should be: that is the target.
         """
         assert self.rerun is not None
         replay = self.rerun.replay
         if replay is None:
             return self.variables()
         steps = [replay.steps[k] for k in replay.needed(target) if k < len(replay.steps)]
-        own = replay.returned(target)
-        return [n for n in self.variables() if n != own and any(n in s.writes for s in steps)]
+        own, its = replay.returned(target), [t.adjoint for t in self.derived.wrt if f"={t.name}" == target]
+        names = [n for n in self.variables() if not (n == own and self._adjoints[n] in its)]
+        return [n for n in names if any(n in s.writes for s in steps)]
 
     def mends(self, name: str, fixed: dict[int, Repair], limit: float) -> Repair | None:
         """The simplest change that makes a variable or a gradient right beside others, sought a little."""
@@ -167,9 +167,8 @@ class Mender:
         text = ast.unparse(place.node)
         new = repair.written(text)
         known = {*place.scope, *watched.names, *dir(builtins)}
-        changes = [(place.node, new)]
-        changes += [(watched.places[r.place].node, r.written(ast.unparse(watched.places[r.place].node)))
-                    for r in others]  # fmt: skip
+        every = [(watched.places[r.place].node, r) for r in (repair, *others)]
+        changes = [(node, r.written(ast.unparse(node))) for node, r in every]
         yours, fix = rewritten(watched.body[place.step][0], changes, known)
         if self.spoils(repair):
             yours = fix = ""  # what cures one gradient and spoils another is no advice

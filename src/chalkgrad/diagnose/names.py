@@ -39,11 +39,15 @@ TARGETS = frozenset({"t", "target", "targets", "y_true"})
 STATISTICS = frozenset({"μ", "v"})
 """Inputs of a normalisation that are stored statistics, where both are there."""
 
+SELF = "self_"
+"""How a variable begins that stands for an attribute; see `class_layers`."""
+
 PREFIXES = ("", "d", "grad_", "d_", "∂", "g_")
 
 
 def match(name: str, inputs: Sequence[str]) -> str | None:
     """The input that a name stands for: itself, in another case, or by a usual other name."""
+    name = name.removeprefix(SELF)
     if name in inputs:
         return name
     lower = [n for n in inputs if n.lower() == name.lower()]
@@ -70,6 +74,7 @@ def match_all(names: Sequence[str], inputs: Sequence[str]) -> dict[str, str] | N
 
 def match_key(key: str, inputs: Sequence[str]) -> str | None:
     """The input whose gradient a dictionary's key names: `W`, `dW`, `grad_W`."""
+    key = key.removeprefix(SELF)
     for prefix in PREFIXES:
         if key.startswith(prefix) and key[len(prefix) :] in inputs:
             return key[len(prefix) :]

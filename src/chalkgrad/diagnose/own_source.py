@@ -45,13 +45,14 @@ class OwnSource:
         element = self._element(argument)
         if element is None or self.tree is None:
             return ""
-        return self.assigned(element.id) if isinstance(element, ast.Name) else ast.unparse(element)
+        text = ast.unparse(element)
+        return self.assigned(text) or ("" if isinstance(element, ast.Name) else text)
 
     def assigned(self, name: str) -> str:
         """The last line that assigns a variable; empty if there is none."""
         found = ""
         for node in ast.walk(self.tree) if self.tree is not None else ():
-            if name in _assigned(node):
+            if name in _assigned(node) or name in _targets(node):
                 found = ast.unparse(node)
         return found
 
@@ -93,8 +94,11 @@ class OwnSource:
         return rewritten(statement, [(place, belongs[a]) for a, place in places.items()], known)
 
     def _own_name(self, argument: str) -> str:
-        """The variable that is returned for an input; empty where it is an expression or an argument."""
+        """The variable, or the entry that is assigned, that is returned for an input; empty where it is an
+        expression or an argument."""
         element = self._element(argument)
+        if isinstance(element, ast.Subscript) and self.assigned(ast.unparse(element)):
+            return ast.unparse(element)
         taken = {a.arg for a in self.tree.args.args} if self.tree is not None else set()
         return element.id if isinstance(element, ast.Name) and element.id not in taken else ""
 
@@ -154,8 +158,17 @@ def _assigned(node: ast.AST) -> set[str]:
     return {n.id for t in targets for n in ast.walk(t) if isinstance(n, ast.Name)}
 
 
+def _targets(node: ast.AST) -> set[str]:
+    """What a statement assigns, as it is written: grads['W']."""
+    targets = node.targets if isinstance(node, ast.Assign) else []
+    return {ast.unparse(t) for t in targets if isinstance(t, ast.Subscript)}
+
+
 def tree_of(function: Callable[..., Any]) -> ast.FunctionDef | ast.Lambda | None:
     """The syntax of a function, found in its file by its first line; a lambda by where its body stands."""
+    known = getattr(function, "__tree__", None)  # of a function made from a method
+    if isinstance(known, ast.FunctionDef):
+        return known
     code = code_of(function)
     if code is None:
         return None

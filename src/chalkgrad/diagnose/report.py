@@ -114,6 +114,14 @@ class Diagnosis:
         return json.dumps(self.to_dict(), indent=indent, ensure_ascii=False)
 
 
+def page_of(layer: Any, name: str) -> str:
+    """The command that writes the derivation as a page; empty for a layer that has no name there."""
+    function = getattr(getattr(layer, "forward", None), "function", None)
+    if not str(getattr(function, "__module__", "")).startswith("chalkgrad.layers."):
+        return ""
+    return f"chalkgrad derive {name} -o {name}.html"
+
+
 def junit(diagnoses: Iterable[Diagnosis], suite: str = "chalkgrad") -> str:
     """The diagnoses as JUnit XML, one test case each, for graders and CI."""
     found = list(diagnoses)

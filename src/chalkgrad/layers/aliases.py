@@ -7,10 +7,15 @@ import re
 ALIASES: dict[str, str] = {
     # Short names.
     "linear": "affine", "fc": "affine", "dense": "affine", "fully_connected": "affine",
-    "conv": "conv2d", "maxpool": "max_pool", "avgpool": "avg_pool", "average_pool": "avg_pool",
+    "conv": "conv2d", "convolution": "conv2d", "maxpooling": "max_pool", "maxpool2d": "max_pool",
+    "leakyrelu": "leaky_relu", "softmaxwithloss": "softmax_loss", "softmax_with_loss": "softmax_loss",
+    "crossentropyloss": "softmax_loss", "cross_entropy_loss": "softmax_loss",
+    "maxpool": "max_pool", "avgpool": "avg_pool", "average_pool": "avg_pool",
     "global_average_pool": "global_avg_pool", "self_attention": "attention", "swish": "silu",
     "rnn": "rnn_cell", "gru": "gru_cell", "lstm": "lstm_cell", "mixture_of_experts": "mixture_gate",
-    "batchnorm": "batch_norm", "batch_norm_train": "batch_norm", "batchnorm_eval": "batch_norm_eval",
+    "batchnorm": "batch_norm", "batchnormalization": "batch_norm", "batch_normalization": "batch_norm",
+    "batchnorm1d": "batch_norm", "batchnorm2d": "spatial_batch_norm", "layernormalization": "layer_norm",
+    "batch_norm_train": "batch_norm", "batchnorm_eval": "batch_norm_eval",
     "spatial_batchnorm": "spatial_batch_norm", "layernorm": "layer_norm", "groupnorm": "group_norm",
     "spatial_groupnorm": "group_norm", "instancenorm": "instance_norm", "rmsnorm": "rms_norm",
     # Losses.

@@ -1,0 +1,381 @@
+"""A layer written as a class, `forward(self, x)` and `backward(self, dout)`, as a pair of functions.
+
+    def backward(self, dout):                    def backward(dout, self_x, self_W):
+        self.dW = self.x.T @ dout                    self_dW = self_x.T @ dout
+        return dout @ self.W.T            is         return {"x": dout @ self_W.T, "W": self_dW}
+
+So all that is said of functions can be said of it, and read as it was written. Where the method does more
+with `self` than read and set attributes, it is called as it is, and judged by its numbers alone.
+"""
+
+from __future__ import annotations
+
+import ast
+import copy
+import inspect
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import FunctionType
+from typing import Any
+
+import numpy as np
+
+from chalkgrad.diagnose.frameworks import framework_of
+from chalkgrad.diagnose.names import match, match_all, match_key, settings
+from chalkgrad.diagnose.own_source import tree_of
+from chalkgrad.diagnose.report import Diagnosis
+from chalkgrad.errors import ChalkgradError
+from chalkgrad.expr.nodes import Program
+
+SIZE = 3
+"""What a constructor is told where it asks for a size; the arrays that it makes are replaced."""
+
+GRADIENTS = ("grads", "grad", "gradients")
+"""Attributes that hold gradients by the name of the parameter."""
+
+
+def class_layer(value: Any) -> Any:
+    """A class, or an object, with a forward and a backward method, or whose method it is; else None."""
+    if inspect.ismethod(value):
+        value = value.__self__
+    cls = value if isinstance(value, type) else type(value)
+    methods = (inspect.getattr_static(cls, name, None) for name in ("forward", "backward"))
+    fits = all(isinstance(m, FunctionType) for m in methods) and framework_of(value) == "numpy"
+    return value if fits else None
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """The functions that stand for a class.
+
+    Attributes:
+        backward: Of the gradient from above and what the forward kept.
+        forward: Of the layer's inputs; it returns the output and what it kept.
+        spelled: How the class writes each variable that stands for an attribute.
+    """
+
+    backward: Callable[..., Any]
+    forward: Callable[..., Any]
+    spelled: Mapping[str, str]
+
+    def told(self, found: Diagnosis) -> Diagnosis:
+        """A diagnosis in the words of the class."""
+        if not self.spelled:
+            return found
+        pattern = re.compile(rf"(?<!\w)({'|'.join(map(re.escape, self.spelled))})(?!\w)")
+
+        def written(text: str) -> str:
+            return pattern.sub(lambda m: self.spelled[m[0]], text)
+
+        faults = (
+            replace(f, evidence=written(f.evidence), fix=written(f.fix), yours=written(f.yours))
+            for f in found.faults
+        )
+        return replace(found, faults=tuple(faults), notes=tuple(map(written, found.notes)))
+
+
+def functions_of(layer: Any, program: Program, statics: Mapping[str, Any]) -> Pair:
+    """A class, or an object of one, as a forward and a backward.
+
+    Inputs that are no arguments of the forward are given to the constructor, or take the place of the
+    attributes of their names, as W or params["W"].
+
+    Args:
+        layer: The class or the object.
+        program: What it is compared with.
+        statics: Static arguments of that, such as a stride.
+
+    Raises:
+        ChalkgradError: The constructor raises, or an input is neither an argument nor an attribute.
+    """
+    made = _Made(layer, program, statics)
+    scalar = all(not t.axes for t in program.outputs)
+    text = _Text.of(made.cls, made.inputs, made.arguments, scalar)
+    kept = text.read if text is not None else None
+    forward = made.forward(kept)
+    if text is None:
+        return Pair(made.backward(), forward, {})
+    return Pair(text.function, forward, text.spelled)
+
+
+class _Made:
+    """How an object is made of a layer's inputs, and run."""
+
+    def __init__(self, layer: Any, program: Program, statics: Mapping[str, Any]) -> None:
+        self.cls: Any = layer if isinstance(layer, type) else type(layer)
+        self.layer = layer
+        self.inputs = [t.name for t in program.inputs if t.dtype != "bool"]  # masks are drawn in the forward
+        options = [*(t.name for t, _ in program.parameters), *settings({}, statics)]
+        must, may = _parameters(inspect.getattr_static(self.cls, "forward"))
+        found = match_all([n for n in must if match(n, options) is None or n in self.inputs], self.inputs)
+        if found is None:  # in order
+            found = dict(zip(must, self.inputs, strict=False))
+        self.arguments = found
+        rest = [n for n in self.inputs if n not in found.values()]
+        self.given: dict[str, str] = {}
+        own, free = list[str](), list[str]()
+        if isinstance(layer, type):
+            needs, free = _parameters(inspect.getattr_static(layer, "__init__"))
+            for name in (*needs, *free):
+                one = match(name, [n for n in rest if n not in self.given.values()])
+                if one is not None:
+                    self.given[name] = one
+            own = [n for n in needs if n not in self.given]
+        self.settings = [n for n in own if match(n, options) is not None]
+        self.sizes = [n for n in own if n not in self.settings]
+        self.attributes = [n for n in rest if n not in self.given.values()]
+        self.may = [n for n in (*may, *free) if n not in self.given]
+        self.of_forward = {*must, *may}
+        self.must = [*must, *(n for n in self.given if n not in must), *self.settings]
+        self.must += [n for n in self.attributes if n not in self.must]
+
+    def forward(self, kept: Sequence[str] | None) -> Callable[..., Any]:
+        """The forward, which returns the output and the attributes `kept`, or the whole object."""
+        signature = inspect.Signature(
+            [inspect.Parameter(n, inspect.Parameter.POSITIONAL_OR_KEYWORD) for n in self.must]
+            + [
+                inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY, default=None)
+                for n in dict.fromkeys(self.may)
+                if n not in self.must
+            ]
+        )
+
+        def forward(*args: Any, **options: Any) -> Any:
+            given = dict(zip(self.must, args, strict=False)) | options
+            layer = self._object(given)
+            out = layer.forward(**{n: v for n, v in given.items() if n in self.of_forward})
+            if kept is None:
+                held: Any = layer
+            else:
+                values = [getattr(layer, n, None) for n in kept]
+                held = tuple(values)
+            return (*out, held) if isinstance(out, tuple) else (out, held)
+
+        forward.__signature__ = signature  # type: ignore[attr-defined]
+        forward.__name__ = forward.__qualname__ = f"{self.cls.__name__}.forward"
+        return forward
+
+    def backward(self) -> Callable[..., Any]:
+        """The method as it is, on a copy of the object that the forward left."""
+        must, may = _parameters(inspect.getattr_static(self.cls, "backward"))
+
+        def result(layer: Any, *ups: Any) -> Any:
+            layer = copy.deepcopy(layer)
+            value = layer.backward(*ups)
+            values = value if isinstance(value, tuple) else (value,)
+            found = dict(zip(self.arguments.values(), values, strict=False))
+            for name in (n for n in self.inputs if n not in found):
+                gradient = _gradient(layer, name, self.inputs)
+                if gradient is not None:
+                    found[name] = gradient
+            return None if value is None and len(found) == len(values) else found
+
+        return (lambda dout, cache: result(cache, dout)) if must or may else result
+
+    def _object(self, given: Mapping[str, Any]) -> Any:
+        if isinstance(self.layer, type):
+            own = {n: given[n] for n in (*self.given, *self.settings, *self.may)
+                   if n in given and n not in self.of_forward}  # fmt: skip
+            made = self.layer(**own, **dict.fromkeys(self.sizes, SIZE))
+        else:
+            made = copy.deepcopy(self.layer)
+        for name in self.attributes:
+            _clear(made, name, given[name], self.inputs)
+            if not _put(made, name, given[name]):
+                raise ChalkgradError(
+                    f"{self.cls.__name__} has no place for the input {name}: it is neither an argument of "
+                    "forward or of the constructor nor an attribute.",
+                    hint=f"Keep it as self.{name}.",
+                )
+        return made
+
+
+def _parameters(function: Any) -> tuple[list[str], list[str]]:
+    """The arguments of a method that must be given, and the others."""
+    try:
+        found = list(inspect.signature(function).parameters.values())[1:]
+    except (TypeError, ValueError):
+        return [], []
+    plain = [p for p in found if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    return [p.name for p in plain if p.default is p.empty], [
+        p.name for p in plain if p.default is not p.empty
+    ]
+
+
+def _put(layer: Any, name: str, value: Any) -> bool:
+    """Replace the attribute, or the entry of one, that holds an input."""
+    own = vars(layer)
+    for attribute in own:
+        if match(attribute.strip("_"), [name]) is not None and not isinstance(own[attribute], dict):
+            setattr(layer, attribute, value)
+            return True
+    for entries in (v for v in own.values() if isinstance(v, dict)):
+        for key in entries:
+            if match(str(key), [name]) is not None:
+                entries[key] = value
+                return True
+    return False
+
+
+def _clear(layer: Any, name: str, value: Any, inputs: Sequence[str]) -> None:
+    """Zeros of the right shape where the constructor keeps some for the gradient of an input."""
+    own = vars(layer)
+    entries = [(e, k) for e in (own[a] for a in GRADIENTS if isinstance(own.get(a), dict)) for k in e
+               if match_key(str(k), inputs) == name]  # fmt: skip
+    entries += [(own, a) for a in own if _is_gradient(a, name, inputs)]
+    for held, key in entries:
+        if isinstance(held[key], np.ndarray):
+            held[key] = np.zeros_like(value)
+
+
+def _gradient(layer: Any, name: str, inputs: Sequence[str]) -> Any:
+    """What an object holds as the gradient of an input."""
+    for attribute, value in vars(layer).items():
+        if attribute in GRADIENTS and isinstance(value, dict):
+            for key, entry in value.items():
+                if match_key(str(key), inputs) == name:
+                    return entry
+        elif _is_gradient(attribute, name, inputs):
+            return value
+    return None
+
+
+def _is_gradient(attribute: str, name: str, inputs: Sequence[str]) -> bool:
+    """Whether an attribute is called like the gradient of an input, as dW, grad_W or W_grad."""
+    turned = re.sub(r"^(.+)_grad(ient)?$", r"grad_\1", attribute)
+    return match(attribute, inputs) is None and match_key(turned, inputs) == name
+
+
+class _Text:
+    """A backward method as a function of attributes, where its text allows that."""
+
+    def __init__(self, function: Callable[..., Any], read: Sequence[str], spelled: Mapping[str, str]) -> None:
+        self.function, self.read, self.spelled = function, read, spelled
+
+    @staticmethod
+    def of(layer: type, inputs: Sequence[str], arguments: Mapping[str, str], scalar: bool) -> _Text | None:
+        """The function; None where the method does more with its object than read and set attributes.
+
+        A loss takes no gradient from above, or one that is 1 unless it is told.
+        """
+        method = inspect.getattr_static(layer, "backward")
+        tree = tree_of(method)
+        if not isinstance(tree, ast.FunctionDef) or tree.decorator_list or not tree.args.args:
+            return None
+        taken, others = tree.args, (tree.args.vararg, tree.args.kwarg, *tree.args.kwonlyargs)
+        own, *ups = (a.arg for a in taken.args)
+        if any(others) or taken.posonlyargs or method.__code__.co_freevars or not (ups or scalar):
+            return None
+        free = ups[len(ups) - len(taken.defaults) :] if scalar else []
+        attributes = _Attributes(layer, own, {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)})
+        body = [attributes.visit(copy.deepcopy(s)) for s in tree.body]
+        gradients = _stored(body, attributes.names, inputs)
+        returns = _Returns(list(arguments.values()), gradients)
+        body = [returns.visit(s) for s in body]
+        if attributes.refused or returns.refused:
+            return None
+        own_args = (attributes.names[n] for n in attributes.read)
+        args = [ast.arg(n) for n in (*(n for n in ups if n not in free), *own_args, *free)]
+        defaults = taken.defaults if free else []
+        made = ast.FunctionDef(tree.name, ast.arguments([], args, None, [], [], None, defaults), body, [])
+        ast.fix_missing_locations(ast.copy_location(made, tree))
+        names = dict(method.__globals__)
+        try:
+            exec(compile(ast.Module([made], []), method.__code__.co_filename, "exec"), names)
+        except (SyntaxError, ValueError):
+            return None
+        function = names[tree.name]
+        function.__tree__, function.__upstream__ = made, len(ups) > len(free)
+        return _Text(function, attributes.read, {v: f"{own}.{n}" for n, v in attributes.names.items()})
+
+
+class _Attributes(ast.NodeTransformer):
+    """Puts a variable in place of each attribute of an object.
+
+    Attributes:
+        names: The variable for each attribute.
+        read: The attributes that are read, or worked on in place.
+        refused: Whether the object is used in any other way.
+    """
+
+    def __init__(self, cls: type, own: str, taken: set[str]) -> None:
+        self.cls, self.own, self.taken = cls, own, taken
+        self.names: dict[str, str] = {}
+        self.read: list[str] = []
+        self.refused = False
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
+        if not (isinstance(node.value, ast.Name) and node.value.id == self.own):
+            return self.generic_visit(node)
+        self.refused |= callable(getattr(self.cls, node.attr, None)) or isinstance(
+            inspect.getattr_static(self.cls, node.attr, None), property
+        )
+        name = self.names.setdefault(node.attr, f"self_{node.attr}")
+        self.refused |= name in self.taken
+        if isinstance(node.ctx, ast.Load) and node.attr not in self.read:
+            self.read.append(node.attr)
+        return ast.copy_location(ast.Name(name, node.ctx), node)
+
+    def visit_AugAssign(self, node: ast.AugAssign) -> ast.AST:
+        target = node.target
+        match target:
+            case ast.Attribute(ast.Name(self.own), name) if name not in self.read:
+                self.read.append(name)
+        return self.generic_visit(node)
+
+    def visit_Name(self, node: ast.Name) -> ast.AST:
+        self.refused |= node.id in (self.own, "super")
+        return node
+
+
+def _stored(body: Sequence[ast.stmt], names: Mapping[str, str], inputs: Sequence[str]) -> dict[str, ast.expr]:
+    """The expression that holds the gradient of each input when the method ends."""
+    attributes = {v: n for n, v in names.items()}
+    found: dict[str, ast.expr] = {}
+    targets = [
+        t for s in body for n in ast.walk(s) if isinstance(n, ast.Assign | ast.AugAssign)
+        for t in (n.targets if isinstance(n, ast.Assign) else [n.target])
+    ]  # fmt: skip
+    for target in targets:
+        match target:
+            case ast.Name(name) if name in attributes:
+                for one in inputs:
+                    if _is_gradient(attributes[name], one, inputs):
+                        found[one] = ast.Name(name, ast.Load())
+            case ast.Subscript(ast.Name(name), ast.Constant(str() as key)):
+                input_ = match_key(key, inputs)
+                if attributes.get(name) in GRADIENTS and input_ is not None:
+                    found[input_] = ast.Subscript(ast.Name(name, ast.Load()), ast.Constant(key), ast.Load())
+            case ast.Subscript(ast.Name(name)) if name in attributes:  # self.dW[...] = dW
+                for one in inputs:
+                    if _is_gradient(attributes[name], one, inputs):
+                        found[one] = ast.Name(name, ast.Load())
+    return found
+
+
+class _Returns(ast.NodeTransformer):
+    """Returns all gradients by name where a method returns those of its arguments."""
+
+    def __init__(self, arguments: Sequence[str], gradients: Mapping[str, ast.expr]) -> None:
+        self.arguments = list(arguments)
+        self.gradients = {n: e for n, e in gradients.items() if n not in self.arguments}
+        self.refused = False
+
+    def visit_Return(self, node: ast.Return) -> ast.AST:
+        value = node.value
+        if value is None:
+            return node
+        values = value.elts if isinstance(value, ast.Tuple) else [value]
+        if len(values) > len(self.arguments) or isinstance(value, ast.Dict):
+            self.refused = True
+            return node
+        own = dict(zip(self.arguments, values, strict=False)) | self.gradients
+        made = ast.Dict([ast.Constant(n) for n in own], list(own.values()))
+        return ast.fix_missing_locations(ast.copy_location(ast.Return(made), node))
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        return node
+
+    def visit_Lambda(self, node: ast.Lambda) -> ast.AST:
+        return node
