@@ -6,7 +6,7 @@ out?). The exact count of emitted code, symbolic in the sizes, is `chalkgrad.emi
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from functools import lru_cache
 
@@ -55,8 +55,10 @@ def elements(indices: Iterable[Index]) -> float:
 
 def flops(definitions: Iterable[Definition]) -> float:
     """Operations to evaluate all definitions, equal subexpressions once."""
-    seen: set[Expr] = set()
-    return sum(_cost(d.body, seen) for d in definitions)
+    together: dict[Expr, float] = {}
+    for d in definitions:
+        together.update(_operations(d.body))
+    return sum(together.values())
 
 
 def traffic(definitions: Iterable[Definition]) -> float:
@@ -78,7 +80,7 @@ def _entries(tensor: Tensor) -> float:
 
 def expression_flops(e: Expr) -> float:
     """Operations to evaluate one expression for all values of its free indices."""
-    return _cost(e, set())
+    return sum(_operations(e).values())
 
 
 @lru_cache(CACHE)
@@ -113,37 +115,44 @@ def _is_bound(e: Expr, pinned: frozenset[Index]) -> bool:
     return isinstance(e, Indicator) and (e.left in pinned or not tensors_in(e))
 
 
-def _cost(e: Expr, seen: set[Expr]) -> float:
+@lru_cache(CACHE)
+def _operations(e: Expr) -> Mapping[Expr, float]:
+    """What each part of an expression costs by itself, equal parts once."""
     if isinstance(e, Const | Size | Index | Access):
-        return 0.0
-    key = _shape_key(e)
-    if key in seen:
-        return 0.0
-    seen.add(key)
-    if isinstance(e, Sum) and isinstance(e.body, Mul):
-        return _contraction_cost(e.body.factors, e.body, seen)
-    inner = sum(_cost(k, seen) for k in children(e))
+        return {}
+    parts = e.body.factors if isinstance(e, Sum) and isinstance(e.body, Mul) else children(e)
+    found: dict[Expr, float] = {}
+    for part in parts:
+        found.update(_operations(part))
+    found[_shape_key(e)] = _own_cost(e)
+    return found
+
+
+def _own_cost(e: Expr) -> float:
+    """Operations of an expression whose parts are there."""
     match e:
+        case Sum(_, Mul(factors)):
+            return _contraction_cost(factors, e.body)
         case Add(terms):
-            return inner + _addition_cost(e, terms)
+            return _addition_cost(e, terms)
         case Mul(factors):
             pinned = _scatter(e)
-            return inner + _pairwise([free_indices(f) - pinned for f in factors if not _is_bound(f, pinned)])
+            return _pairwise([free_indices(f) - pinned for f in factors if not _is_bound(f, pinned)])
         case Pow(_, Const(Fraction(denominator=1))):
-            return inner + elements(free_indices(e))
+            return elements(free_indices(e))
         case Pow():
-            return inner + FUNCTION_COST * elements(free_indices(e))
+            return FUNCTION_COST * elements(free_indices(e))
         case Apply(fn, _):
-            return inner + function_cost(fn) * elements(free_indices(e))
+            return function_cost(fn) * elements(free_indices(e))
         case Indicator():
-            return inner + (0.0 if _is_bound(e, _scatter(e)) else elements(free_indices(e)))
+            return 0.0 if _is_bound(e, _scatter(e)) else elements(free_indices(e))
         case Sum(_, body) | Reduce(_, _, body):
-            return inner + elements(free_indices(body))
+            return elements(free_indices(body))
         case Opaque(_, indices, _, _):
             side: float = elements(indices) ** 0.5
-            return inner + side**3
+            return side**3
         case Partial():
-            return inner + elements(free_indices(e))
+            return elements(free_indices(e))
     raise TypeError(f"no cost for the node {type(e).__name__}")
 
 
@@ -156,14 +165,13 @@ def _addition_cost(e: Expr, terms: tuple[Expr, ...]) -> float:
     return total if filled == free_indices(e) else total + elements(free_indices(e))
 
 
-def _contraction_cost(factors: tuple[Expr, ...], body: Expr, seen: set[Expr]) -> float:
+def _contraction_cost(factors: tuple[Expr, ...], body: Expr) -> float:
     """Σ of a product: its multiplications belong to the sum, not to an array of their own.
 
     A factor whose indices another factor has is multiplied into that one first (a mask into an
     operand of a matrix product).
     """
-    total = sum(_cost(f, seen) for f in factors)
-    pinned = _scatter(body)
+    total, pinned = 0.0, _scatter(body)
     spaces = sorted(
         (free_indices(f) - pinned for f in factors if not _is_bound(f, pinned)),
         key=lambda s: (-elements(s), sorted(map(str, s))),

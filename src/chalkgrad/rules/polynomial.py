@@ -135,15 +135,21 @@ def expand(e: Expr, distribute: bool = True) -> list[Monomial]:
     With `distribute`, products of sums are multiplied out and sums over an index are taken apart;
     without, a sum of several terms inside a product or a Σ stays one atom.
     """
+    return list(_expanded(e, distribute))
+
+
+@lru_cache(CACHE)
+def _expanded(e: Expr, distribute: bool) -> tuple[Monomial, ...]:
+    """`expand`, where equal expressions have equal dummies: `_product` keeps them apart."""
     match e:
         case Const(Fraction() as value):
-            return [Monomial(Fraction(value), (), ())] if value != 0 else []
+            return (Monomial(Fraction(value), (), ()),) if value != 0 else ()
         case Add(terms):
-            return [m for t in terms for m in expand(t, distribute)]
+            return tuple([m for t in terms for m in _expanded(t, distribute)])
         case Mul(factors):
-            return _product([expand(f, distribute) for f in factors], distribute)
+            return tuple(_product([_expanded(f, distribute) for f in factors], distribute))
         case Pow(base, Const(Fraction() as power)):
-            return _power(expand(base, distribute), Fraction(power), distribute)
+            return tuple(_power(_expanded(base, distribute), Fraction(power), distribute))
         case Sum(indices, body):
             renamed = {i: dummy(i) for i in indices}
             inner = expand(substitute(body, renamed), distribute)
@@ -151,10 +157,10 @@ def expand(e: Expr, distribute: bool = True) -> list[Monomial]:
                 inner = [_as_atom(inner)]
             bound = tuple(i for i in renamed.values() if isinstance(i, Index))
             made_sums = (monomial(m.coeff, bound + m.bound, dict(m.powers)) for m in inner)
-            return [m for m in made_sums if m is not None]
+            return tuple([m for m in made_sums if m is not None])
     atom = _inside(e)
     made = monomial(Fraction(1), (), {atom: Fraction(1)})
-    return [made] if made else []
+    return (made,) if made else ()
 
 
 def _inside(e: Expr) -> Expr:
@@ -169,32 +175,32 @@ def _inside(e: Expr) -> Expr:
     return map_children(e, tidy)
 
 
-def _as_atom(poly: list[Monomial]) -> Monomial:
+def _as_atom(poly: Sequence[Monomial]) -> Monomial:
     """A sum of several monomials as one monomial with one `Add` atom, common factors in front."""
     return Monomial(Fraction(1), (), ((to_expr(poly), Fraction(1)),))
 
 
-def _product(polys: list[list[Monomial]], distribute: bool) -> list[Monomial]:
+def _product(polys: Sequence[Sequence[Monomial]], distribute: bool) -> list[Monomial]:
     result = [Monomial(Fraction(1), (), ())]
     for poly in polys:
         parts = [_as_atom(poly)] if len(poly) > 1 and not distribute else poly
-        products = (times(a, _refreshed(b)) for a in result for b in parts)
+        products = (times(a, _apart(b, a)) for a in result for b in parts)
         result = [m for m in products if m is not None]
     return result
 
 
-def _refreshed(m: Monomial) -> Monomial:
-    """The monomial with new dummies, so that it may be multiplied in more than once."""
-    if not m.bound:
+def _apart(m: Monomial, other: Monomial) -> Monomial:
+    """The monomial with new dummies if another has one of its own, so that they may be multiplied."""
+    if set(m.bound).isdisjoint(other.bound):
         return m
     renamed: dict[Index, Expr] = {i: dummy(i) for i in m.bound}
     powers = tuple((substitute(a, renamed), p) for a, p in m.powers)
     return Monomial(m.coeff, tuple(i for i in renamed.values() if isinstance(i, Index)), powers)
 
 
-def _power(base: list[Monomial], power: Fraction, distribute: bool) -> list[Monomial]:
+def _power(base: Sequence[Monomial], power: Fraction, distribute: bool) -> list[Monomial]:
     if power == 1:
-        return base
+        return list(base)
     whole = power.denominator == 1
     if whole and power > 1 and (len(base) == 1 or (distribute and power <= MAX_EXPANDED_POWER)):
         return _product([base] * int(power), distribute)
