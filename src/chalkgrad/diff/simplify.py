@@ -43,7 +43,14 @@ from chalkgrad.rules.factoring import Condition, absorb, choose, condition_of, u
 from chalkgrad.rules.identities import NEATER, apply_identities
 from chalkgrad.rules.masked import with_masks
 from chalkgrad.rules.polynomial import Monomial, collect, expand, to_expr
-from chalkgrad.rules.relations import Relation, name_sums, relations, sum_relations, with_relations
+from chalkgrad.rules.relations import (
+    Relation,
+    mentions_sum,
+    name_sums,
+    relations,
+    sum_relations,
+    with_relations,
+)
 
 MAX_ROUNDS = 8
 """Re-substitution and lemmas alternate at most this often; each round lowers the weight."""
@@ -251,6 +258,8 @@ def apply_lemmas(e: Expr, knowledge: Knowledge) -> tuple[Expr, list[Lemma]]:
     used: list[Lemma] = []
 
     def visit(node: Expr) -> Expr:
+        if not mentions_sum(node):
+            return node
         if isinstance(node, Sum):
             lemma = prove(node, knowledge)
             if lemma is not None:

@@ -13,11 +13,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from fractions import Fraction
+from functools import lru_cache
 from math import gcd, lcm
 
 from chalkgrad.expr.cost import expression_flops
 from chalkgrad.expr.nodes import Access, Add, Apply, Const, Expr, Indicator, Mul, Pow, Size, Tensor
-from chalkgrad.expr.ops import canonical, flat_key, map_children, substitute, tensors_in
+from chalkgrad.expr.ops import CACHE, canonical, flat_key, map_children, substitute, tensors_in
 from chalkgrad.rules.contraction import direction
 from chalkgrad.rules.polynomial import Powers, factors_of, term_order, tidy
 
@@ -28,6 +29,7 @@ Term = tuple[Fraction, Powers]
 """A rational coefficient and the factors of one written term, Σ included as atoms."""
 
 
+@lru_cache(CACHE)
 def undistribute(e: Expr) -> Expr:
     """Sums with factors that their terms share pulled out, greedily, most shared first."""
     inner = map_children(e, undistribute)
@@ -36,6 +38,7 @@ def undistribute(e: Expr) -> Expr:
     return _group([_term(t) for t in inner.terms])
 
 
+@lru_cache(CACHE)
 def absorb(e: Expr) -> Expr:
     """A factor goes into a sum where a term cancels it: p_k (1 − 1(k = y)/p_y) is p_k − 1(k = y)."""
     inner = map_children(e, absorb)
@@ -64,6 +67,7 @@ def _absorbed(f: Access, coeff: Fraction, powers: Powers) -> tuple[bool, Expr]:
     return False, _write(*_divide((coeff, powers), Fraction(1), {f: Fraction(-1)}))
 
 
+@lru_cache(CACHE)
 def common_denominator(e: Expr) -> Expr:
     """a − b/N as (N a − b)/N, and λ a + λ b as λ (a + b): how people write it.
 
@@ -96,6 +100,7 @@ def condition_of(e: Indicator) -> Condition:
     return e.op, tensors_in(e.left), tensors_in(e.right)
 
 
+@lru_cache(CACHE)
 def choose(e: Expr, written: frozenset[Condition] = frozenset()) -> Expr:
     """Branches that a condition and its opposite mask, as one choice.
 

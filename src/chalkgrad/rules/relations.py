@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 
 from chalkgrad.expr.nodes import (
     Access,
@@ -26,7 +27,16 @@ from chalkgrad.expr.nodes import (
     Size,
     Sum,
 )
-from chalkgrad.expr.ops import canonical, children, flat_key, free_indices, map_children, substitute, walk
+from chalkgrad.expr.ops import (
+    CACHE,
+    canonical,
+    children,
+    flat_key,
+    free_indices,
+    map_children,
+    substitute,
+    walk,
+)
 from chalkgrad.rules.matching import Binding, match
 from chalkgrad.rules.polynomial import (
     Monomial,
@@ -203,6 +213,8 @@ def name_sums(e: Expr, known: Sequence[Relation]) -> tuple[Expr, list[Relation]]
     used: list[Relation] = []
 
     def visit(node: Expr) -> Expr:
+        if not mentions_sum(node):
+            return node
         if isinstance(node, Sum):
             for relation in known:
                 found = _named(node, relation)
@@ -228,6 +240,7 @@ def _named(node: Sum, relation: Relation) -> Expr | None:
     return None
 
 
+@lru_cache(CACHE)
 def mentions_sum(e: Expr) -> bool:
     """Whether a Σ stands anywhere in the expression."""
     return any(isinstance(node, Sum) for node in walk(e))
