@@ -102,6 +102,7 @@ class Towards:
         self.reach, self.target, self.fixed = reach, target, fixed
         self._tables: dict[int, Table | None] = {}
         self._apart: set[int] = set()
+        self._misshapen: set[int] = set()
         self._dismissed: dict[int, frozenset[int]] = {}
         self._projected: dict[int, tuple[Array, Array, dict[int, Array]]] = {}
 
@@ -127,7 +128,8 @@ class Towards:
             return False
         own = self._table(repair.place)
         if own is None:
-            return repair.place not in self._apart
+            lost = repair.place in self._misshapen and self.reach.keeps_shape(repair)
+            return not lost and repair.place not in self._apart
         rerun.work, rerun.at = rerun.work + TEST, 0
         return own.may(repair.change)
 
@@ -145,11 +147,12 @@ class Towards:
             rerun, beside = self.reach.mender.rerun, self._beside(number)
             assert rerun is not None
             value = rerun.watched.places[number].value
-            if is_float(value) and self._lost(number):
+            own = self._table(number)
+            if is_float(value) and (number in self._misshapen or self._lost(number)):
                 gone = (c for c in beside if c.part.stays(np.shape(value)))
                 self._dismissed[number] = frozenset(map(id, gone))
             else:
-                own, rerun.at = self._table(number), 0
+                rerun.at = 0
                 apart = frozenset(map(id, beside)) if number in self._apart else frozenset()
                 self._dismissed[number] = apart if own is None else own.dismissed(beside, self._known)
         return self._dismissed[number]
@@ -216,9 +219,14 @@ class Towards:
         base, true = under(watch), mender.true(target, 0)
         if base is not None and not seen:
             self._apart.add(number)  # another gradient's, in a line that returns them all
-        if base is None or base.shape != true.shape or len(seen) != 1:
+        if base is None or len(seen) != 1:
             return None
         here = np.asarray(given(place.kind, duplicate(seen[0][0])), float)
+        if base.shape != true.shape:
+            others = (under(_put(by * (1.0 + np.abs(here)))) for by in (1.0, -1.0))
+            if all(other is not None and other.shape == base.shape for other in others):
+                self._misshapen.add(number)  # whatever stands there: another shape is needed
+            return None
         slopes = measured(lambda value: under(_put(value)), here, base)
         if slopes is None:
             return None
