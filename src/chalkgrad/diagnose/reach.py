@@ -122,15 +122,12 @@ class Towards:
 
     def may_mend(self, repair: Repair) -> bool:
         """Whether a change may make the target right; True where that is not known."""
-        rerun = self.reach.mender.rerun
-        assert rerun is not None
         if self._lost(repair.place) and self.reach.keeps_shape(repair):
             return False
-        own = self._table(repair.place)
+        own = self._asked(repair)
         if own is None:
             lost = repair.place in self._misshapen and self.reach.keeps_shape(repair)
             return not lost and repair.place not in self._apart
-        rerun.work, rerun.at = rerun.work + TEST, 0
         return own.may(repair.change)
 
     def _lost(self, place: int) -> bool:
@@ -139,7 +136,7 @@ class Towards:
         assert rerun is not None
         root = self.reach.root(rerun.watched.places[place].step)
         whole = self._table(root) if root is not None else None
-        return whole is not None and not whole.solvable
+        return (whole is not None and not whole.solvable) or root in self._misshapen
 
     def _out(self, number: int) -> frozenset[int]:
         """What of the parts that may be put in at a place is out of the question."""
@@ -147,14 +144,14 @@ class Towards:
             rerun, beside = self.reach.mender.rerun, self._beside(number)
             assert rerun is not None
             value = rerun.watched.places[number].value
-            own = self._table(number)
-            if is_float(value) and (number in self._misshapen or self._lost(number)):
-                gone = (c for c in beside if c.part.stays(np.shape(value)))
-                self._dismissed[number] = frozenset(map(id, gone))
+            lost = is_float(value) and self._lost(number)
+            own, rerun.at = None if lost else self._table(number), 0
+            if own is not None:
+                self._dismissed[number] = own.dismissed(beside, self._known)
+            elif lost or number in self._misshapen:
+                self._dismissed[number] = frozenset(id(c) for c in beside if c.part.stays(np.shape(value)))
             else:
-                rerun.at = 0
-                apart = frozenset(map(id, beside)) if number in self._apart else frozenset()
-                self._dismissed[number] = apart if own is None else own.dismissed(beside, self._known)
+                self._dismissed[number] = frozenset(map(id, beside if number in self._apart else ()))
         return self._dismissed[number]
 
     def _beside(self, place: int) -> list[Beside]:
@@ -165,25 +162,17 @@ class Towards:
 
     def value(self, repair: Repair) -> Array | None:
         """The target at the first point after a change; None where no table tells."""
-        rerun = self.reach.mender.rerun
-        own = self._table(repair.place)
-        assert rerun is not None
-        if own is None:
-            return None
-        rerun.work, rerun.at = rerun.work + TEST, 0
-        return own.value(repair.change)
+        own = self._asked(repair)
+        return None if own is None else own.value(repair.change)
 
     def along(self, repair: Repair, directions: Array) -> Array | None:
         """How far the target lies along some directions at the first point after a change.
 
         None where no table tells. The directions have to be the same each time.
         """
-        rerun = self.reach.mender.rerun
-        own = self._table(repair.place)
-        assert rerun is not None
+        own = self._asked(repair)
         if own is None:
             return None
-        rerun.work, rerun.at = rerun.work + TEST, 0
         if repair.place not in self._projected:
             flat = directions.reshape(own.base.size, -1)
             moves = own.projected(self._beside(repair.place), directions, self._known)
@@ -194,6 +183,14 @@ class Towards:
         moved = own.moved(repair.change)
         with np.errstate(all="ignore"):
             return None if moved is None else np.asarray(base + moved @ weights)
+
+    def _asked(self, repair: Repair) -> Table | None:
+        """The table for a change, which counts as work."""
+        rerun, own = self.reach.mender.rerun, self._table(repair.place)
+        assert rerun is not None
+        if own is not None:
+            rerun.work, rerun.at = rerun.work + TEST, 0
+        return own
 
     def _table(self, place: int) -> Table | None:
         """The table of a place, made when it is first asked for."""
