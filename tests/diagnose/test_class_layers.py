@@ -248,6 +248,26 @@ def test_an_input_without_a_place_is_said() -> None:
     assert "Nothing has no place for the input W" in str(report).replace("\n      ", " ")
 
 
+class Forgetful(Affine):
+    def backward(self, dout: Array) -> Array:
+        self.scaled = dout * 1.0
+        self.dW = self.x.T @ self.scaled
+        return dout @ self.W.T
+
+
+class Mistyped(ReLU):
+    def backward(self, dout: Array) -> Array:
+        return dout * (self.msk > 0)  # type: ignore[attr-defined]
+
+
+def test_a_gradient_that_is_not_kept_and_an_attribute_that_is_not_there() -> None:
+    (fault,) = cg.check(Forgetful, GALLERY["affine"]).faults
+    assert fault.argument == "b"
+    assert "backward keeps none, as in self.db" in fault.evidence
+    (fault,) = cg.check(Mistyped, GALLERY["relu"]).faults
+    assert "backward reads self.msk, which Mistyped lacks after forward" in fault.evidence
+
+
 def test_what_is_no_such_class() -> None:
     assert class_layer(ReLU) is ReLU
     assert class_layer(np.sum) is None

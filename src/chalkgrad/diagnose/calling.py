@@ -320,7 +320,7 @@ class Caller:
         if isinstance(value, dict):
             return self._sorted(
                 ((match_key(str(k), self.names), v) for k, v in value.items()),
-                "the dictionary has no key for it",
+                getattr(self.backward, "__missing__", "the dictionary has no key for it"),
             )
         if isinstance(value, tuple | list) and not _is_numbers(value):
             return self._listed(list(value), form.order)
@@ -351,7 +351,7 @@ class Caller:
                 found[name] = array
         for name in self.floats:
             if name not in found and name not in missing:
-                missing[name] = what
+                missing[name] = what.format(name)
         data = TARGETS if self.scalar else STATISTICS if set(self.names) >= STATISTICS else frozenset()
         excused = tuple(n for n in missing if n in data and found)
         return Result(found, {n: m for n, m in missing.items() if n not in excused}, excused)

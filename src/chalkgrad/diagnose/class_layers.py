@@ -31,6 +31,9 @@ from chalkgrad.expr.nodes import Program
 SIZE = 3
 """What a constructor is told where it asks for a size; the arrays that it makes are replaced."""
 
+MISSING = "backward keeps none, as in self.d{0} = …"
+"""What is said of an input that has no gradient."""
+
 GRADIENTS = ("grads", "grad", "gradients")
 """Attributes that hold gradients by the name of the parameter."""
 
@@ -148,8 +151,12 @@ class _Made:
             if kept is None:
                 held: Any = layer
             else:
-                values = [getattr(layer, n, None) for n in kept]
-                held = tuple(values)
+                for name in kept:
+                    if not hasattr(layer, name):
+                        raise AttributeError(
+                            f"backward reads self.{name}, which {self.cls.__name__} lacks after forward"
+                        )
+                held = tuple(getattr(layer, name) for name in kept)
             return (*out, held) if isinstance(out, tuple) else (out, held)
 
         forward.__signature__ = signature  # type: ignore[attr-defined]
@@ -171,7 +178,9 @@ class _Made:
                     found[name] = gradient
             return None if value is None and len(found) == len(values) else found
 
-        return (lambda dout, cache: result(cache, dout)) if must or may else result
+        called = (lambda dout, cache: result(cache, dout)) if must or may else result
+        called.__missing__ = MISSING  # type: ignore[attr-defined]
+        return called
 
     def _object(self, given: Mapping[str, Any]) -> Any:
         if isinstance(self.layer, type):
@@ -269,7 +278,7 @@ class _Text:
             return None
         free = ups[len(ups) - len(taken.defaults) :] if scalar else []
         attributes = _Attributes(layer, own, {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)})
-        body = [attributes.visit(copy.deepcopy(s)) for s in tree.body]
+        body = [attributes.statement(s) for s in tree.body]
         gradients = _stored(body, attributes.names, inputs)
         returns = _Returns(list(arguments.values()), gradients)
         body = [returns.visit(s) for s in body]
@@ -286,7 +295,7 @@ class _Text:
         except (SyntaxError, ValueError):
             return None
         function = names[tree.name]
-        function.__tree__, function.__upstream__ = made, len(ups) > len(free)
+        function.__tree__, function.__upstream__, function.__missing__ = made, len(ups) > len(free), MISSING
         return _Text(function, attributes.read, {v: f"{own}.{n}" for n, v in attributes.names.items()})
 
 
@@ -303,7 +312,16 @@ class _Attributes(ast.NodeTransformer):
         self.cls, self.own, self.taken = cls, own, taken
         self.names: dict[str, str] = {}
         self.read: list[str] = []
+        self.stored: set[str] = set()
         self.refused = False
+
+    def statement(self, node: ast.stmt) -> ast.stmt:
+        """A statement of the method's body; what an assignment sets is not read from the object later."""
+        made: ast.stmt = self.visit(copy.deepcopy(node))
+        for target in made.targets if isinstance(made, ast.Assign) else ():
+            if isinstance(target, ast.Name):
+                self.stored |= {n for n, variable in self.names.items() if variable == target.id}
+        return made
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
         if not (isinstance(node.value, ast.Name) and node.value.id == self.own):
@@ -313,14 +331,14 @@ class _Attributes(ast.NodeTransformer):
         )
         name = self.names.setdefault(node.attr, f"self_{node.attr}")
         self.refused |= name in self.taken
-        if isinstance(node.ctx, ast.Load) and node.attr not in self.read:
+        if isinstance(node.ctx, ast.Load) and node.attr not in (*self.read, *self.stored):
             self.read.append(node.attr)
         return ast.copy_location(ast.Name(name, node.ctx), node)
 
     def visit_AugAssign(self, node: ast.AugAssign) -> ast.AST:
         target = node.target
         match target:
-            case ast.Attribute(ast.Name(self.own), name) if name not in self.read:
+            case ast.Attribute(ast.Name(self.own), name) if name not in (*self.read, *self.stored):
                 self.read.append(name)
         return self.generic_visit(node)
 
