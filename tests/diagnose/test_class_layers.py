@@ -228,6 +228,20 @@ def test_a_loss_may_take_no_gradient_from_above() -> None:
     assert (fault.argument, fault.cause) == ("f", "sum_for_mean")
 
 
+class LossByAMethod(SoftmaxWithLoss):
+    def backward(self, dout: float = 1) -> Array:
+        return self.scores() / len(self.t)
+
+    def scores(self) -> Array:
+        dx = self.y.copy()
+        dx[np.arange(len(self.t)), self.t] -= 1
+        return dx
+
+
+def test_a_loss_that_calls_a_method_may_leave_the_gradient_from_above_alone() -> None:
+    assert cg.check(LossByAMethod, GALLERY["softmax_loss"]).ok
+
+
 def test_several_arguments_of_a_forward_have_their_gradients_returned() -> None:
     layer = cg.formula("y[m] = sum(n, A[m,n] * x[n])")
     (fault,) = cg.check(TwoOutputsOfAMultiplication, layer).faults

@@ -98,7 +98,7 @@ def functions_of(layer: Any, program: Program, statics: Mapping[str, Any]) -> Pa
     kept = text.read if text is not None else None
     forward = made.forward(kept)
     if text is None:
-        return Pair(made.backward(), forward, {})
+        return Pair(made.backward(scalar), forward, {})
     return Pair(text.function, forward, text.spelled)
 
 
@@ -163,8 +163,11 @@ class _Made:
         forward.__name__ = forward.__qualname__ = f"{self.cls.__name__}.forward"
         return forward
 
-    def backward(self) -> Callable[..., Any]:
-        """The method as it is, on a copy of the object that the forward left."""
+    def backward(self, scalar: bool) -> Callable[..., Any]:
+        """The method as it is, on a copy of the object that the forward left.
+
+        The gradient from above of a loss is 1 where it need not be given.
+        """
         must, may = _parameters(inspect.getattr_static(self.cls, "backward"))
 
         def result(layer: Any, *ups: Any) -> Any:
@@ -178,7 +181,8 @@ class _Made:
                     found[name] = gradient
             return None if value is None and len(found) == len(values) else found
 
-        called = (lambda dout, cache: result(cache, dout)) if must or may else result
+        above = must or (may and not scalar)
+        called = (lambda dout, cache: result(cache, dout)) if above else result
         called.__missing__ = MISSING  # type: ignore[attr-defined]
         return called
 
@@ -206,10 +210,9 @@ def _parameters(function: Any) -> tuple[list[str], list[str]]:
         found = list(inspect.signature(function).parameters.values())[1:]
     except (TypeError, ValueError):
         return [], []
-    plain = [p for p in found if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
-    return [p.name for p in plain if p.default is p.empty], [
-        p.name for p in plain if p.default is not p.empty
-    ]
+    plain = [p for p in found if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    must = [p.name for p in plain if p.default is p.empty]
+    return must, [p.name for p in plain if p.name not in must]
 
 
 def _put(layer: Any, name: str, value: Any) -> bool:
