@@ -174,7 +174,17 @@ class TwoOutputsOfAMultiplication:
         return np.outer(dy, self.x), self.A @ dy
 
 
+class InPlace(Accumulating):
+    """Fills the arrays that it holds, in the way that updates by reference need."""
+
+    def backward(self, grad_out: Array) -> Array:
+        self.grad_weight[...] = self.kept.T @ grad_out
+        self.grad_bias[...] = grad_out.sum(axis=0)
+        return grad_out @ self.weight.T
+
+
 RIGHT = [
+    (InPlace, "affine"),
     (Affine, "affine"), (Accumulated, "affine"), (ReLU, "relu"), (SoftmaxWithLoss, "softmax_loss"),
     (Dropout, "dropout"), (BatchNorm, "batch_norm"),
 ]  # fmt: skip
