@@ -61,6 +61,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, required=True, help="the verdicts that it kept")
     parser.add_argument("--slowest", type=int, default=300, help="so many of those that took longest")
     parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--right", action="store_true", help="one right program of each layer, too")
     given = parser.parse_args()
     lines = [json.loads(line) for line in given.results.read_text(encoding="utf-8").splitlines()]
     seconds = {line["key"]: line["seconds"] for line in lines}
@@ -83,6 +84,15 @@ def main() -> None:
     print("\nslowest of one layer:")
     for p, (t, work, _) in [r for r in slowest if r[0].layer not in NETWORKS][:10]:
         print(f"  {t:.2f} s (fixed work {work:.3f}) {p.layer}: {p.edit[:70]}")
+    if given.right:
+        one = {p.layer: p for p in reversed(programs(given.corpus)[1])}
+        with multiprocessing.get_context("fork").Pool(given.jobs, maxtasksperchild=1) as pool:
+            right = pool.map(timed, one.values(), chunksize=1)
+        times = sorted(((t, layer) for layer, (t, _, _) in zip(one, right, strict=True)), reverse=True)
+        print(
+            f"\none right program of each of {len(times)} layers: {statistics.median_low(times)[0]:.2f} s in the middle;"
+        )
+        print("  " + ", ".join(f"{layer} {t:.2f} s" for t, layer in times[:5]))
     print("\nby layer:", dict(Counter(p.layer for p in some).most_common(8)))
 
 
