@@ -89,9 +89,8 @@ def main() -> None:
         with multiprocessing.get_context("fork").Pool(given.jobs, maxtasksperchild=1) as pool:
             right = pool.map(timed, one.values(), chunksize=1)
         times = sorted(((t, layer) for layer, (t, _, _) in zip(one, right, strict=True)), reverse=True)
-        print(
-            f"\none right program of each of {len(times)} layers: {statistics.median_low(times)[0]:.2f} s in the middle;"
-        )
+        middle = statistics.median_low(times)[0]
+        print(f"\none right program of each of {len(times)} layers: {middle:.2f} s in the middle;")
         print("  " + ", ".join(f"{layer} {t:.2f} s" for t, layer in times[:5]))
     print("\nby layer:", dict(Counter(p.layer for p in some).most_common(8)))
 
