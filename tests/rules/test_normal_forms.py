@@ -77,3 +77,18 @@ def test_normal_forms_are_idempotent(e: Expr, form) -> None:
 def test_normal_forms_do_not_depend_on_the_order_of_writing(e: Expr, seed: int, form) -> None:
     other = shuffled(e, random.Random(seed))
     assert canonical(form(other)) is canonical(form(e)), f"{form(e)}\n{form(other)}"
+
+
+@settings(max_examples=100, deadline=None)
+@given(expressions(SCOPE, 2), expressions(SCOPE, 2), st.sampled_from([tidy, multiplied_out, factored]))
+def test_equal_sums_multiplied_keep_indices_of_their_own(e: Expr, other: Expr, form) -> None:
+    """Equal expressions are multiplied out once, so what they sum over has to be told apart in a product."""
+    for product in (Mul((e, e)), Mul((e, Add((e, other)), e))):
+        assert agree(product, form(product)), f"{product}\n{form(product)}"
+
+
+def test_the_square_of_a_sum_sums_over_two_indices() -> None:
+    d = Index("d", D)
+    total = Sum((d,), Access(next(t for t in arrays(SIZES, 0) if t.axes == (N, D)), (i, d)))
+    (square,) = expand(Mul((total, total)))
+    assert len(set(square.bound)) == 2
