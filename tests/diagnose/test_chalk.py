@@ -233,6 +233,8 @@ def test_definitions_alone_are_nothing_to_check() -> None:
     ("claim", "cause"),
     [
         ("dL/dW[d,j] = x[i,d] * dL/df[i,j]", "missing_sum"),
+        ("dL/dW[d,j] = x[0,d] * dL/df[0,j]", "missing_sum"),
+        ("dL/db[j] = dL/df[0,j]", "missing_sum"),
         ("dL/dW[d,j] = mean(i, x[i,d] * dL/df[i,j])", "mean_for_sum"),
         ("dL/df[i,k] = p[i,k] - 1(k == y[i])", "sum_for_mean"),
         ("dL/dx[i,d] = sum(k, dL/df[i,k] * W[k,d])", "transpose"),

@@ -45,6 +45,9 @@ MAX_SLIPS = 3
 
 CONSTANTS = (2, 3, 4)
 
+LETTERS = "inmrstuvwabcdefghjklopqxyz"
+"""What an index may be called that is summed over, the likeliest first."""
+
 Hypothesis = tuple[str, str, str]
 """An edited line, why the written one is wrong, and the cause."""
 
@@ -126,6 +129,7 @@ def correct_value(claim: Claim, judge: Judge) -> Correction | None:
 
 def _hypotheses(claim: Claim, judge: Judge) -> Iterator[Hypothesis]:
     yield from _missing_sum(claim)
+    yield from _one_for_all(claim)
     yield from _mean_for_sum(claim)
     yield from _other_binders(claim)
     if not claim.loose:
@@ -152,6 +156,21 @@ def _missing_sum(claim: Claim) -> Iterator[Hypothesis]:
             f"the sum over {over} is missing",
             "missing_sum",
         )
+
+
+def _one_for_all(claim: Claim) -> Iterator[Hypothesis]:
+    """One observation, x[0,d], where the sum over all belongs."""
+    right = claim.tree.right
+    numbers = [n for e in entries(right) for n in e.indices if isinstance(n, Number)]
+    taken = {n.name for n in index_names(claim.tree)}
+    letter = next((c for c in LETTERS if c not in taken), "every")
+    for value in dict.fromkeys(n.value for n in numbers):
+        text = claim.text
+        for n in sorted((n for n in numbers if n.value == value), key=lambda n: -n.start):
+            text = replaced(text, n, letter)  # from the end, so that the other places stay
+        whole = text[right.start : len(text) - len(claim.text) + right.end]
+        why = f"the entries at {value} stand where the sum over all belongs"
+        yield with_right(claim, f"sum({letter}, {whole})"), why, "missing_sum"
 
 
 def _factors(claim: Claim, judge: Judge) -> Iterator[Hypothesis]:
