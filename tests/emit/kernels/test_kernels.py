@@ -62,21 +62,21 @@ def store_all(w, rows):
 
 @pytest.mark.parametrize("double", [False, True])
 @pytest.mark.parametrize("fewer", [0, 1, 3, None])
-@pytest.mark.parametrize("layout", ["across", "along"])
-def test_tile(layout, fewer, double):
-    """One block and two blocks of k, with an incomplete last group where k lies along."""
+@pytest.mark.parametrize(("layout", "multiple"), [("across", 1), ("across", 2), ("across", 4), ("along", 1)])
+def test_tile(layout, multiple, fewer, double):
+    """Two blocks of k, several k without a jump, and an incomplete last group where k lies along."""
     target = host(double)
     rows = 1 if fewer is None else target.most - fewer
     dtype, panel = number_type(target), target.panel
     rng = np.random.default_rng(rows)
-    depth = 2 * panel + 3 if layout == "along" else 21
+    depth = 2 * panel + 3 if layout == "along" else 21 // multiple * multiple
     vector = rng.standard_normal((depth, panel)).astype(dtype)
     scalar = rng.standard_normal((depth, rows)).astype(dtype)
     wanted = reference.tile(vector, scalar)
     module = ir.Module("tile")
     tail_width = target.lanes
     shape = (
-        Shape(rows, target.vectors, "across", panel, blocked=True)
+        Shape(rows, target.vectors, "across", panel, blocked=True, multiple=multiple)
         if layout == "across"
         else Shape(rows, target.vectors, "along", panel, rows * panel, (tail_width, 3), blocked=True)
     )
@@ -99,8 +99,9 @@ def test_tile(layout, fewer, double):
         )  # fmt: skip
 
     if layout == "across":
-        run(0, 10, FIRST, 0)
-        run(10, depth - 10, LAST, 10 * panel)
+        first = 10 // multiple * multiple
+        run(0, first, FIRST, 0)
+        run(first, depth - first, LAST, first * panel)
     else:
         run(0, 1, FIRST, 0)
         run(panel, 1, LAST, rows * panel)

@@ -13,6 +13,7 @@ caller gives, in rows of whole vectors.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from math import gcd
 from typing import Any
 
 from llvmlite import ir
@@ -252,8 +253,8 @@ class _Forward:
             for rows in {self._height(vectors), 1}:
                 if (rows, vectors) in found:  # a last panel that is not full may have as many vectors
                     continue
-                blocked = depth > block_depth(depth, self.target)
-                shape = Shape(rows, vectors, "rows", pitch, blocked=blocked)
+                block = block_depth(depth, self.target)
+                shape = Shape(rows, vectors, "rows", pitch, blocked=depth > block, multiple=gcd(depth, block))
                 found[rows, vectors] = write_tile(
                     self.module, self.target, f"{name}_{rows}_{vectors}", shape, self._epilogue(kernel)
                 )

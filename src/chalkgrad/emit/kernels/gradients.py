@@ -25,6 +25,9 @@ MOST_SLOTS = 256
 """Scalars of a step."""
 NEAR_TILES = 8
 """Tiles of a gradient whose partial sums are kept while blocks of observations pass by."""
+NEAR_SHARE = 3
+"""The rows of a gradient's left factor take so many times less of the second-level cache than a block of
+weights: the turned values, the parameter and the memories of the optimiser pass through there, too."""
 
 
 def scratch(target: Target) -> int:
@@ -128,7 +131,8 @@ def _weight_gradient(
             _update_epilogue(layout, slots, gradient, rule, shape, unit, used),
             _update_ahead(layout, gradient, rule, height * vectors),
         )
-        block = max(1, target.second_level // (layout.capacity * target.item * unit)) * unit
+        near = target.second_level // NEAR_SHARE
+        block = max(1, near // (layout.capacity * target.item * unit)) * unit
         with w.loop(top, end, block) as chunk, w.loop(start, start + number) as q:
             if beside:
                 with w.b.if_then(w.b.icmp_signed("==", chunk.index, ir.Constant(I64, 0))):

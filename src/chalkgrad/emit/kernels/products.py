@@ -6,6 +6,7 @@ the first level while the tiles of a block of weights, which stays in the second
 
 from __future__ import annotations
 
+from math import gcd
 from typing import Any
 
 from llvmlite import ir
@@ -109,7 +110,9 @@ def _forward(w: Writer, layout: Layout, slots: Slots, lines: Any, sums: int) -> 
         width = vectors * target.lanes
         runs = []
         for row, rows, number in row_runs(columns, target):
-            shape = Shape(rows, target.vectors, "across", width, blocked=blocked)
+            shape = Shape(
+                rows, target.vectors, "across", width, blocked=blocked, multiple=gcd(inner, block_k)
+            )
             runs.append((shape, row, row + rows * number))
         with w.loop(start, start + count, block) as chunk:
             end = w.least(w.add(chunk.index, block), start + count)

@@ -28,6 +28,7 @@ class Target:
             passes by, stay in the first-level cache.
         second_level: Bytes that a block of weights may take of the second-level cache: a third of what such
             processors have, since a hyperthread beside this one may use as much.
+        ahead: How many k ahead the weights of a forward tile are asked for; 0 leaves it to the processor.
     """
 
     triple: str
@@ -40,6 +41,7 @@ class Target:
     most: int
     depth: int
     second_level: int
+    ahead: int
 
     @property
     def item(self) -> int:
@@ -74,17 +76,17 @@ class Target:
 
 def avx512(triple: str, cpu: str, features: str, double: bool = False) -> Target:
     """32 registers of 64 bytes: 8 × 2 accumulators, up to 12 × 2."""
-    return Target(triple, cpu, features, double, 64, 2, 8, 12, 256, 512 << 10)
+    return Target(triple, cpu, features, double, 64, 2, 8, 12, 256, 512 << 10, 32)
 
 
 def avx2(triple: str, cpu: str, features: str, double: bool = False) -> Target:
     """16 registers of 32 bytes: 5 × 2 accumulators, up to 6 × 2; 4 × 2 just hide a sum's latency."""
-    return Target(triple, cpu, features, double, 32, 2, 5, 6, 192, 128 << 10)
+    return Target(triple, cpu, features, double, 32, 2, 5, 6, 192, 128 << 10, 0)
 
 
 def neon(triple: str, cpu: str, features: str, double: bool = False) -> Target:
     """32 registers of 16 bytes: 4 × 4 accumulators, up to 6 × 4."""
-    return Target(triple, cpu, features, double, 16, 4, 4, 6, 256, 160 << 10)
+    return Target(triple, cpu, features, double, 16, 4, 4, 6, 256, 160 << 10, 32)
 
 
 def binding() -> Any:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import gcd
 from typing import Any
 
 from llvmlite import ir
@@ -21,8 +22,10 @@ from llvmlite import ir
 from chalkgrad.emit.kernels.targets import Target
 from chalkgrad.emit.kernels.writer import I64, Writer
 
-AHEAD = 32
-"""How many k ahead the weights of a forward tile are asked for."""
+UNROLLED = {"across": 4, "rows": 4, "along": 2}
+"""k that follow one another without a jump, at the most. A tile that has a core for itself waits for its
+multiplications; with somebody else's thread beside it, for instructions to be dispatched, and jump, counters
+and addresses are an eighth of them."""
 
 FIRST, LAST = 1, 2
 """Flags of a block of k: it begins the sum (else partial sums are read), it ends it (the epilogue runs)."""
@@ -43,6 +46,7 @@ class Shape:
         used: For "along", how many k of a group count, where the others are zero; 0 for all.
         groups: For "along", whether there are whole groups at all.
         blocked: Whether k comes in several blocks, with partial sums kept in memory.
+        multiple: For "across" and "rows", a number that every count of k is a multiple of.
     """
 
     rows: int
@@ -54,6 +58,7 @@ class Shape:
     groups: bool = True
     used: int = 0
     blocked: bool = False
+    multiple: int = 1
 
 
 Epilogue = Callable[[Writer, list[list[Any]]], None]
@@ -125,29 +130,39 @@ def _starting_sums(w: Writer, shape: Shape) -> list[Any]:
     return merged
 
 
-def _step(w: Writer, shape: Shape, sums: list[Any], vector: Any, scalar: Any, stride: int) -> list[Any]:
-    """One k: the panel's vectors times every row's number."""
-    lanes = w.target.lanes
-    columns = [w.load(vector, v * lanes) for v in range(shape.vectors)]
-    after = []
-    for r in range(shape.rows):
-        factor = w.splat_at(scalar, r * stride)
-        for v, column in enumerate(columns):
-            after.append(w.fma(column, factor, sums[r * shape.vectors + v]))
-    return after
+def _multiplied(
+    w: Writer, shape: Shape, sums: list[Any], count: Any, operands: tuple[Any, Any], strides: tuple[int, int],
+    multiple: int,
+) -> list[Any]:  # fmt: skip
+    """The panel's vectors times every row's number, for `count` k, a multiple of `multiple`.
+
+    `strides` are the scalar operand's numbers from one k to the next, and from one row to the next.
+    """
+    (vector, scalar), (each, between) = operands, strides
+    lanes, span = w.target.lanes, shape.vectors * w.target.lanes
+    together = gcd(UNROLLED[shape.layout], multiple)
+    with w.loop(0, count, together, carried=sums) as k:
+        ahead = w.target.ahead if shape.layout == "across" else 0
+        so_far = k.carried
+        for n in range(together):
+            here = w.at(vector, w.mul(k.index, span), n * span)
+            factors = w.at(scalar, w.mul(k.index, each), n * each)
+            if ahead:
+                w.prefetch(factors, ahead * each, change=False)
+            columns = [w.load(here, v * lanes) for v in range(shape.vectors)]
+            after = []
+            for r in range(shape.rows):
+                factor = w.splat_at(factors, r * between)
+                for v, column in enumerate(columns):
+                    after.append(w.fma(column, factor, so_far[r * shape.vectors + v]))
+            so_far = after
+        k.after = so_far
+    return k.carried
 
 
 def _across(w: Writer, shape: Shape, sums: list[Any]) -> list[Any]:
-    span = shape.vectors * w.target.lanes
-    with w.loop(0, w["count"], carried=sums) as k:
-        vector = w.at(w["vector"], w.mul(k.index, span))
-        if shape.layout == "rows":
-            k.after = _step(w, shape, k.carried, vector, w.at(w["scalar"], k.index), shape.width)
-        else:
-            scalar = w.at(w["scalar"], w.mul(k.index, shape.width))
-            w.prefetch(scalar, AHEAD * shape.width, change=False)
-            k.after = _step(w, shape, k.carried, vector, scalar, 1)
-    return k.carried
+    strides = (1, shape.width) if shape.layout == "rows" else (shape.width, 1)
+    return _multiplied(w, shape, sums, w["count"], (w["vector"], w["scalar"]), strides, shape.multiple)
 
 
 def _groups(w: Writer, shape: Shape, sums: list[Any], ahead: Ahead | None) -> tuple[list[Any], Any, Any]:
@@ -161,10 +176,9 @@ def _groups(w: Writer, shape: Shape, sums: list[Any], ahead: Ahead | None) -> tu
             # tile's, and are far. Where many panels share the rows, they are near and this only costs.
             for n in range(shape.rows * group // w.target.lanes):
                 w.prefetch(scalar, shape.rows * group + n * w.target.lanes, change=False)
-        with w.loop(0, shape.used or group, carried=inside) as k:
-            here = w.at(vector, w.mul(k.index, span))
-            k.after = _step(w, shape, k.carried, here, w.at(scalar, k.index), group)
-        g.after = [*k.carried, w.at(vector, span * group), w.at(scalar, shape.jump)]
+        count = shape.used or group
+        after = _multiplied(w, shape, inside, count, (vector, scalar), (1, group), count)
+        g.after = [*after, w.at(vector, span * group), w.at(scalar, shape.jump)]
     *sums, vector, scalar = g.carried
     return sums, vector, scalar
 
@@ -173,15 +187,11 @@ def _tail(w: Writer, shape: Shape, sums: list[Any], vector: Any, scalar: Any) ->
     """The incomplete last group; with several blocks of k only the last block has it."""
     assert shape.tail is not None
     group, count = shape.tail
-    span = shape.vectors * w.target.lanes
     stop: Any = count
     scalar = w.at(scalar, w["shift"])
     if shape.blocked:
         stop = w.b.select(_has(w, LAST), ir.Constant(I64, count), ir.Constant(I64, 0))
-    with w.loop(0, stop, carried=sums) as k:
-        here = w.at(vector, w.mul(k.index, span))
-        k.after = _step(w, shape, k.carried, here, w.at(scalar, k.index), group)
-    return k.carried
+    return _multiplied(w, shape, sums, stop, (vector, scalar), (1, group), 1)
 
 
 def _finish(w: Writer, shape: Shape, flat: list[Any], epilogue: Epilogue) -> None:
