@@ -32,8 +32,19 @@ LIBRARY = {
 """Functions of the C library by the name of our primitive."""
 
 
+MANY_TERMS = 12
+"""As many terms of a polynomial are added in two halves."""
+
+
 def polynomial(w: Writer, x: Any, coefficients: list[float]) -> Any:
-    """Σ_n c_n x^n by Horner's rule; the first coefficient is the constant."""
+    """Σ_n c_n x^n by Horner's rule; the first coefficient is the constant.
+
+    Where there are many terms, even and odd ones side by side, as each step of the rule waits for the one before.
+    """
+    if len(coefficients) >= MANY_TERMS:
+        square = w.b.fmul(x, x)
+        even, odd = (polynomial(w, square, coefficients[parity::2]) for parity in (0, 1))
+        return w.fma(odd, x, even)
     value = w.splat(coefficients[-1])
     for c in reversed(coefficients[:-1]):
         value = w.fma(value, x, w.splat(c))
@@ -152,30 +163,34 @@ def silu(w: Writer, x: Any) -> Any:
 
 
 NEAR = 0.5
-"""Below this the series of erf is used, above it 1 − erfc."""
+"""Below this the series of erf is used in float64, above it 1 − erfc."""
 
-FAR = {False: 4.1, True: 6.1}
+FAR = {False: 3.95, True: 6.1}
 """Beyond this erf is 1 in float32 and in float64."""
 
 
+def _powers(function: Callable[[Any], Any], degree: int) -> list[float]:
+    """The polynomial that agrees with a function at the Chebyshev nodes from −1 to 1."""
+    fit: Any = np.polynomial.Chebyshev.interpolate(function, degree)
+    return [float(c) for c in fit.convert(kind=np.polynomial.Polynomial).coef]
+
+
 @lru_cache(None)
-def _erfc_exponent(double: bool) -> tuple[float, list[float]]:
+def _erfc_exponent() -> tuple[float, list[float]]:
     """Half of the width of t's range [2/(2 + far), 1], and P in powers of t's place in it, from −1 to 1."""
-    low = 2 / (2 + FAR[double])
-    half = (1 - low) / 2
+    half = (1 - 2 / (2 + FAR[True])) / 2
 
     def exponent(s: Any) -> Any:
         t = 1 - half + half * s
         x = 2 / t - 2
         return np.array([math.log(math.erfc(v)) for v in x]) + x * x - np.log(t)
 
-    fit: Any = np.polynomial.Chebyshev.interpolate(exponent, 26 if double else 11)
-    return half, [float(c) for c in fit.convert(kind=np.polynomial.Polynomial).coef]
+    return half, _powers(exponent, 26)
 
 
 def _erfc(w: Writer, a: Any) -> Any:
-    """erfc a = t exp(P(t) − a²) for a ≥ 0, with t = 2/(2 + a)."""
-    half, coefficients = _erfc_exponent(w.target.double)
+    """erfc a = t exp(P(t) − a²) for a ≥ 0, with t = 2/(2 + a), in float64."""
+    half, coefficients = _erfc_exponent()
     t = w.b.fdiv(w.splat(2.0), w.b.fadd(a, w.splat(2.0)))
     lowest = w.splat(1 - 2 * half)
     t = w.b.select(w.b.fcmp_ordered("<", t, lowest), lowest, t)
@@ -184,21 +199,40 @@ def _erfc(w: Writer, a: Any) -> Any:
     return w.b.fmul(t, exp(w, power))
 
 
+@lru_cache(None)
+def _erf_ratio() -> list[float]:
+    """erf(x)/x in powers of the place of x² between 0 and `FAR`², from −1 to 1."""
+    half = FAR[False] ** 2 / 2
+    return _powers(lambda s: np.array([math.erf(v) / v for v in np.sqrt(half + half * s)]), 16)
+
+
+def _erf_single(w: Writer, x: Any) -> Any:
+    """One polynomial, which in float32 is shorter than a series near zero and an exponential beyond."""
+    far = FAR[False]
+    x = _clamped(w, x, -far, far)
+    s = w.fma(w.b.fmul(x, x), w.splat(2 / far**2), w.splat(-1.0))
+    return _clamped(w, w.b.fmul(x, polynomial(w, s, _erf_ratio())), -1.0, 1.0)
+
+
 def erf(w: Writer, x: Any) -> Any:
+    if not w.target.double:
+        return _erf_single(w, x)
     a = w.intrinsic("fabs", x)
-    terms = 12 if w.target.double else 7
-    factors = [2 / math.sqrt(math.pi) * (-1) ** n / (math.factorial(n) * (2 * n + 1)) for n in range(terms)]
+    factors = [2 / math.sqrt(math.pi) * (-1) ** n / (math.factorial(n) * (2 * n + 1)) for n in range(12)]
     near = w.b.fmul(x, polynomial(w, w.b.fmul(x, x), factors))
     far = w.intrinsic("copysign", w.b.fsub(w.splat(1.0), _erfc(w, a)), x)
     return w.b.select(w.b.fcmp_ordered("<", a, w.splat(NEAR)), near, far)
 
 
 def gelu(w: Writer, x: Any) -> Any:
-    """x Φ(x) with Φ(x) = ½ erfc(−x/√2), which keeps its digits where x is far below zero."""
-    a = w.intrinsic("fabs", w.b.fmul(x, w.splat(math.sqrt(0.5))))
-    tail = w.b.fmul(w.splat(0.5), _erfc(w, a))
+    """x Φ(x): in float32 with Φ = ½ + ½ erf(x/√2), as right as the formula can be there; in float64 with
+    ½ erfc(−x/√2), which keeps its digits where x is far below zero."""
+    half = w.b.fmul(w.splat(0.5), x)
+    if not w.target.double:
+        return w.fma(half, erf(w, w.b.fmul(x, w.splat(math.sqrt(0.5)))), half)
+    tail = _erfc(w, w.intrinsic("fabs", w.b.fmul(x, w.splat(math.sqrt(0.5)))))
     below = w.b.fcmp_ordered("<", x, w.splat(0.0))
-    return w.b.fmul(x, w.b.select(below, tail, w.b.fsub(w.splat(1.0), tail)))
+    return w.b.fmul(half, w.b.select(below, tail, w.b.fsub(w.splat(2.0), tail)))
 
 
 def relu(w: Writer, x: Any) -> Any:
