@@ -39,7 +39,7 @@ MANY_TERMS = 12
 def polynomial(w: Writer, x: Any, coefficients: list[float]) -> Any:
     """Σ_n c_n x^n by Horner's rule; the first coefficient is the constant.
 
-    Where there are many terms, even and odd ones side by side: each step of the rule waits for the one before.
+    Where there are many terms, even and odd ones go side by side: each step waits for the one before.
     """
     if len(coefficients) >= MANY_TERMS:
         square = w.b.fmul(x, x)
