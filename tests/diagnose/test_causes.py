@@ -179,3 +179,20 @@ def test_a_profiler_that_runs_is_left_alone() -> None:
     finally:
         profile.disable()
     assert [f.cause for f in diagnosis.faults] == ["missing_mask"]
+
+
+@pytest.mark.parametrize(
+    ("line", "place"), [("db = dout[0]", "first"), ("db = dout[-1]", "last"), ("db = dout[1]", "")]
+)
+def test_one_observation_for_the_sum_over_all(made: Callable[[str], Any], line: str, place: str) -> None:
+    backward = made(
+        "def affine_backward(dout, x, W, b):\n"
+        "    dW = x.T @ dout\n"
+        f"    {line}\n"
+        "    return dout @ W.T, dW, db\n"
+    )
+    report = cg.check(backward, GALLERY["affine"])
+    (fault,) = report.faults
+    assert fault.cause == "missing_sum"
+    assert f"only the {place} term" in str(report) or not place
+    assert "db = dout.sum(axis=0)" in str(report)

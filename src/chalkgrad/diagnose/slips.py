@@ -36,6 +36,9 @@ def slips(number: int, place: Place, names: Mapping[str, Any]) -> Iterator[Repai
     if isinstance(node, ast.Call):
         for code, text, cost in (*_branches(node), *_reshaped(node, place)):
             yield Repair(number, code, text, cost, _written(text, names))
+    elif isinstance(node, ast.Subscript):
+        for text in _all_for_one(node, place):
+            yield Repair(number, "missing_sum", text, 1.45, _written(text, names))
     elif (
         isinstance(node, ast.Name)
         and kind_of(place.value, False) == "mask"
@@ -55,6 +58,15 @@ def _branches(node: ast.Call) -> Iterator[tuple[str, str, float]]:
     if ast.unparse(node.func) == "np.where" and len(node.args) == 3:
         condition, yes, no = map(ast.unparse, node.args)
         yield "wrong_operand", f"np.where({condition}, {no}, {yes})", 1.45
+
+
+def _all_for_one(node: ast.Subscript, place: Place) -> Iterator[str]:
+    """dout.sum(axis=0) for dout[0] or dout[-1]."""
+    index = node.slice.operand if isinstance(node.slice, ast.UnaryOp) else node.slice
+    whole = place.operands[0] if place.operands else None
+    if isinstance(index, ast.Constant) and type(index.value) is int and isinstance(whole, np.ndarray):
+        base = ast.unparse(node.value)
+        yield f"{base if isinstance(node.value, ast.Name | ast.Attribute) else f'({base})'}.sum(axis=0)"
 
 
 def _reshaped(node: ast.Call, place: Place) -> Iterator[tuple[str, str, float]]:

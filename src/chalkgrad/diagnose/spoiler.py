@@ -189,15 +189,7 @@ class Spoiler:
             yield Change("mean_for_sum", text, 1.5, Mul((*sizes, Sum(indices, body))))
             text = words("the sum over ", names, " is left out of ", self.target)
             yield Change("missing_sum", text, 1.65, _broadcast(body, indices, scope))
-            last = substitute(body, {i: Size(i.range) - 1 for i in indices})
-            text = words(
-                "only the last term of the sum over ",
-                names,
-                " is kept in ",
-                self.target,
-                " (= instead of +=?)",
-            )
-            yield Change("missing_sum", text, 2.4, last)
+            yield from self.one_term(names, (), indices, body)
         yield from overwritten(self.target, indices, body)
         if all(isinstance(f, Indicator) for f in (body.factors if isinstance(body, Mul) else (body,))):
             text = words("the count ", Sum(indices, body), " is taken as 1 in ", self.target)
@@ -212,15 +204,7 @@ class Spoiler:
             # An unsummed part whose axis lines up with another often equals a forgotten part.
             cost = 1.5 if e_is_root else 1.65
             yield Change("missing_sum", text, cost, left)
-            last = substitute(body, {index: Size(index.range) - 1})
-            text = words(
-                "only the last term of the sum over ",
-                index.name,
-                " is kept in ",
-                self.target,
-                " (= instead of +=?)",
-            )
-            yield Change("missing_sum", text, 2.4, Sum(rest, last) if rest else last)
+            yield from self.one_term(index.name, rest, (index,), body)
             mean = Mul((Pow(Size(index.range), MINUS_ONE), Sum(indices, body)))
             text = words(self.target, " takes the mean over ", index.name, " instead of the sum")
             yield Change("mean_for_sum", text, 1.5, mean)
@@ -228,6 +212,18 @@ class Spoiler:
                 best = Reduce("max", (index,), body)
                 yield Change("missing_sum", words("a maximum over ", index.name, " instead of the sum"), 3.2,
                              Sum(rest, best) if rest else best)  # fmt: skip
+
+    def one_term(
+        self, names: str, rest: tuple[Index, ...], indices: tuple[Index, ...], body: Expr
+    ) -> Iterator[Change]:
+        """The last term of a sum, which stays where = overwrites, or the first, as in dout[0]."""
+        for which, why in (("last", " (= instead of +=?)"), ("first", "")):
+            at = {i: Size(i.range) - 1 if which == "last" else Const(Fraction(0)) for i in indices}
+            text = words(
+                "only the ", which, " term of the sum over ", names, " is kept in ", self.target, why
+            )
+            term = substitute(body, at)
+            yield Change("missing_sum", text, 2.4, Sum(rest, term) if rest else term)
 
     def operands(self, e: Access) -> Iterator[Change]:
         axes = e.tensor.axes
