@@ -203,6 +203,17 @@ def test_special_arguments(double):
 
 
 @pytest.mark.parametrize("double", [False, True])
+def test_far_from_zero(double):
+    """There erf is 1 to the last bit, so that gelu vanishes on one side and is x on the other."""
+    target = host(double)
+    x = np.concatenate([np.linspace(9, 60, 56), np.logspace(2, 30, 8)])
+    got = {n: elementwise(target, lambda w, a, n=n: apply(w, n, [a]), -x) for n in ("erf", "gelu")}
+    assert (got["erf"] == -1).all()
+    assert np.abs(got["gelu"]).max() < 1e-17
+    assert (elementwise(target, lambda w, a: apply(w, "gelu", [a]), x) == x.astype(number_type(target))).all()
+
+
+@pytest.mark.parametrize("double", [False, True])
 def test_newtons_quotient_and_root(double):
     target = host(double)
     dtype = number_type(target)

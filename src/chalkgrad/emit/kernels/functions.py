@@ -209,9 +209,12 @@ def _erf_ratio() -> list[float]:
 def _erf_single(w: Writer, x: Any) -> Any:
     """One polynomial, which in float32 is shorter than a series near zero and an exponential beyond."""
     far = FAR[False]
-    x = _clamped(w, x, -far, far)
-    s = w.fma(w.b.fmul(x, x), w.splat(2 / far**2), w.splat(-1.0))
-    return _clamped(w, w.b.fmul(x, polynomial(w, s, _erf_ratio())), -1.0, 1.0)
+    bounded = _clamped(w, x, -far, far)
+    s = w.fma(w.b.fmul(bounded, bounded), w.splat(2 / far**2), w.splat(-1.0))
+    near = w.b.fmul(bounded, polynomial(w, s, _erf_ratio()))
+    # Exactly 1 beyond, or x + x erf x would grow with x where it is to vanish.
+    beyond = w.b.fcmp_ordered(">=", w.intrinsic("fabs", x), w.splat(far))
+    return w.b.select(beyond, w.intrinsic("copysign", w.splat(1.0), x), _clamped(w, near, -1.0, 1.0))
 
 
 def erf(w: Writer, x: Any) -> Any:
