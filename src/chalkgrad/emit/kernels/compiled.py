@@ -116,12 +116,14 @@ def _written_code(
     memories: tuple[str, ...], masks: Mapping[str, float], threads: int,
 ) -> StepCode:  # fmt: skip
     """The code made now; what makes it is loaded only here, as most processes find it made."""
+    from chalkgrad.emit.kernels.orientation import flipped
     from chalkgrad.emit.kernels.schedule import schedule
     from chalkgrad.emit.kernels.step import write_step
     from chalkgrad.emit.kernels.update import Update
 
     found = operations(*derived, masks)
-    return write_step(target, layout, found, schedule(found), Update(rule, memories), threads)
+    layout.flipped = flipped(found, layout)
+    return write_step(target, layout, found, schedule(found, layout.flipped), Update(rule, memories), threads)
 
 
 def _cached_code(key: str, layout: Layout) -> StepCode | None:
@@ -132,13 +134,16 @@ def _cached_code(key: str, layout: Layout) -> StepCode | None:
     head, _, code = content.partition(b"\n")
     about = json.loads(head)
     layout.places = {(kind, name): (at, numbers) for kind, name, at, numbers in about["places"]}
-    layout.total = about["total"]
+    layout.total, layout.flipped = about["total"], frozenset(about["flipped"])
     return StepCode(code, tuple((name, role) for name, role in about["scalars"]), about["totals"])
 
 
 def _keep_code(key: str, code: StepCode, layout: Layout) -> None:
     places = [(kind, name, at, numbers) for (kind, name), (at, numbers) in layout.places.items()]
-    about = {"places": places, "total": layout.total, "scalars": code.scalars, "totals": code.totals}
+    about = {
+        "places": places, "total": layout.total, "flipped": sorted(layout.flipped),
+        "scalars": code.scalars, "totals": code.totals,
+    }  # fmt: skip
     machine.write_cached(key + ".step", json.dumps(about).encode() + b"\n" + code.code)
 
 

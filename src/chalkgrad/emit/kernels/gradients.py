@@ -14,7 +14,7 @@ from llvmlite import ir
 from chalkgrad.emit.kernels.expressions import Slots
 from chalkgrad.emit.kernels.layout import Layout
 from chalkgrad.emit.kernels.parts import Gradient
-from chalkgrad.emit.kernels.passes import number_pointer
+from chalkgrad.emit.kernels.passes import counted_lanes, number_pointer
 from chalkgrad.emit.kernels.products import best_rows, block_depth
 from chalkgrad.emit.kernels.targets import Target
 from chalkgrad.emit.kernels.tile import FIRST, LAST, Shape, put_tile
@@ -39,17 +39,19 @@ def write_gradient(
     module: Any, layout: Layout, slots: Slots, gradient: Gradient, rule: Rule, name: str,
     beside: Sequence[Gradient] = (),
 ) -> tuple[Any, int]:  # fmt: skip
-    """f(arena, slots, first, last, groups): the parameter's gradient and update, for a share of it.
+    """f(arena, slots, first, last, count): the parameter's gradient and update, for a share of it.
 
     With a weight's gradient go those of the vectors `beside` it, sums of the same turned values, which
-    the first share works out while a panel of them is near.
+    the first share works out while a panel of them is near. Another vector's are sums over the lanes.
 
     Returns the function and the number of shares: tiles of rows for a weight, panels for a vector.
-    `groups` is the number of panels of observations.
+    `count` is the number of observations.
     """
     pointer = number_pointer(layout.target)
-    arguments = [("arena", pointer), ("slots", pointer), ("first", I64), ("last", I64), ("groups", I64)]
+    arguments = [("arena", pointer), ("slots", pointer), ("first", I64), ("last", I64), ("count", I64)]
     w = Writer(module, layout.target, name, arguments)
+    panel = layout.target.panel
+    w.arguments["groups"] = w.divide(w.add(w["count"], panel - 1), panel)
     if gradient.left is None:
         return _vector_gradient(w, layout, slots, gradient, rule)
     return _weight_gradient(w, layout, slots, gradient, rule, beside)
@@ -67,26 +69,61 @@ def _vector_gradient(
         low = w.least(start + count, _most(w, w["first"], start))
         high = w.least(w["last"], start + count)
         with w.loop(low, high) as q:
-            _vector_panel(w, layout, slots, gradient, rule, (vectors, used), q.index)
+            sums = _lane_sums(w, layout, gradient, vectors, q.index)
+            _vector_panel(w, layout, slots, gradient, rule, (sums, used), q.index)
     return w.end(), columns.count
 
 
 def _vector_panel(
-    w: Writer, layout: Layout, slots: Slots, gradient: Gradient, rule: Rule, part: tuple[int, int], q: Any
-) -> None:
-    """The sums over the observations of one panel of columns, and the update."""
-    (vectors, used), lanes, panel = part, w.target.lanes, w.target.panel
+    w: Writer, layout: Layout, slots: Slots, gradient: Gradient, rule: Rule, part: tuple[list[Any], int],
+    q: Any,
+) -> None:  # fmt: skip
+    """The update of one panel of columns from its sums over the observations."""
+    (sums, used), lanes, panel = part, w.target.lanes, w.target.panel
     lines = Lines(w, layout, slots, gradient, rule)
     lines.begin(q)
-    for v, total in enumerate(_vector_sums(w, layout, gradient, vectors, q)):
+    for v, total in enumerate(sums):
         lines.write(total, w.add(w.mul(q, panel), v * lanes), columns_used(w, used, v))
     lines.finish(q)
 
 
-def _vector_sums(w: Writer, layout: Layout, gradient: Gradient, vectors: int, q: Any) -> list[Any]:
+def _lane_sums(w: Writer, layout: Layout, gradient: Gradient, vectors: int, q: Any) -> list[Any]:
+    """Σ_i right[i,h] from features, a square of columns and lanes at a time."""
     lanes, panel = w.target.lanes, w.target.panel
     if gradient.right is None:
         return [w.splat(0.0)] * vectors
+    base, padded = layout.features(gradient.right), layout.padded(gradient.parameter.axes[0])
+    whole = w.divide(w["count"], panel)
+    found = []
+    for vector in range(vectors):
+        first = w.add(w.mul(q, panel), vector * lanes)
+
+        def added(p: Any, so_far: list[Any], counted: Any, first: Any = first) -> list[Any]:
+            start = w.add(base, w.mul(w.add(w.mul(p, padded), first), panel))
+            for v in range(w.target.vectors):
+                values = [w.load(w["arena"], start, c * panel + v * lanes) for c in range(lanes)]
+                so_far = [w.b.fadd(a, counted(value, v)) for a, value in zip(so_far, values, strict=True)]
+            return so_far
+
+        with w.loop(0, whole, carried=[w.splat(0.0)] * lanes) as p:
+            p.after = added(p.index, p.carried, lambda value, _: value)
+        with w.loop(whole, w["groups"], carried=p.carried) as last:
+            beyond = w.mul(last.index, panel)
+            last.after = added(
+                last.index, last.carried,
+                lambda value, v, at=beyond: counted_lanes(w, value, w.add(at, v * lanes)),
+            )  # fmt: skip
+        total, *others = w.transposed(last.carried)
+        for other in others:
+            total = w.b.fadd(total, other)
+        found.append(total)
+    return found
+
+
+def _turned_sums(w: Writer, layout: Layout, gradient: Gradient, vectors: int, q: Any) -> list[Any]:
+    """Σ_i right[i,h] from turned panels."""
+    lanes, panel = w.target.lanes, w.target.panel
+    assert gradient.right is not None
     base = w.add(layout.turned(gradient.right), w.mul(q, panel * layout.capacity))
     zeros = [w.splat(0.0)] * (CHAINS * vectors)
     with w.loop(0, w.mul(w["groups"], panel), CHAINS, carried=zeros) as i:
@@ -106,11 +143,14 @@ def _weight_gradient(
     beside: Sequence[Gradient],
 ) -> tuple[Any, int]:  # fmt: skip
     target, panel = w.target, w.target.panel
-    assert gradient.left is not None
-    assert gradient.right is not None
-    inner, outer = gradient.parameter.axes
+    by_rows, by_columns = gradient.left, gradient.right
+    if gradient.parameter.name in layout.flipped:
+        by_rows, by_columns = by_columns, by_rows
+    assert by_rows is not None
+    assert by_columns is not None
+    inner, outer = layout.stored(gradient.parameter)
     count, depth, columns = layout.sizes[inner], layout.padded(inner), layout.panels(outer)
-    source, left = layout.turned(gradient.right), layout.features(gradient.left)
+    source, left = layout.turned(by_columns), layout.features(by_rows)
     rows = best_rows(count, depth, target.vectors, target)
     # A narrow tile may have twice the rows; a share holds whole tiles of both kinds.
     unit = 2 * rows if columns.last and _fits(2 * rows, count, depth, target) else rows
@@ -137,7 +177,8 @@ def _weight_gradient(
             if beside:
                 with w.b.if_then(w.b.icmp_signed("==", chunk.index, ir.Constant(I64, 0))):
                     for vector_gradient in beside:
-                        _vector_panel(w, layout, slots, vector_gradient, rule, (vectors, used), q.index)
+                        sums = _turned_sums(w, layout, vector_gradient, vectors, q.index)
+                        _vector_panel(w, layout, slots, vector_gradient, rule, (sums, used), q.index)
             stop = w.least(w.add(chunk.index, block), end)
             place = (w.at(w["arena"], source, w.mul(q.index, panel * layout.capacity)), left, q.index)
             _weight_tiles(w, writers, shape, (chunk.index, stop), place, depth, span)
@@ -187,7 +228,7 @@ def _update_epilogue(
     layout: Layout, slots: Slots, gradient: Gradient, rule: Rule, shape: Shape, unit: int, used: int
 ) -> Any:
     """The update of a tile, or what a number of all parameters needs of it, of `used` columns."""
-    count = layout.sizes[gradient.parameter.axes[0]]
+    count = layout.sizes[layout.stored(gradient.parameter)[0]]
 
     def write(w: Writer, rows: Sequence[Sequence[Any]]) -> None:
         lines = Lines(w, layout, slots, gradient, rule)

@@ -4,10 +4,10 @@ Four layouts, with P the width of a panel and L the lanes of a vector:
 
     features   value[i,h]   panels of P observations:  [i // P][h][i % P]
     turned     value[i,h]   panels of P columns:       [h // P][i][h % P], the last panel narrower
-    columns    weight[d,h]  the same, with d for i
+    columns    weight[d,h]  the same, with d for i; a flipped weight as if it were weight[h,d]
     rows       value[i], vector[h]                      contiguous
 
-The last panel of columns is as narrow as whole vectors allow. Sizes are padded to whole vectors; what
+Which weights are flipped is decided in `orientation`. The last panel of columns is as narrow as whole vectors allow. Sizes are padded to whole vectors; what
 lies in the padding is never read as a term of a sum.
 """
 
@@ -74,6 +74,9 @@ class Layout:
         sizes: The size of every range.
         batch: The range of the observations; its size is the capacity.
         zone: Numbers left free between buffers.
+
+    Attributes:
+        flipped: The names of the weights that lie flipped.
     """
 
     def __init__(self, target: Target, sizes: Mapping[Range, int], batch: Range, zone: int = ZONE) -> None:
@@ -81,8 +84,14 @@ class Layout:
         self.blocks = -(-sizes[batch] // target.panel)
         self.capacity = self.blocks * target.panel
         self.zone = -(-zone // target.lanes) * target.lanes
+        self.flipped: frozenset[str] = frozenset()
         self.places: dict[tuple[str, str], tuple[int, int]] = {}
         self.total = self.zone
+
+    def stored(self, weight: Tensor) -> tuple[Range, Range]:
+        """The ranges of its rows and of its columns as it lies in memory."""
+        rows, columns = weight.axes
+        return (columns, rows) if weight.name in self.flipped else (rows, columns)
 
     def panels(self, r: Range) -> Panels:
         return Panels(self.sizes[r], self.target)
@@ -139,9 +148,11 @@ class Layout:
         place = self.parameter(t, memory)
         if len(shape) == 1:
             return [(arena[place : place + shape[0]], value)]
-        rows, padded = shape[0], self.padded(t.axes[0])
+        inner, outer = self.stored(t)
+        value = value.T if t.name in self.flipped else value
+        rows, padded = len(value), self.padded(inner)
         views, panel = [], self.target.panel
-        for first, count, vectors, columns in self.panels(t.axes[1]).parts():
+        for first, count, vectors, columns in self.panels(outer).parts():
             width, start = vectors * self.target.lanes, place + first * panel * padded
             own = arena[start : start + count * padded * width].reshape(count, padded, width)[..., :columns]
             theirs = value[:, first * panel : first * panel + count * columns]

@@ -70,8 +70,10 @@ def observed(
     return read
 
 
-def write_gather(module: Any, layout: Layout, t: Tensor, name: str) -> Any:
+def write_gather(module: Any, layout: Layout, t: Tensor, name: str, turned: bool = False) -> Any:
     """Rows of the user's array, in the order given, into panels: features of rows transposed.
+
+    With `turned`, into panels of columns as well, where they lie as they are; zeros past `count` there.
 
     Observations past `count` repeat the last one: their values are finite, and no sum reads them.
     """
@@ -84,8 +86,9 @@ def write_gather(module: Any, layout: Layout, t: Tensor, name: str) -> Any:
     size = 1 if len(t.axes) == 1 else layout.sizes[t.axes[1]]
     with w.loop(w["first"], w["last"]) as p:
         if len(t.axes) == 2 and size >= target.lanes and t.dtype == "float":
-            _gather_squares(w, layout, t, size, p.index)
+            _gather_squares(w, layout, t, size, p.index, turned)
         else:
+            assert not turned, "only rows of whole vectors are gathered both ways"
             _gather_numbers(w, layout, t, size, p.index)
     return w.end()
 
@@ -96,7 +99,7 @@ def _row(w: Writer, i: Any) -> Any:
     return w.number_at(w["order"], i)
 
 
-def _gather_squares(w: Writer, layout: Layout, t: Tensor, size: int, p: Any) -> None:
+def _gather_squares(w: Writer, layout: Layout, t: Tensor, size: int, p: Any, turned: bool) -> None:
     lanes, panel = w.target.lanes, w.target.panel
     base = w.add(layout.features(t), w.mul(p, panel * layout.padded(t.axes[1])))
     # Loops, where copies would run as fast: squares are what takes LLVM longest.
@@ -109,9 +112,40 @@ def _gather_squares(w: Writer, layout: Layout, t: Tensor, size: int, p: Any) -> 
             d = w.least(step.index, size - lanes) if size % lanes else step.index
             for row in rows:
                 w.prefetch(row, d, GATHER_AHEAD, change=False)
-            columns = w.transposed([w.load(row, d, aligned=False) for row in rows])
-            for c, column in enumerate(columns):
+            loaded = [w.load(row, d, aligned=False) for row in rows]
+            for c, column in enumerate(w.transposed(loaded)):
                 w.store(column, w["arena"], base, w.mul(w.add(d, c), panel), beside)
+        if turned:
+            _copied_rows(w, layout, t, rows, (p, beside))
+    if turned:
+        for first, count, vectors, _ in layout.panels(t.axes[1]).parts():
+            with w.loop(first, first + count) as q:
+                top = w.add(layout.turned(t), w.mul(q.index, panel * layout.capacity))
+                _cleared(w, w.add(top, w.mul(p, panel * vectors * lanes)), p, vectors)
+
+
+def _copied_rows(w: Writer, layout: Layout, t: Tensor, rows: list[Any], place: tuple[Any, Any]) -> None:
+    """A vector of rows into the turned panels of their columns."""
+    (p, beside), lanes, panel = place, w.target.lanes, w.target.panel
+    for first, count, vectors, used in layout.panels(t.axes[1]).parts():
+        width = vectors * lanes
+        with w.loop(first, first + count) as q:
+            top = w.add(layout.turned(t), w.mul(q.index, panel * layout.capacity), w.mul(p, panel * width))
+            start = w.mul(q.index, panel)
+            for i, row in enumerate(rows):
+                goal = w.at(w["arena"], top, w.mul(w.add(beside, i), width))
+                for c in range(0, used - used % lanes, lanes):
+                    w.store(w.load(row, start, c, aligned=False), goal, c)
+                for c in range(used - used % lanes, used):
+                    w.b.store(w.number_at(row, start, c), w.at(goal, c))
+
+
+def _cleared(w: Writer, top: Any, p: Any, vectors: int) -> None:
+    """Zeros for the observations of a turned panel past `count`, so that sums skip them."""
+    lanes, panel = w.target.lanes, w.target.panel
+    with w.loop(w.b.sub(w["count"], w.mul(p, panel)), panel) as i:
+        for vector in range(vectors):
+            w.store(w.splat(0.0), w["arena"], top, w.mul(i.index, vectors * lanes), vector * lanes)
 
 
 def _gather_numbers(w: Writer, layout: Layout, t: Tensor, size: int, p: Any) -> None:
@@ -153,9 +187,7 @@ def write_turn(module: Any, layout: Layout, t: Tensor, name: str) -> Any:
                         below = w.add(top, w.mul(v.index, width), c.index)
                         start = w.at(w["arena"], above, v.index)
                         w.call(square, start, w.at(w["arena"], below), width)
-                with w.loop(w.b.sub(w["count"], w.mul(p.index, panel)), panel) as i:
-                    for vector in range(vectors):
-                        w.store(w.splat(0.0), w["arena"], top, w.mul(i.index, width), vector * lanes)
+                _cleared(w, top, p.index, vectors)
     return w.end()
 
 
@@ -215,7 +247,7 @@ def _row_lines(
                 w.store(value, w["arena"], layout.rows(op.target), w.mul(p, panel), v * lanes)
             continue
         sums = [
-            w.total(_counted(w, value, w.add(w.mul(p, panel), v * lanes))) for v, value in enumerate(values)
+            w.total(counted_lanes(w, value, w.add(w.mul(p, panel), v * lanes))) for v, value in enumerate(values)
         ]
         total = sums[0]
         for more in sums[1:]:
@@ -223,7 +255,7 @@ def _row_lines(
         w.b.store(total, w.at(w["totals"], totals[op.target] * layout.blocks, p))
 
 
-def _counted(w: Writer, value: Any, first: Any) -> Any:
+def counted_lanes(w: Writer, value: Any, first: Any) -> Any:
     """Zero in the lanes of observations past `count`."""
     kind = ir.VectorType(I64, w.target.lanes)
     undefined = ir.Constant(kind, ir.Undefined)
@@ -308,7 +340,7 @@ def write_columns(
                 for v in range(vectors):
                     read = observed(w, layout, (offset, h.index, p.index), v, {})
                     value = Vectors(w, slots, w["slots"], read)(op.body)
-                    counted = _counted(w, value, w.add(w.mul(p.index, panel), v * lanes))
+                    counted = counted_lanes(w, value, w.add(w.mul(p.index, panel), v * lanes))
                     p.after[v] = w.b.fadd(p.carried[v], counted)
             total = w.total(p.carried[0])
             for v in range(1, vectors):
@@ -334,10 +366,11 @@ def write_total(module: Any, layout: Layout, slots: Slots, total: Total, number:
     """Σ over the entries of a parameter, one double per panel of columns at `totals[number …]`."""
     w = _kernel(module, layout, name)
     (parameter,) = [t for t in tensors_in(total.body) if t.axes]
-    column = total.indices[-1] if len(parameter.axes) == 1 else _column_index(total, parameter)
-    columns = layout.panels(parameter.axes[-1])
-    rows = 1 if len(parameter.axes) == 1 else layout.sizes[parameter.axes[0]]
-    depth = 1 if len(parameter.axes) == 1 else layout.padded(parameter.axes[0])
+    flat = len(parameter.axes) == 1
+    at = 0 if flat or parameter.name in layout.flipped else 1
+    column, columns = _index_at(total, parameter, at), layout.panels(parameter.axes[at])
+    rows = 1 if flat else layout.sizes[parameter.axes[1 - at]]
+    depth = 1 if flat else layout.padded(parameter.axes[1 - at])
     lanes, panel, place = w.target.lanes, w.target.panel, layout.parameter(parameter)
     w.arguments["count"] = columns.size
     for start, number_of, vectors, _ in columns.parts():
@@ -352,24 +385,24 @@ def write_total(module: Any, layout: Layout, slots: Slots, total: Total, number:
                     entry = w.load(w["arena"], base, w.mul(d.index, vectors * lanes), v * lanes)
 
                     def read(e: Expr, entry: Any = entry) -> Any:
-                        if isinstance(e, Access) and e.tensor is parameter and e.indices[-1] is column:
+                        if isinstance(e, Access) and e.tensor is parameter and e.indices[at] is column:
                             return entry
                         raise UnsupportedError(
                             f"The compiled step cannot read {e} in a sum over a parameter."
                         )
 
                     value = Vectors(w, slots, w["slots"], read)(total.body)
-                    counted = _counted(w, value, w.add(w.mul(q.index, panel), v * lanes))
+                    counted = counted_lanes(w, value, w.add(w.mul(q.index, panel), v * lanes))
                     so_far = w.b.fadd(so_far, w.total(counted))
                 d.after = [so_far]
             w.b.store(d.carried[0], w.at(w["totals"], number, q.index))
     return w.end(), columns.count
 
 
-def _column_index(total: Total, parameter: Tensor) -> Index:
-    """The index that runs over the parameter's columns."""
+def _index_at(total: Total, parameter: Tensor, at: int) -> Index:
+    """The index that runs over an axis of the parameter."""
     found = [e for e in walk(total.body) if isinstance(e, Access) and e.tensor is parameter]
-    column = found[0].indices[-1]
+    column = found[0].indices[at]
     if not isinstance(column, Index):
         raise UnsupportedError(f"The compiled step cannot sum {total.body}.")
     return column

@@ -65,7 +65,7 @@ def write_product(
     sums = layout.features(own[0] if own else kernel.product.target)
     lines = (kernel, stored)
     product = kernel.product
-    writer = _backward if product.backward else _forward
+    writer = _along if product.backward != (product.weight.name in layout.flipped) else _across
     pointer = number_pointer(layout.target)
     w = Writer(
         module, layout.target, name, [("arena", pointer), ("slots", pointer), ("first", I64), ("last", I64)]
@@ -96,12 +96,13 @@ def _epilogue(layout: Layout, slots: Slots, lines: tuple[ProductKernel, frozense
     return write
 
 
-def _forward(w: Writer, layout: Layout, slots: Slots, lines: Any, sums: int) -> None:
-    """Σ_k left[i,k] weight[k,h]: the rows of a tile lie side by side in the weight's panel."""
+def _across(w: Writer, layout: Layout, slots: Slots, lines: Any, sums: int) -> None:
+    """Σ_k left[i,k] weight[k,h], as the weight lies: the rows of a tile lie side by side in the weight's panel."""
     product = lines[0].product
     target, panel = w.target, w.target.panel
-    inner, outer = layout.sizes[product.weight.axes[0]], layout.panels(product.weight.axes[1])
-    depth, padded = layout.padded(product.weight.axes[0]), layout.padded(product.weight.axes[1])
+    summed, free = layout.stored(product.weight)
+    inner, outer = layout.sizes[summed], layout.panels(free)
+    depth, padded = layout.padded(summed), layout.padded(free)
     weights, source = layout.parameter(product.weight), layout.features(product.left)
     block_k = block_depth(inner, target)
     blocked = inner > block_k
@@ -139,11 +140,11 @@ def _flags(w: Writer, k: Any, block_k: int, inner: int) -> Any:
     return b.or_(b.zext(first, I64), b.select(last, ir.Constant(I64, LAST), ir.Constant(I64, 0)))
 
 
-def _backward(w: Writer, layout: Layout, slots: Slots, lines: Any, sums: int) -> None:
-    """Σ_k left[i,k] weight[h,k]: k lies side by side in the weight's panels."""
+def _along(w: Writer, layout: Layout, slots: Slots, lines: Any, sums: int) -> None:
+    """Σ_k left[i,k] weight[h,k], as the weight lies: k lies side by side in the weight's panels."""
     product = lines[0].product
     target, panel = w.target, w.target.panel
-    outer, inner = product.weight.axes
+    outer, inner = layout.stored(product.weight)
     count, depth, columns = layout.sizes[outer], layout.padded(outer), layout.panels(inner)
     weights, source, padded = (
         layout.parameter(product.weight),

@@ -7,6 +7,7 @@ tiles whose epilogue is the update. Between them every delta has been turned onc
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from chalkgrad.emit.kernels.parts import (
@@ -22,6 +23,10 @@ from chalkgrad.emit.kernels.parts import (
     reads,
 )  # fmt: skip
 from chalkgrad.expr.nodes import Range, Tensor
+
+
+GATHERED = -1
+"""The number of the kernel that makes the data."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +72,8 @@ class Schedule:
 
     Attributes:
         kernels: Phase one after the gathers.
-        turned: The values that are turned, each after the kernel (by number) that makes it.
+        turned: The values that are turned, each after the kernel (by number) that makes it; data, which no
+            kernel makes, are gathered both ways.
         gradients: Phase two.
         totals: Sums over a parameter's entries, worked out before anything is updated.
         numbers: Scalars that follow from the sums, at the end of a step.
@@ -82,8 +88,8 @@ class Schedule:
     stored: frozenset[Tensor]
 
 
-def schedule(found: Operations) -> Schedule:
-    """Order and fuse the operations."""
+def schedule(found: Operations, flipped: frozenset[str] = frozenset()) -> Schedule:
+    """Order and fuse the operations, the weights of these names lying flipped."""
     gradients = tuple(op for op in found.all if isinstance(op, Gradient))
     numbers = tuple(op for op in found.all if isinstance(op, Number))
     totals = tuple(op for op in found.all if isinstance(op, Total) and op.indices[0].range is not found.batch)
@@ -100,10 +106,19 @@ def schedule(found: Operations) -> Schedule:
         else:
             kernels.append(_pass(pending, done, found.batch))
     turned = []
-    for t in dict.fromkeys(g.right for g in gradients if g.right is not None):
-        maker = next((n for n, k in enumerate(kernels) if t in _made(k)), -1)
+    for t in dict.fromkeys(_turned(gradients, flipped)):
+        maker = next((n for n, k in enumerate(kernels) if t in _made(k)), GATHERED)
         turned.append((maker, t))
     return Schedule(tuple(kernels), tuple(turned), gradients, totals, numbers, _stored(kernels, gradients))
+
+
+def _turned(gradients: tuple[Gradient, ...], flipped: frozenset[str]) -> Iterable[Tensor]:
+    """What lies in the vectors of a weight's gradient: the factor that has the columns of the weight as it
+    lies."""
+    for g in gradients:
+        factor = g.left if g.parameter.name in flipped else g.right
+        if g.left is not None and factor is not None:
+            yield factor
 
 
 def _product(product: Operation, pending: list[Operation], done: set[Tensor]) -> ProductKernel:

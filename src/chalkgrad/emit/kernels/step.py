@@ -41,7 +41,7 @@ from chalkgrad.emit.kernels.passes import (
 )
 from chalkgrad.emit.kernels.processor import flushing, offer_core, pause
 from chalkgrad.emit.kernels.products import write_product
-from chalkgrad.emit.kernels.schedule import ColumnKernel, PassKernel, ProductKernel, Schedule
+from chalkgrad.emit.kernels.schedule import GATHERED, ColumnKernel, PassKernel, ProductKernel, Schedule
 from chalkgrad.emit.kernels.targets import Target
 from chalkgrad.emit.kernels.update import Rule, Update, stretches, whole_numbers, write_update
 from chalkgrad.emit.kernels.writer import DOUBLE, I32, I64, Writer
@@ -63,9 +63,12 @@ class _Kernels:
         for op in found.all:
             if isinstance(op, Total):
                 self.totals[op.target] = len(self.totals)
-        self.gathers = [write_gather(module, layout, t, f"gather_{n}") for n, t in enumerate(found.data)]
+        gathered = {t for maker, t in order.turned if maker == GATHERED}
+        self.gathers = [
+            write_gather(module, layout, t, f"gather_{n}", t in gathered) for n, t in enumerate(found.data)
+        ]
         self.observing: list[tuple[int, Any]] = []
-        for n, t in order.turned:
+        for n, t in (made for made in order.turned if made[0] != GATHERED):
             self.observing.append((n, write_turn(module, layout, t, f"turn_{len(self.observing)}")))
         self.kernels = []
         for n, kernel in enumerate(order.kernels):
@@ -79,7 +82,8 @@ class _Kernels:
                     module, layout, self.slots, kernel, order.stored, self.totals, f"pass_{n}"
                 )
             self.kernels.append(written)
-        weights = {g.right: g for g in order.gradients if g.left is not None}
+        lies = [g for g in order.gradients if g.left is not None and g.parameter.name not in layout.flipped]
+        weights = {g.right: g for g in lies}
         beside = [g for g in order.gradients if g.left is None and g.right in weights]
         self.gradients = [
             write_gradient(
@@ -166,7 +170,7 @@ class _Body:
             self._observations(s.index, n, start, blocks)
             self._barrier(s.index)
             self._loss(s.index, n, blocks)
-            self._parameters(blocks)
+            self._parameters(n)
             self._barrier(s.index)
             if self.kernels.rule.whole:
                 self._slots(
@@ -301,12 +305,12 @@ class _Body:
                 if maker == number:
                     w.call(turn, *common)
 
-    def _parameters(self, blocks: Any) -> None:
+    def _parameters(self, n: Any) -> None:
         """Phase two: a thread that is done with one parameter goes on to the next."""
         for number, (function, shares) in enumerate(self.kernels.gradients):
 
             def work(first: Any, last: Any, function: Any = function) -> None:
-                self.w.call(function, self.w["arena"], self.slots, first, last, blocks)
+                self.w.call(function, self.w["arena"], self.slots, first, last, n)
 
             self._shared(shares, 2 + number, work)
 

@@ -236,15 +236,18 @@ def stretches(
             call(0, layout.padded(t.axes[0]))
 
     def weight(first: Any, last: Any) -> None:
-        rows, depth, panel = layout.sizes[t.axes[0]], layout.padded(t.axes[0]), w.target.panel
+        rows, depth, panel = layout.sizes[inner], layout.padded(inner), w.target.panel
         low, high = w.mul(first, TOGETHER), w.least(w.mul(last, TOGETHER), rows)
-        for start, count, vectors, _ in layout.panels(t.axes[1]).parts():
+        for start, count, vectors, _ in layout.panels(outer).parts():
             width = vectors * w.target.lanes
             with w.loop(start, start + count) as q:
                 offset = w.add(w.mul(q.index, panel * depth), w.mul(low, width))
                 call(offset, w.mul(w.add(high, w.mul(low, -1)), width))
 
-    return (1, vector) if len(t.axes) == 1 else (-(-layout.sizes[t.axes[0]] // TOGETHER), weight)
+    if len(t.axes) == 1:
+        return 1, vector
+    inner, outer = layout.stored(t)
+    return -(-layout.sizes[inner] // TOGETHER), weight
 
 
 def whole_numbers(
