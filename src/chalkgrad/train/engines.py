@@ -16,12 +16,16 @@ from numpy.typing import NDArray
 from chalkgrad.emit.draws import Draws
 from chalkgrad.errors import DataError, UnsupportedError, suggestion
 from chalkgrad.train.extras import optional, require
-from chalkgrad.train.interrupt import promptly
+from chalkgrad.train.interrupt import asked, promptly
 from chalkgrad.train.objective import Array, Data, Objective, check_order
 from chalkgrad.train.optimisers import Optimiser
 from chalkgrad.train.pages import release
 
 ENGINES = ("auto", "plain", "numpy", "llvm", "torch")
+
+
+LONG_STEP = 1 << 30
+"""Parameters times rows from which a step takes so long, 50 ms and more, that Ctrl-C gives it up half-way."""
 
 
 class Engine(Protocol):
@@ -33,13 +37,16 @@ class Engine(Protocol):
 
     name: str
 
-    def run(self, order: NDArray[np.int64], losses: NDArray[np.float64], learning_rate: float) -> None:
+    def run(self, order: NDArray[np.int64], losses: NDArray[np.float64], learning_rate: float) -> int:
         """Take one step per row of `order`.
 
         Args:
             order: (S, N) row numbers of the batches, N ≥ 1.
             losses: (S,) where the loss of each step is written.
             learning_rate: Of all these steps.
+
+        Returns:
+            How many steps were taken: all, unless Ctrl-C came and the engine gave up a long one.
 
         Raises:
             DataError: For batches without rows, or larger than the engine was made for; for rows that the
@@ -64,7 +71,7 @@ class PlainEngine:
     def __init__(self, objective: Objective, optimiser: Optimiser, data: Data) -> None:
         self.objective, self.optimiser, self.data = objective, optimiser, data
 
-    def run(self, order: NDArray[np.int64], losses: NDArray[np.float64], learning_rate: float) -> None:
+    def run(self, order: NDArray[np.int64], losses: NDArray[np.float64], learning_rate: float) -> int:
         """See `Engine`."""
         check_order(order, self.data)
         for step, rows in enumerate(order):
@@ -73,6 +80,7 @@ class PlainEngine:
             losses[step], gradient = self.objective.value_and_gradient(batch)
             flat = self.objective.flat
             flat[:] = self.optimiser.step(flat, gradient, learning_rate)
+        return len(order)
 
     def sync(self) -> None:
         """Everything is up to date."""
@@ -109,7 +117,7 @@ class NumpyEngine:
         sizes |= {t.axes[0].name: batch for t in objective.program.inputs if t.name in data}
         return [sizes[name] for name in self.step.text.sizes.values()]
 
-    def run(self, order: NDArray[np.int64], losses: NDArray[np.float64], learning_rate: float) -> None:
+    def run(self, order: NDArray[np.int64], losses: NDArray[np.float64], learning_rate: float) -> int:
         """See `Engine`."""
         check_order(order, self.data, self.batch)
         moving = {"lr": float(learning_rate), "t": float(self.optimiser.steps)}
@@ -119,6 +127,7 @@ class NumpyEngine:
         self._draws.begin(self.optimiser.steps)
         self.step.steps(order, losses, self._memory, **self._bound, **scalars)
         self.optimiser.steps += len(order)
+        return len(order)
 
     def sync(self) -> None:
         """Everything is up to date: the steps write into the network itself."""
@@ -158,17 +167,20 @@ class LlvmEngine:
     def _memories(self) -> dict[str, dict[str, Array]]:
         return {name: self.objective.views(flat) for name, flat in self.optimiser.memories.items()}
 
-    def run(self, order: NDArray[np.int64], losses: NDArray[np.float64], learning_rate: float) -> None:
+    def run(self, order: NDArray[np.int64], losses: NDArray[np.float64], learning_rate: float) -> int:
         """See `Engine`."""
         check_order(order, self.data, self.batch)
         if not len(order):
-            return
-        losses[:] = self.step.run(
+            return 0
+        found = self.step.run(
             self.data, order.reshape(-1), order.shape[1], steps_before=self.optimiser.steps,
             scalars={"lr": float(learning_rate), **self.optimiser.constants},
             parameters=self.objective.scalars(), seed=self.objective.seed,
+            ended=asked() if self.objective.flat.size * order.shape[1] >= LONG_STEP else None,
         )  # fmt: skip
-        self.optimiser.steps += len(order)
+        losses[: len(found)] = found
+        self.optimiser.steps += len(found)
+        return len(found)
 
     def sync(self) -> None:
         """Copy parameters and memories back into the arrays that the network and the optimiser hold."""

@@ -14,6 +14,7 @@ from chalkgrad.errors import UnsupportedError
 from chalkgrad.train.architecture import objective_program
 from chalkgrad.train.engines import Engine, make_engine
 from chalkgrad.train.extras import optional
+from chalkgrad.train.interrupt import DeferredInterrupt
 from chalkgrad.train.objective import Objective
 from chalkgrad.train.optimisers import RULES, Optimiser, UpdateRule
 from chalkgrad.train.threads import operations, threads_for
@@ -137,7 +138,10 @@ class Training:
             part = np.ascontiguousarray(order[at : at + self._pace])
             losses, began = np.empty(len(part)), time.perf_counter()
             with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-                self.engine.run(part, losses, rate)
+                with DeferredInterrupt() as interrupt:
+                    self.engine.run(part, losses, rate)
+            if interrupt.requested:
+                raise KeyboardInterrupt
             spent = max(time.perf_counter() - began, 1e-9)
             self._pace = max(1, min(4 * self._pace, int(len(part) * CALL_SECONDS / spent)))
             total += rows * (float(losses.sum()) + self._constant(part))

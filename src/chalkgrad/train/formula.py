@@ -142,7 +142,9 @@ def _run(
             order = sampler.next_batches(count)
             losses, began = np.empty(len(order)), time.perf_counter()
             with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-                engine.run(order, losses, learning_rate)
+                taken = engine.run(order, losses, learning_rate)
+            sampler.put_back(order[taken:])
+            losses = losses[:taken]
             spent = max(time.perf_counter() - began, 1e-9)
             wanted = int(len(order) * CALL_SECONDS / spent)
             count = max(1, min(wanted, 4 * count))
@@ -153,8 +155,8 @@ def _run(
                     hint=f"Try a smaller learning rate, such as {learning_rate / 10:g}.",
                 )
             found.append(losses)
-            done += len(losses)
-            if on_steps is not None:
+            done += taken
+            if on_steps is not None and taken:
                 on_steps(done, losses)
         if sampler.epoch_done:
             sampler.start_epoch()

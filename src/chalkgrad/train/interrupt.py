@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Self
@@ -67,3 +67,11 @@ def promptly() -> Iterator[None]:
         return
     with _ACTIVE[-1].at_once():
         yield
+
+
+def asked() -> Callable[[], bool] | None:
+    """What tells whether Ctrl-C came since it is put off; None where nobody puts it off here."""
+    if not _ACTIVE or threading.current_thread() is not threading.main_thread():
+        return None
+    active = _ACTIVE[-1]
+    return lambda: active.requested

@@ -20,7 +20,7 @@ from chalkgrad.train.data import Dataset, check_alike
 from chalkgrad.train.engines import Engine, make_engine
 from chalkgrad.train.extras import require
 from chalkgrad.train.history import Epoch, History
-from chalkgrad.train.interrupt import DeferredInterrupt
+from chalkgrad.train.interrupt import DeferredInterrupt, promptly
 from chalkgrad.train.model import Model
 from chalkgrad.train.network import Network
 from chalkgrad.train.optimisers import Optimiser, chosen_optimiser
@@ -251,10 +251,14 @@ class _Run:
                 order = state.sampler.next_batches(1 if self._singly else self._count)
                 losses = np.empty(len(order), np.float64)
                 began = time.perf_counter()
-                engine.run(order, losses, rate)
+                taken = engine.run(order, losses, rate)
+                state.sampler.put_back(order[taken:])
+                losses = losses[:taken]
                 self._pace(len(order), time.perf_counter() - began)
                 self._record(losses, order.shape[1])
                 state.sound = True
+                if not taken:
+                    break
                 done = len(state.history.steps)
                 if self._singly:
                     engine.sync()
@@ -284,15 +288,19 @@ class _Run:
         self.engine.sync()
         if not np.isfinite(network.flat).all():
             raise self._divergence("a parameter is no longer finite")
-        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        # Looking at the network changes nothing: Ctrl-C ends it, and a resumed run looks again.
+        state.sound = True
+        with promptly(), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             train = network.score(self.x, self.y)
             held = self.held_out
             accuracy = network.score(*held) if held is not None else None
             loss = network.loss(*held) if held is not None else None
         if loss is not None and not math.isfinite(loss):
+            state.sound = False
             raise self._divergence(f"the validation loss is {loss}")
         mean = state.loss_sum / len(self.y)
         epoch = Epoch(len(state.history.epochs) + 1, mean, train, accuracy, loss, self._rate())
+        state.sound = False
         state.end_epoch(epoch, network.flat)
         state.sound = True
         if self.saver is not None and self.saver.due:

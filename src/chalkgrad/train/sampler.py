@@ -71,6 +71,10 @@ class Sampler:
         self.position = stop
         return batches
 
+    def put_back(self, batches: NDArray[np.int64]) -> None:
+        """The last batches that were given come again."""
+        self.position -= batches.size
+
     def state(self) -> dict[str, Any]:
         """Where the sampler stands, as plain JSON values."""
         return {"generator": self._before, "position": self.position}

@@ -108,7 +108,7 @@ class TorchEngine:
         self._gradient = _gradient_function(objective)
         self._rule = _forward_function(optimiser.rule.program)
 
-    def run(self, order: NDArray[np.int64], losses: NDArray[np.float64], learning_rate: float) -> None:
+    def run(self, order: NDArray[np.int64], losses: NDArray[np.float64], learning_rate: float) -> int:
         """See `chalkgrad.train.engines.Engine`."""
         check_order(order, self.data)
         for name, value in self.objective.scalars().items():
@@ -117,6 +117,7 @@ class TorchEngine:
         for start in range(0, len(order), CALL_STEPS):
             part = order[start : start + CALL_STEPS]
             losses[start : start + len(part)] = self._steps(part)
+        return len(order)
 
     def sync(self) -> None:
         """Copy parameters and memories back into the arrays that the network and the optimiser hold."""

@@ -52,10 +52,11 @@ def fence(step, fenced):
     """Let the step work on fenced copies of everything that its caller hands it."""
     call = step._call
 
-    def inside(arrays, order, batch, before, numbers, losses):
+    def inside(arrays, order, batch, before, numbers, losses, ended):
         own = fenced(losses)
-        call([fenced(a) for a in arrays], fenced(order), batch, before, fenced(numbers), own)
+        taken = call([fenced(a) for a in arrays], fenced(order), batch, before, fenced(numbers), own, ended)
         losses[:] = own
+        return taken
 
     step._call = inside
     step._totals = fenced(step._totals)

@@ -124,6 +124,9 @@ def test_gather_and_turn(observations, size, double):
     arena = zoned(np.zeros(layout.total), dtype)
     module = ir.Module("move")
     write_gather(module, layout, x, "gather")
+    both = size >= target.lanes
+    if both:
+        write_gather(module, layout, x, "gather_both", turned=True)
     write_turn(module, layout, x, "turn")
     view = arena[1]
     call(module, target, "gather", view, rows, order, 0, layout.blocks, observations)
@@ -133,15 +136,25 @@ def test_gather_and_turn(observations, size, double):
     lanes = np.arange(layout.capacity).reshape(layout.blocks, 1, panel) < observations
     assert (np.where(lanes, got, 0)[:, :size] == wanted[:, :size]).all()
     assert np.isfinite(got).all()
-    call(module, target, "turn", view, 0, 0, 0, layout.blocks, observations)
+    way = [("turn", (0, 0, 0, layout.blocks, observations))]
+    if both:  # rows into panels of columns as they are, without turning anything
+        way.append(("gather_both", (rows, order, 0, layout.blocks, observations)))
+    for name, arguments in way:
+        view[goal : goal + layout.capacity * padded] = 3
+        call(module, target, name, view, *arguments)
+        turned_panels_hold(view, goal, reference.gather(rows, order), layout)
+    assert red_zones_hold(*arena)
+
+
+def turned_panels_hold(view, goal, value, layout):
+    target, size = layout.target, value.shape[1]
     for q, panel_wanted in enumerate(
-        reference.turned(reference.gather(rows, order), target, layout.capacity)
+        reference.turned(value, target, layout.capacity)
     ):
         start = goal + q * target.panel * layout.capacity
         found = view[start : start + panel_wanted.size].reshape(panel_wanted.shape)
         used = min(size - q * target.panel, panel_wanted.shape[1])
         assert (found[:, :used] == panel_wanted[:, :used]).all()
-    assert red_zones_hold(*arena)
 
 
 def elementwise(target, write, *arguments):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 pytest.importorskip("llvmlite")
 
 from chalkgrad.emit.kernels import compile_step
+from chalkgrad.emit.together import together
 from chalkgrad.errors import ShapeError, UnsupportedError
 from chalkgrad.frontend.text_formula import read_formula
 from chalkgrad.train.optimisers import RULES
@@ -110,6 +113,52 @@ def test_threads_change_no_bit(activation, threads, rule):
     again, values = case.run(case.compile(threads=threads))
     assert list(losses) == list(again)
     assert all((after[n] == values[n]).all() for n in after)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("activation", ["relu", "batch norm"])
+@pytest.mark.parametrize("rule", ["adam", CLIPPED])
+def test_steps_that_are_given_up_leave_nothing_behind(activation, threads, rule):
+    """What `ended` breaks off equals a run of just the steps that were taken."""
+    case = Case(two_layers(activation, "softmax"), (40, 170, 10), rows=1250, batch=600, rule=rule)
+    step, order = case.compile(threads=threads), np.tile(case.order, 4000)
+    looks = []
+    losses = step.run(
+        case.data, order, 600, scalars=case.scalars, ended=lambda: bool(looks) or bool(looks.append(1))
+    )
+    assert 0 < len(losses) < len(order) // 600
+    after = {n: np.empty_like(v) for n, v in case.parameters.items()}
+    step.store(after)
+    other = case.compile(threads=threads)
+    again = other.run(case.data, order[: 600 * len(losses)], 600, scalars=case.scalars)
+    values = {n: np.empty_like(v) for n, v in case.parameters.items()}
+    other.store(values)
+    np.testing.assert_array_equal(losses, again)
+    assert all((after[n] == values[n]).all() for n in after)
+
+
+def test_all_steps_are_taken_where_nobody_ends_them():
+    case = Case(two_layers("relu", "softmax"), SIZES, rows=80, batch=40)
+    losses, _ = case.run(case.compile())
+    looked = case.compile().run(case.data, case.order, 40, scalars=case.scalars, ended=lambda: False)
+    assert list(losses) == list(looked)
+
+
+def test_who_waits_for_steps_waits_until_nobody_writes():
+    """An exception in the waiting thread, such as a second Ctrl-C, does not leave work behind."""
+    working = []
+
+    def work(number):
+        working.append(number)
+        time.sleep(0.1)
+        working.remove(number)
+
+    def look():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        together(work, 2, look)
+    assert not working
 
 
 @pytest.mark.parametrize("rule", ["adam", CLIPPED])

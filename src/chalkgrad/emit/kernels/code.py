@@ -19,6 +19,10 @@ COUNTER = 8
 the first counts arrivals at the barrier, the second phase one's pieces, then one for every gradient, and one
 for every parameter that is updated after all gradients are known."""
 
+ASKED, TAKEN = 0, 1
+"""Places of what the caller and the threads tell each other: whether the caller wants the steps to end, and
+how many were taken, which is more than all until one is given up."""
+
 
 @dataclass(frozen=True, slots=True)
 class StepCode:

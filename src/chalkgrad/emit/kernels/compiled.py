@@ -14,7 +14,7 @@ from chalkgrad.derivation import Backward
 from chalkgrad.emit.collector import collector_paused
 from chalkgrad.emit.disk_cache import structure
 from chalkgrad.emit.kernels import machine
-from chalkgrad.emit.kernels.code import COUNTER, ENTRY, PREFIX, SEED, StepCode
+from chalkgrad.emit.kernels.code import ASKED, COUNTER, ENTRY, PREFIX, SEED, TAKEN, StepCode
 from chalkgrad.emit.kernels.layout import Layout, allocate
 from chalkgrad.emit.kernels.recognise import operations, split_inputs
 from chalkgrad.emit.kernels.targets import Target, host
@@ -24,6 +24,7 @@ from chalkgrad.errors import ShapeError
 from chalkgrad.expr.nodes import Program, Range, Tensor
 
 Array = NDArray[Any]
+Ended = Callable[[], bool]
 
 
 def compile_step(
@@ -168,7 +169,7 @@ class CompiledStep:
         self._totals = np.zeros(max(code.totals, 1))
         self._sync = np.zeros(COUNTER * (2 + 2 * len(parameters)), np.int64)
         self._code, address = machine.load(code.code, PREFIX + ENTRY)
-        kinds = [ctypes.c_void_p] * (3 + len(self.data) + 1) + [ctypes.c_int64] * 4 + [ctypes.c_void_p] * 2
+        kinds = [ctypes.c_void_p] * (3 + len(self.data) + 1) + [ctypes.c_int64] * 4 + [ctypes.c_void_p] * 3
         self._run = ctypes.CFUNCTYPE(None, *kinds)(address)
 
     def load(
@@ -216,6 +217,7 @@ class CompiledStep:
         scalars: Mapping[str, float],
         parameters: Mapping[str, float] | None = None,
         seed: int = 0,
+        ended: Ended | None = None,
     ) -> NDArray[np.float64]:
         """Train on the rows in `order`, `batch` at a time, the last batch perhaps smaller.
 
@@ -228,9 +230,12 @@ class CompiledStep:
             scalars: The optimiser's scalars but t: lr and its constants.
             parameters: The loss's keyword parameters, such as l2.
             seed: What the random masks follow from, with the number of the step; its low 32 bits.
+            ended: Tells whether the steps shall end before all are taken. It is asked in this thread while
+                others take the steps, which a Ctrl-C would else wait for. A step is given up as long as it
+                has changed no parameter.
 
         Returns:
-            The loss of every step.
+            The loss of every step that was taken.
 
         Raises:
             ShapeError: For no rows, a batch of another size, row numbers outside the data.
@@ -253,19 +258,27 @@ class CompiledStep:
                 numbers[place] = (parameters or {})[name] if role == "parameter" else scalars[name]
         losses = np.empty(-(-len(order) // batch))
         self._sync[:] = 0
-        self._call(arrays, order, batch, steps_before, numbers, losses)
-        return losses
+        return losses[: self._call(arrays, order, batch, steps_before, numbers, losses, ended)]
 
-    def _call(self, arrays: Any, order: Any, batch: int, before: int, numbers: Any, losses: Any) -> None:
+    def _call(
+        self, arrays: Any, order: Any, batch: int, before: int, numbers: Any, losses: Any,
+        ended: Ended | None,
+    ) -> int:  # fmt: skip
+        """Run the code; how many steps it took."""
         shared = [self.arena, self._totals, numbers, *arrays, order]
         addresses = [a.ctypes.data for a in shared]
+        control = np.zeros(2, np.int64)
+        control[TAKEN] = len(losses) + 1
+        told = [a.ctypes.data for a in (self._sync, control, losses)]
 
         def work(thread: int) -> None:
-            self._run(
-                *addresses, len(order), batch, before, thread, self._sync.ctypes.data, losses.ctypes.data
-            )
+            self._run(*addresses, len(order), batch, before, thread, *told)
 
-        together(work, self.threads)
+        def look() -> None:
+            control[ASKED] = ended is not None and ended()
+
+        together(work, self.threads, None if ended is None else look)
+        return min(len(losses), int(control[TAKEN]))
 
     def _checked(self, t: Any, value: Array) -> Array:
         shape = tuple(self.layout.sizes[r] for r in t.axes[1:])

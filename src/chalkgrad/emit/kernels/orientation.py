@@ -14,7 +14,7 @@ from chalkgrad.expr.nodes import Range, Tensor
 
 UPDATE = 20
 """What one vector's update costs, in multiplications of a vector; Adam's root and quotient take most of it."""
-TURN = 8
+TURN = 12
 """What turning one vector costs in the same unit."""
 COPY = 2
 """What copying one, or adding it up over its lanes, costs."""

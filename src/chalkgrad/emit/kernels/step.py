@@ -3,7 +3,7 @@
 for every minibatch:
     scalars of the step (1/N, 1 − β₁ᵗ …)
     phase one, this thread's panels of observations: gather, products, passes, turning
-    — all threads meet —
+    — all threads meet; if one of them saw that the caller wants an end, this step and the rest are given up —
     the loss, by the first thread
     phase two, this thread's share of every parameter: gradient tiles with the update inside
     — all threads meet —
@@ -17,13 +17,14 @@ Where the update rule reads a number of all parameters, phase two keeps the grad
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from math import prod
 from typing import Any
 
 from llvmlite import ir
 
-from chalkgrad.emit.kernels.code import COUNTER, ENTRY, SEED, StepCode
+from chalkgrad.emit.kernels.code import ASKED, COUNTER, ENTRY, SEED, TAKEN, StepCode
 from chalkgrad.emit.kernels.expressions import Scalars, Slots
 from chalkgrad.emit.kernels.functions import mixed
 from chalkgrad.emit.kernels.gradients import MOST_SLOTS, scratch, write_gradient
@@ -129,7 +130,8 @@ def write_step(
         module, target, ENTRY,
         [("arena", pointer), ("totals", DOUBLE.as_pointer()), ("numbers", DOUBLE.as_pointer()), *data,
          ("order", I64.as_pointer()), ("length", I64), ("batch", I64), ("steps_before", I64),
-         ("thread", I64), ("sync", I64.as_pointer()), ("losses", DOUBLE.as_pointer())],
+         ("thread", I64), ("sync", I64.as_pointer()), ("control", I64.as_pointer()),
+         ("losses", DOUBLE.as_pointer())],
     )  # fmt: skip
     body = _Body(w, layout, found, order, kernels, scalars, slots, threads)
     with flushing(w):
@@ -162,22 +164,45 @@ class _Body:
     def steps(self) -> None:
         w, b = self.w, self.w.b
         count = b.sdiv(w.add(w["length"], w["batch"], -1), w["batch"])
-        with w.loop(0, count) as s:
+        with w.loop(0, count) as s, b.if_then(self._goes_on(s.index), likely=True):
             start = w.mul(s.index, w["batch"])
             n = w.least(w["batch"], b.sub(w["length"], start))
             self._slots(s.index, n)
             blocks = b.sdiv(w.add(n, w.target.panel - 1), ir.Constant(I64, w.target.panel))
             self._observations(s.index, n, start, blocks)
             self._barrier(s.index)
-            self._loss(s.index, n, blocks)
-            self._parameters(n)
-            self._barrier(s.index)
-            if self.kernels.rule.whole:
-                self._slots(
-                    s.index, n, whole_numbers(w, self.layout, self.kernels.rule, self.kernels.partials)
-                )
-                self._updates()
-                self._barrier(s.index)
+            with b.if_then(self._goes_on(s.index), likely=True):
+                self._changes(s.index, n, blocks)
+
+    def _changes(self, step: Any, n: Any, blocks: Any) -> None:
+        """What follows phase one, and is not given up half-way: it changes the parameters."""
+        self._loss(step, n, blocks)
+        self._parameters(n)
+        self._barrier(step)
+        if self.kernels.rule.whole:
+            known = whole_numbers(self.w, self.layout, self.kernels.rule, self.kernels.partials)
+            self._slots(step, n, known)
+            self._updates()
+            self._barrier(step)
+
+    def _goes_on(self, step: Any) -> Any:
+        """Whether this step was not given up."""
+        taken = self.w.b.load_atomic(self.w.at(self.w["control"], TAKEN), "seq_cst", 8)
+        return self.w.b.icmp_signed(">", taken, step)
+
+    @contextmanager
+    def _unless_asked(self, step: Any) -> Iterator[None]:
+        """What is inside is left out, and the step given up, once the caller wants an end.
+
+        Whoever leaves something out says so before the threads meet, so that all of them know.
+        """
+        w, b = self.w, self.w.b
+        asked = b.load_atomic(w.at(w["control"], ASKED), "seq_cst", 8)
+        with b.if_else(b.icmp_signed("==", asked, ir.Constant(I64, 0)), likely=True) as (go, end):
+            with end:
+                b.store_atomic(w.whole_value(step), w.at(w["control"], TAKEN), "seq_cst", 8)
+            with go:
+                yield
 
     def _share(self, of: Any) -> tuple[Any, Any]:
         """This thread's part of 0 … of − 1."""
@@ -289,21 +314,25 @@ class _Body:
         w, kernels = self.w, self.kernels
         order = w.at(w["order"], start)
         for number, gather in enumerate(kernels.gathers):
-            w.call(gather, w["arena"], w[f"data{number}"], order, first, last, n)
+            with self._unless_asked(step):
+                w.call(gather, w["arena"], w[f"data{number}"], order, first, last, n)
         common = (w["arena"], self.slots, w["totals"], first, last, n)
         for number, kernel in enumerate(kernels.kernels):
             if isinstance(self.order.kernels[number], ColumnKernel):
                 function, shares = kernel
                 self._barrier(step)
-                w.call(function, w["arena"], self.slots, w["totals"], *self._share(shares), n)
+                with self._unless_asked(step):
+                    w.call(function, w["arena"], self.slots, w["totals"], *self._share(shares), n)
                 self._barrier(step)
-            elif isinstance(self.order.kernels[number], ProductKernel):
-                w.call(kernel, w["arena"], self.slots, first, last)
             else:
-                w.call(kernel, *common)
+                product = isinstance(self.order.kernels[number], ProductKernel)
+                arguments = (w["arena"], self.slots, first, last) if product else common
+                with self._unless_asked(step):
+                    w.call(kernel, *arguments)
             for maker, turn in kernels.observing:
                 if maker == number:
-                    w.call(turn, *common)
+                    with self._unless_asked(step):
+                        w.call(turn, *common)
 
     def _parameters(self, n: Any) -> None:
         """Phase two: a thread that is done with one parameter goes on to the next."""

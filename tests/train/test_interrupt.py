@@ -1,0 +1,125 @@
+"""Ctrl-C is prompt where a step or a look at an epoch takes long, and leaves a run that can be resumed."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import chalkgrad as cg
+from chalkgrad.emit import together
+from chalkgrad.train import engines
+from chalkgrad.train.data import Dataset
+from chalkgrad.train.formula import minimise
+from chalkgrad.train.history import History
+from chalkgrad.train.interrupt import asked
+from chalkgrad.train.loop import fit
+from chalkgrad.train.network import Network
+from chalkgrad.train.sampler import Sampler
+from tests.train.small import blobs, network
+
+ROWS = 60_000
+
+
+def train(net: Network, data: Dataset, **options: Any) -> History:
+    return fit(net, data, **{"epochs": 2, "batch_size": 1, "seed": 5, "engine": "llvm", **options})
+
+
+@pytest.fixture
+def long_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every step counts as long, and one call takes all of an epoch, so that only giving up ends it before."""
+    pytest.importorskip("llvmlite")
+    monkeypatch.setattr(engines, "LONG_STEP", 1)
+    monkeypatch.setattr(together, "LOOK_SECONDS", 0.001)
+    some = Sampler.next_batches
+    monkeypatch.setattr(Sampler, "next_batches", lambda self, most: some(self, ROWS))
+
+
+def pressed(looks: int) -> Callable[[], Callable[[], bool] | None]:
+    """In place of `asked`: at this look of a call that lasts so long, Ctrl-C is pressed, once."""
+    done: list[int] = []
+
+    def replaced() -> Callable[[], bool] | None:
+        tell, seen = asked(), 0
+        if tell is None:
+            return None
+
+        def look() -> bool:
+            nonlocal seen
+            seen += 1
+            if seen == looks and not done:
+                done.append(1)
+                os.kill(os.getpid(), signal.SIGINT)
+            return tell()
+
+        return look
+
+    return replaced
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_steps_are_given_up_and_the_run_resumes(
+    threads: int, long_calls: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was given up is as if never begun: a resumed run is bit for bit the same."""
+    pytest.importorskip("safetensors")
+    data, whole = blobs(ROWS), network()
+    expected = train(whole, data, threads=threads)
+    with monkeypatch.context() as patch:
+        patch.setattr(engines, "asked", pressed(3))
+        first = train(network(), data, threads=threads, checkpoint_path=tmp_path)
+    assert first.interrupted
+    assert 0 < len(first.steps) < ROWS
+    resumed = network()
+    history = train(resumed, data, threads=threads, checkpoint_path=tmp_path, resume=True)
+    assert resumed.flat.tobytes() == whole.flat.tobytes()
+    assert history.steps == expected.steps
+    assert history.epochs == expected.epochs
+
+
+def test_a_formula_of_ones_own_is_given_up_as_well(long_calls: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    line = cg.formula("L = mean(i, (sum(d, x[i,d] * w[d]) - t[i])^2)")
+    x = np.random.default_rng(0).standard_normal((ROWS, 3))
+    problem = (line, {"w": np.zeros(3)}, {"x": x, "t": x @ np.arange(3.0)})
+    settings: dict[str, Any] = {"epochs": 1, "batch_size": 1, "seed": 5, "engine": "llvm"}
+    expected = minimise(*problem, **settings)
+    with monkeypatch.context() as patch:
+        patch.setattr(engines, "asked", pressed(3))
+        found = minimise(*problem, **settings)
+    assert found.interrupted
+    assert 0 < len(found.losses) < ROWS
+    np.testing.assert_array_equal(found.losses, expected.losses[: len(found.losses)])
+    assert np.abs(found.params["w"] - expected.params["w"]).max() > 0
+
+
+def test_the_look_at_an_epoch_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rows are judged anew by a resumed run, and nothing else differs."""
+    pytest.importorskip("safetensors")
+    settings = {"epochs": 4, "batch_size": 16, "validation": blobs(30, seed=9), "engine": "auto"}
+    whole = network()
+    expected = train(whole, blobs(), **settings)
+    score, calls = Network.score, 0
+
+    def interrupted(self: Network, x: Any, y: Any) -> float:
+        nonlocal calls
+        calls += 1
+        if calls == 3:  # the training rows of the second epoch
+            os.kill(os.getpid(), signal.SIGINT)
+            raise AssertionError("Ctrl-C was put off")
+        return score(self, x, y)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Network, "score", interrupted)
+        first = train(network(), blobs(), checkpoint_path=tmp_path, **settings)
+    assert first.interrupted
+    assert (len(first.epochs), len(first.steps)) == (1, 12)
+    resumed = network()
+    history = train(resumed, blobs(), checkpoint_path=tmp_path, resume=True, **settings)
+    assert resumed.flat.tobytes() == whole.flat.tobytes()
+    assert history.epochs == expected.epochs
+    assert history.steps == expected.steps
