@@ -115,7 +115,7 @@ def test_threads_change_no_bit(activation, threads, rule):
     assert all((after[n] == values[n]).all() for n in after)
 
 
-@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("threads", [1, 2, 4])
 @pytest.mark.parametrize("activation", ["relu", "batch norm"])
 @pytest.mark.parametrize("rule", ["adam", CLIPPED])
 def test_steps_that_are_given_up_leave_nothing_behind(activation, threads, rule):

@@ -164,7 +164,8 @@ class _Body:
     def steps(self) -> None:
         w, b = self.w, self.w.b
         count = b.sdiv(w.add(w["length"], w["batch"], -1), w["batch"])
-        with w.loop(0, count) as s, b.if_then(self._goes_on(s.index), likely=True):
+        # Another thread may have given up this very step already: only earlier ones count here.
+        with w.loop(0, count) as s, b.if_then(self._goes_on(w.add(s.index, -1)), likely=True):
             start = w.mul(s.index, w["batch"])
             n = w.least(w["batch"], b.sub(w["length"], start))
             self._slots(s.index, n)
