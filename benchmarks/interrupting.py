@@ -1,8 +1,8 @@
 """How late Ctrl-C is heard: `python benchmarks/interrupting.py [--sizes C,D] [--threads 1] [--times 12]`.
 
 A network of each size is trained on eight batches of random rows, and Ctrl-C is pressed at a moment drawn at
-random within its first two epochs, steps and looks at the epoch alike. A figure is the time from that to when `fit`
-has returned with the parameters in the network.
+random within its first two epochs, steps and looks at the epoch alike. A figure is the time from that to when
+`fit` has returned with the parameters in the network.
 """
 
 from __future__ import annotations
@@ -67,37 +67,40 @@ def main() -> None:
     parser.add_argument("--times", type=int, default=12)
     options = parser.parse_args()
     print(machine_line())
-    rng = np.random.default_rng(0)
     for size in options.sizes.split(","):
-        layers, batch, _ = SIZES[size]
-        x = rng.standard_normal((BATCHES * batch, layers[0]), np.float32)
-        classes, names = tuple("abcdefghij"), tuple(f"x{n}" for n in range(layers[0]))
-        data = Dataset(x, rng.integers(0, 10, len(x)), classes, names)
-
-        def run(*watching: Callback, epochs: int = 2) -> float:
-            network = Network(tuple(layers))
-            fit(network, data, batch_size=batch, threads=options.threads, epochs=epochs, callbacks=watching)
-            return time.perf_counter()
-
-        lasting = Lasting()
-        run(epochs=1)  # the machine code is made here
-        run(lasting)
-        late = []
-        while len(late) < options.times:
-            press = Press(float(rng.uniform(0.1, 0.9)) * lasting.seconds)
-            try:
-                ended = run(press)
-            except KeyboardInterrupt:
-                continue  # pressed when the run was over
-            finally:
-                press.timer.cancel()
-            if press.pressed:
-                late.append(1e3 * (ended - press.pressed))
-        late.sort()
+        seconds, late = measured(size, options.threads, options.times)
         print(
-            f"{size} on {options.threads} thread(s): two epochs take {lasting.seconds:.1f} s; Ctrl-C is "
-            f"{statistics.median(late):.0f} ms late in the middle, {late[0]:.0f} to {late[-1]:.0f}"
+            f"{size} on {options.threads} thread(s): two epochs take {seconds:.1f} s; Ctrl-C is "
+            f"{statistics.median(late):.0f} ms late in the middle, {min(late):.0f} to {max(late):.0f}"
         )
+
+
+def measured(size: str, threads: int, times: int) -> tuple[float, list[float]]:
+    """The seconds of two epochs, and by how many milliseconds each Ctrl-C was late."""
+    layers, batch, _ = SIZES[size]
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((BATCHES * batch, layers[0]), np.float32)
+    classes, names = tuple("abcdefghij"), tuple(f"x{n}" for n in range(layers[0]))
+    data = Dataset(x, rng.integers(0, 10, len(x)), classes, names)
+
+    def run(*watching: Callback, epochs: int = 2) -> float:
+        fit(Network(layers), data, batch_size=batch, threads=threads, epochs=epochs, callbacks=watching)
+        return time.perf_counter()
+
+    lasting, late = Lasting(), []
+    run(epochs=1)  # the machine code is made here
+    run(lasting)
+    while len(late) < times:
+        press = Press(float(rng.uniform(0.1, 0.9)) * lasting.seconds)
+        try:
+            ended = run(press)
+        except KeyboardInterrupt:
+            continue  # pressed when the run was over
+        finally:
+            press.timer.cancel()
+        if press.pressed:
+            late.append(1e3 * (ended - press.pressed))
+    return lasting.seconds, late
 
 
 if __name__ == "__main__":

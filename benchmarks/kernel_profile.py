@@ -89,7 +89,8 @@ def kernels(step: Any, code: bytes, problem: Problem) -> list[tuple[str, Callabl
                     arena, data[min(number, len(data) - 1)], order.ctypes.data, 0, blocks, problem.batch,
                 ),
                 "product": (arena, slots, 0, blocks), "pass": observed, "turn": observed,
-                "gradient": (arena, slots, 0, MANY, problem.batch), "total": (arena, slots, totals, 0, MANY, 0),
+                "gradient": (arena, slots, 0, MANY, problem.batch),
+                "total": (arena, slots, totals, 0, MANY, 0),
             }[kind]  # fmt: skip
             function = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * len(arguments))(address)
             found.append((f"{kind} {number}", lambda f=function, a=arguments, keep=(kept, order): f(*a)))

@@ -37,7 +37,7 @@ def wide() -> Network:
 
 @pytest.fixture
 def long_calls(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every step counts as long, and one call takes all of an epoch, so that only giving up ends it before."""
+    """Every step counts as long, and a call takes all of an epoch, so that only giving up ends it before."""
     pytest.importorskip("llvmlite")
     monkeypatch.setattr(engines, "LONG_STEP", 1)
     monkeypatch.setattr(together, "LOOK_SECONDS", 0.001)

@@ -137,9 +137,9 @@ class Training:
         while at < len(order):  # a call at a time, so that Ctrl-C is heard
             part = np.ascontiguousarray(order[at : at + self._pace])
             losses, began = np.empty(len(part)), time.perf_counter()
-            with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-                with DeferredInterrupt() as interrupt:
-                    self.engine.run(part, losses, rate)
+            quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")
+            with quiet, DeferredInterrupt() as interrupt:
+                self.engine.run(part, losses, rate)
             if interrupt.requested:
                 raise KeyboardInterrupt
             spent = max(time.perf_counter() - began, 1e-9)

@@ -14,8 +14,9 @@ from llvmlite import ir
 from chalkgrad.emit.kernels import machine, reference
 from chalkgrad.emit.kernels.functions import FUNCTIONS, apply, has_estimates, quotient, root
 from chalkgrad.emit.kernels.layout import Layout
+from chalkgrad.emit.kernels.moving import write_gather, write_turn
 from chalkgrad.emit.kernels.parts import UNIFORM
-from chalkgrad.emit.kernels.passes import number_pointer, write_gather, write_turn
+from chalkgrad.emit.kernels.passes import number_pointer
 from chalkgrad.emit.kernels.targets import host
 from chalkgrad.emit.kernels.tile import ARGUMENTS, FIRST, LAST, Shape, write_tile
 from chalkgrad.emit.kernels.writer import I64, Writer
@@ -148,9 +149,7 @@ def test_gather_and_turn(observations, size, double):
 
 def turned_panels_hold(view, goal, value, layout):
     target, size = layout.target, value.shape[1]
-    for q, panel_wanted in enumerate(
-        reference.turned(value, target, layout.capacity)
-    ):
+    for q, panel_wanted in enumerate(reference.turned(value, target, layout.capacity)):
         start = goal + q * target.panel * layout.capacity
         found = view[start : start + panel_wanted.size].reshape(panel_wanted.shape)
         used = min(size - q * target.panel, panel_wanted.shape[1])

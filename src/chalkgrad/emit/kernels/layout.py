@@ -7,8 +7,8 @@ Four layouts, with P the width of a panel and L the lanes of a vector:
     columns    weight[d,h]  the same, with d for i; a flipped weight as if it were weight[h,d]
     rows       value[i], vector[h]                      contiguous
 
-Which weights are flipped is decided in `orientation`. The last panel of columns is as narrow as whole vectors allow. Sizes are padded to whole vectors; what
-lies in the padding is never read as a term of a sum.
+Which weights are flipped is decided in `orientation`. The last panel of columns is as narrow as whole
+vectors allow. Sizes are padded to whole vectors; what lies in the padding is never read as a term of a sum.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Which weights lie flipped, weight[h,d] for weight[d,h], as the cost of their gradients says.
 
-A gradient's vectors run along the columns of the weight as it lies. That decides how much of the last vector
-is padding, how many rows of the last tile are, and which factor must be turned: the delta, or, flipped, the
-activations. Data need not be turned: their rows are gathered as they are beside the transposed panels.
+A gradient's vectors run along the columns of the weight as it lies. That decides how much of the last
+vector is padding, how many rows of the last tile are, and which factor must be turned: the delta, or,
+flipped, the activations. Data need not be turned: their rows are gathered as they are beside the transposed
+panels.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ from chalkgrad.emit.kernels.products import best_rows
 from chalkgrad.expr.nodes import Range, Tensor
 
 UPDATE = 20
-"""What one vector's update costs, in multiplications of a vector; Adam's root and quotient take most of it."""
+"""What a vector's update costs, in multiplications of one; Adam's root and quotient take most of it."""
 TURN = 12
 """What turning one vector costs in the same unit."""
 COPY = 2
-"""What copying one, or adding it up over its lanes, costs."""
+"""What copying one costs, or adding up its lanes."""
 WORTH = 0.95
 """A weight is flipped where that takes less than this part of the cost. Large ones come out even."""
 
@@ -50,7 +51,9 @@ def _cost(layout: Layout, rows: Range, columns: Range) -> int:
     target, count = layout.target, layout.sizes[rows]
     panels = layout.panels(columns)
     height = best_rows(count, layout.padded(rows), target.vectors, target)
-    return -(-count // height) * height * (panels.padded // target.lanes) * (layout.sizes[layout.batch] + UPDATE)
+    return (
+        -(-count // height) * height * (panels.padded // target.lanes) * (layout.sizes[layout.batch] + UPDATE)
+    )
 
 
 def _vectors(layout: Layout, value: Tensor) -> int:

@@ -97,7 +97,7 @@ def _epilogue(layout: Layout, slots: Slots, lines: tuple[ProductKernel, frozense
 
 
 def _across(w: Writer, layout: Layout, slots: Slots, lines: Any, sums: int) -> None:
-    """Σ_k left[i,k] weight[k,h], as the weight lies: the rows of a tile lie side by side in the weight's panel."""
+    """Σ_k left[i,k] weight[k,h], as the weight lies: a tile's rows lie side by side in its panel."""
     product = lines[0].product
     target, panel = w.target, w.target.panel
     summed, free = layout.stored(product.weight)

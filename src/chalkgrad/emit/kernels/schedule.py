@@ -2,7 +2,7 @@
 
 Phase one handles observations, so that threads can share them out without waiting for each other:
 gathers, products with their epilogues, passes over panels. Phase two handles parameters: gradient
-tiles whose epilogue is the update. Between them every delta has been turned once.
+tiles whose epilogue is the update. Between them one factor of every gradient has been turned.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from chalkgrad.emit.kernels.parts import (
     reads,
 )  # fmt: skip
 from chalkgrad.expr.nodes import Range, Tensor
-
 
 GATHERED = -1
 """The number of the kernel that makes the data."""

@@ -17,30 +17,29 @@ Where the update rule reads a number of all parameters, phase two keeps the grad
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from math import prod
 from typing import Any
 
 from llvmlite import ir
 
-from chalkgrad.emit.kernels.code import ASKED, COUNTER, ENTRY, SEED, TAKEN, StepCode
+from chalkgrad.emit.kernels.code import ENTRY, SEED, StepCode
+from chalkgrad.emit.kernels.crew import Crew
 from chalkgrad.emit.kernels.expressions import Scalars, Slots
 from chalkgrad.emit.kernels.functions import mixed
 from chalkgrad.emit.kernels.gradients import MOST_SLOTS, scratch, write_gradient
 from chalkgrad.emit.kernels.layout import Layout
 from chalkgrad.emit.kernels.machine import object_code
+from chalkgrad.emit.kernels.moving import write_gather, write_turn
 from chalkgrad.emit.kernels.parts import Operations, Total
 from chalkgrad.emit.kernels.passes import (
     data_pointer,
     number_pointer,
     write_columns,
-    write_gather,
     write_pass,
     write_total,
-    write_turn,
 )
-from chalkgrad.emit.kernels.processor import flushing, offer_core, pause
+from chalkgrad.emit.kernels.processor import flushing
 from chalkgrad.emit.kernels.products import write_product
 from chalkgrad.emit.kernels.schedule import GATHERED, ColumnKernel, PassKernel, ProductKernel, Schedule
 from chalkgrad.emit.kernels.targets import Target
@@ -48,11 +47,6 @@ from chalkgrad.emit.kernels.update import Rule, Update, stretches, whole_numbers
 from chalkgrad.emit.kernels.writer import DOUBLE, I32, I64, Writer
 from chalkgrad.errors import UnsupportedError
 from chalkgrad.expr.nodes import Access, Expr, Size, Tensor
-
-PATIENCE = 1024
-"""Looks at the barrier between two offers of the core, a power of two."""
-OWN = (3, 4)
-"""The part of its work that every thread does itself; the rest goes to whoever is ready first."""
 
 
 class _Kernels:
@@ -151,106 +145,38 @@ class _Body:
         scalars: tuple[Tensor, ...], slots: int, threads: int,
     ) -> None:  # fmt: skip
         self.w, self.layout, self.found, self.order, self.kernels = w, layout, found, order, kernels
-        self.scalars, self.threads = scalars, threads
+        self.scalars = scalars
         self.halves = {m.low: (n, 0) for n, m in enumerate(found.masks)}
         self.halves |= {m.high: (n, 16) for n, m in enumerate(found.masks)}
         # Meetings of the threads in a step: after each phase, and around every statistic of the batch.
-        self.meetings = (
-            2 + bool(kernels.rule.whole) + 2 * sum(isinstance(k, ColumnKernel) for k in order.kernels)
-        )
-        self.met = 0
+        statistics = sum(isinstance(k, ColumnKernel) for k in order.kernels)
+        self.crew = Crew(w, threads, 2 + bool(kernels.rule.whole) + 2 * statistics)
         self.slots = w.at(w["arena"], slots, w.mul(w["thread"], scratch(w.target)))
 
     def steps(self) -> None:
         w, b = self.w, self.w.b
         count = b.sdiv(w.add(w["length"], w["batch"], -1), w["batch"])
         # Another thread may have given up this very step already: only earlier ones count here.
-        with w.loop(0, count) as s, b.if_then(self._goes_on(w.add(s.index, -1)), likely=True):
+        with w.loop(0, count) as s, b.if_then(self.crew.goes_on(w.add(s.index, -1)), likely=True):
             start = w.mul(s.index, w["batch"])
             n = w.least(w["batch"], b.sub(w["length"], start))
             self._slots(s.index, n)
             blocks = b.sdiv(w.add(n, w.target.panel - 1), ir.Constant(I64, w.target.panel))
             self._observations(s.index, n, start, blocks)
-            self._barrier(s.index)
-            with b.if_then(self._goes_on(s.index), likely=True):
+            self.crew.meet(s.index)
+            with b.if_then(self.crew.goes_on(s.index), likely=True):
                 self._changes(s.index, n, blocks)
 
     def _changes(self, step: Any, n: Any, blocks: Any) -> None:
         """What follows phase one, and is not given up half-way: it changes the parameters."""
         self._loss(step, n, blocks)
         self._parameters(n)
-        self._barrier(step)
+        self.crew.meet(step)
         if self.kernels.rule.whole:
             known = whole_numbers(self.w, self.layout, self.kernels.rule, self.kernels.partials)
             self._slots(step, n, known)
             self._updates()
-            self._barrier(step)
-
-    def _goes_on(self, step: Any) -> Any:
-        """Whether this step was not given up."""
-        taken = self.w.b.load_atomic(self.w.at(self.w["control"], TAKEN), "seq_cst", 8)
-        return self.w.b.icmp_signed(">", taken, step)
-
-    @contextmanager
-    def _unless_asked(self, step: Any) -> Iterator[None]:
-        """What is inside is left out, and the step given up, once the caller wants an end.
-
-        Whoever leaves something out says so before the threads meet, so that all of them know.
-        """
-        w, b = self.w, self.w.b
-        asked = b.load_atomic(w.at(w["control"], ASKED), "seq_cst", 8)
-        with b.if_else(b.icmp_signed("==", asked, ir.Constant(I64, 0)), likely=True) as (go, end):
-            with end:
-                b.store_atomic(w.whole_value(step), w.at(w["control"], TAKEN), "seq_cst", 8)
-            with go:
-                yield
-
-    def _share(self, of: Any) -> tuple[Any, Any]:
-        """This thread's part of 0 … of − 1."""
-        w = self.w
-        if self.threads == 1:
-            return 0, of
-        return (
-            w.divide(w.mul(of, w["thread"]), self.threads),
-            w.divide(w.mul(of, w.add(w["thread"], 1)), self.threads),
-        )
-
-    def _shared(self, of: Any, counter: int, work: Callable[[Any, Any], None]) -> None:
-        """Calls of `work(first, last)` that cover 0 … of − 1 among the threads.
-
-        Every thread has a part of its own, as large in every step, whose memory it knows. Where that leaves
-        something, those who are done take a piece of it at a time: one core is often slower than another.
-        """
-        w, b = self.w, self.w.b
-        if self.threads == 1:
-            work(0, of)
-            return
-        of, (numerator, denominator) = w.whole_value(of), OWN
-        each = w.divide(w.mul(of, numerator), denominator * self.threads)
-        few = b.icmp_signed("<", of, ir.Constant(I64, 4 * self.threads))
-        first, last = self._share(of)
-        own = w.mul(w["thread"], each)
-        first, last = b.select(few, first, own), b.select(few, last, w.add(own, each))
-        work(first, last)
-        begin = b.select(few, of, w.mul(each, self.threads))
-        piece = w.divide(w.add(of, 8 * self.threads - 1), 8 * self.threads)
-        take, given, done = (b.append_basic_block(name) for name in ("take", "given", "all_taken"))
-        b.branch(take)
-        b.position_at_end(take)
-        place = w.at(w["sync"], counter * COUNTER)
-        low = w.add(begin, b.atomic_rmw("add", place, piece, "seq_cst"))
-        b.cbranch(b.icmp_signed("<", low, of), given, done)
-        b.position_at_end(given)
-        work(low, w.least(w.add(low, piece), of))
-        b.branch(take)
-        b.position_at_end(done)
-
-    def _reset(self, *places: int) -> None:
-        """Set counters back, while no thread can be reading them."""
-        for counter in places if self.threads > 1 else ():
-            self.w.b.store_atomic(
-                ir.Constant(I64, 0), self.w.at(self.w["sync"], counter * COUNTER), "seq_cst", 8
-            )
+            self.crew.meet(step)
 
     def _slots(self, step: Any, n: Any, known: dict[Tensor, Any] | None = None) -> None:
         """The scalars that kernels read; with `known`, those that follow from numbers of all parameters."""
@@ -303,36 +229,36 @@ class _Body:
 
     def _observations(self, step: Any, n: Any, start: Any, blocks: Any) -> None:
         """Phase one; in pieces only where no statistic of the batch makes the threads meet within it."""
-        self._reset(*(2 + n for n in range(len(self.kernels.gradients) + len(self._updated()))))
+        self.crew.reset(*(2 + n for n in range(len(self.kernels.gradients) + len(self._updated()))))
         if any(isinstance(kernel, ColumnKernel) for kernel in self.order.kernels):
-            self._panels(step, n, start, *self._share(blocks))
+            self._panels(step, n, start, *self.crew.share(blocks))
         else:
-            self._shared(blocks, 1, lambda first, last: self._panels(step, n, start, first, last))
+            self.crew.shared(blocks, 1, lambda first, last: self._panels(step, n, start, first, last))
         for function, shares in self.kernels.sums:
-            self.w.call(function, self.w["arena"], self.slots, self.w["totals"], *self._share(shares), n)
+            self.w.call(function, self.w["arena"], self.slots, self.w["totals"], *self.crew.share(shares), n)
 
     def _panels(self, step: Any, n: Any, start: Any, first: Any, last: Any) -> None:
         w, kernels = self.w, self.kernels
         order = w.at(w["order"], start)
         for number, gather in enumerate(kernels.gathers):
-            with self._unless_asked(step):
+            with self.crew.unless_asked(step):
                 w.call(gather, w["arena"], w[f"data{number}"], order, first, last, n)
         common = (w["arena"], self.slots, w["totals"], first, last, n)
         for number, kernel in enumerate(kernels.kernels):
             if isinstance(self.order.kernels[number], ColumnKernel):
                 function, shares = kernel
-                self._barrier(step)
-                with self._unless_asked(step):
-                    w.call(function, w["arena"], self.slots, w["totals"], *self._share(shares), n)
-                self._barrier(step)
+                self.crew.meet(step)
+                with self.crew.unless_asked(step):
+                    w.call(function, w["arena"], self.slots, w["totals"], *self.crew.share(shares), n)
+                self.crew.meet(step)
             else:
                 product = isinstance(self.order.kernels[number], ProductKernel)
                 arguments = (w["arena"], self.slots, first, last) if product else common
-                with self._unless_asked(step):
+                with self.crew.unless_asked(step):
                     w.call(kernel, *arguments)
             for maker, turn in kernels.observing:
                 if maker == number:
-                    with self._unless_asked(step):
+                    with self.crew.unless_asked(step):
                         w.call(turn, *common)
 
     def _parameters(self, n: Any) -> None:
@@ -342,7 +268,7 @@ class _Body:
             def work(first: Any, last: Any, function: Any = function) -> None:
                 self.w.call(function, self.w["arena"], self.slots, first, last, n)
 
-            self._shared(shares, 2 + number, work)
+            self.crew.shared(shares, 2 + number, work)
 
     def _updated(self) -> tuple[Tensor, ...]:
         """The parameters that are updated when all gradients are known."""
@@ -353,7 +279,7 @@ class _Body:
         w, first = self.w, 2 + len(self.kernels.gradients)
         for number, t in enumerate(self._updated()):
             count, work = stretches(w, self.layout, self.kernels.rule, self.kernels.update, t, self.slots)
-            self._shared(count, first + number, work)
+            self.crew.shared(count, first + number, work)
 
     def _loss(self, step: Any, n: Any, blocks: Any) -> None:
         """The numbers of the step, by the first thread: sums over panels in order, then what follows."""
@@ -374,39 +300,6 @@ class _Body:
         for number_line in self.order.numbers:
             known[number_line.target] = lower(number_line.body)
         b.store(known[self.found.loss], w.at(w["losses"], step))
-        self._reset(1)
+        self.crew.reset(1)
         b.branch(done)
         b.position_at_end(done)
-
-    def _barrier(self, step: Any) -> None:
-        """All threads arrive, then all go on: a counter that only grows, watched without sleeping.
-
-        Where the others have no core of their own, waiting would keep them from arriving: after some
-        thousand looks the core is offered to whoever wants it.
-        """
-        if self.threads == 1:
-            return
-        w, b = self.w, self.w.b
-        b.atomic_rmw("add", w["sync"], ir.Constant(I64, 1), "seq_cst")
-        self.met += 1
-        number = w.add(w.mul(step, self.meetings), self.met)
-        goal = w.mul(number, self.threads)
-        before = b.block
-        wait, tired = b.append_basic_block("wait"), b.append_basic_block("tired")
-        again, go = b.append_basic_block("again"), b.append_basic_block("go")
-        b.branch(wait)
-        b.position_at_end(wait)
-        looks = b.phi(I64)
-        looks.add_incoming(ir.Constant(I64, 1), before)
-        pause(w)
-        more = w.add(looks, 1)
-        every = b.icmp_signed("==", b.and_(looks, ir.Constant(I64, PATIENCE - 1)), ir.Constant(I64, 0))
-        b.cbranch(every, tired, again)
-        b.position_at_end(tired)
-        offer_core(w)
-        b.branch(again)
-        b.position_at_end(again)
-        arrived = b.load_atomic(w["sync"], "seq_cst", 8)
-        looks.add_incoming(more, again)
-        b.cbranch(b.icmp_signed("<", arrived, goal), wait, go)
-        b.position_at_end(go)
