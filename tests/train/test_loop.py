@@ -371,10 +371,11 @@ def test_a_call_of_the_engine_never_takes_long(seconds: float, steps: int, monke
     clock, calls = [0.0], []
 
     class Slow:
-        def run(self, order: Any, losses: Any, rate: float) -> None:
+        def run(self, order: Any, losses: Any, rate: float) -> int:
             clock[0] += seconds * len(order)
             calls.append((len(order), seconds * len(order)))
             losses[:] = 1.0
+            return len(order)
 
         def sync(self) -> None:
             """Nothing moves."""
