@@ -35,8 +35,8 @@ PROCESSORS = {
 
 @pytest.mark.parametrize("double", [False, True])
 @pytest.mark.parametrize("name", PROCESSORS)
-@pytest.mark.parametrize("rule", [RULES["adam"], CLIPPED])
-def test_compiles_for(name, double, rule):
+@pytest.mark.parametrize(("rule", "flipped"), [(RULES["adam"], ()), (CLIPPED, ()), (CLIPPED, ("W1", "W2"))])
+def test_compiles_for(name, double, rule, flipped):
     """The whole step becomes an object file for the processor, at its own vector width."""
     from llvmlite import binding
 
@@ -51,7 +51,9 @@ def test_compiles_for(name, double, rule):
         shape = (64, *case.data[t.name].shape[1:]) if t.name in case.data else case.parameters[t.name].shape
         sizes |= dict(zip(t.axes, shape, strict=True))
     layout = Layout(target, sizes, found.batch)
-    code = write_step(target, layout, found, schedule(found), Update(rule.program, rule.memories), 2)
+    layout.flipped = frozenset(flipped)
+    order = schedule(found, layout.flipped)
+    code = write_step(target, layout, found, order, Update(rule.program, rule.memories), 2)
     magic = b"\xcf\xfa\xed\xfe" if "apple" in triple else b"\x7fELF"
     assert code.code[:4] == magic
 
