@@ -174,9 +174,11 @@ def speed_table(results: dict[tuple[str, int], dict[str, dict[str, Any]]]) -> li
 
 
 def start_table(results: dict[tuple[str, int], dict[str, dict[str, Any]]]) -> list[str]:
-    """Seconds to the first step beyond imports (cold / cached) and peak memory, on one thread."""
-    columns = [c for c in results if c[1] == min(t for _, t in results)]
-    head = "| First step, cold / cached (s); memory (MB) | " + " | ".join(s for s, _ in columns) + " |"
+    """Seconds to the first step beyond imports (cold / cached) and peak memory."""
+    columns = list(results)
+    head = (
+        "| First step, cold / cached (s); memory (MB) | " + " | ".join(f"{s} ×{t}" for s, t in columns) + " |"
+    )
     lines = [head, "|---|" + "---|" * len(columns)]
     for name, (label, _) in CONTENDERS.items():
         if name == "gemm" or not any("cold" in results[c].get(name, {}) for c in columns):
