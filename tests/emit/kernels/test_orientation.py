@@ -13,6 +13,7 @@ pytest.importorskip("llvmlite")
 
 from chalkgrad.emit.kernels import orientation
 from chalkgrad.emit.kernels.targets import host
+from chalkgrad.frontend.text_formula import read_formula
 from tests.emit.kernels.networks import (
     ACTIVATIONS,
     CLIPPED,
@@ -154,3 +155,22 @@ def test_short_rows_are_never_turned(monkeypatch):
     monkeypatch.setenv("CHALKGRAD_CACHE", "")
     case = Case(two_layers("relu", "softmax"), (1, 70, 10), rows=32, batch=32)
     assert "W1" not in case.compile().layout.flipped
+
+
+def test_data_of_true_and_false_are_never_turned(monkeypatch):
+    """Their rows are gathered number by number, too, however well a flipped weight would fit."""
+    monkeypatch.setenv("CHALKGRAD_CACHE", "")
+    case = Case(two_layers("relu", "softmax"), (64, 100, 10), rows=64, batch=32)
+    lines = (
+        "x: N D bool",
+        "y: N int",
+        "f1[i,h1] = sum(d, x[i,d] * W1[d,h1]) + b1[h1]",
+        "p[i,h1] = exp(f1[i,h1]) / sum(j, exp(f1[i,j]))",
+        "L = -mean(i, log(p[i,y[i]]))",
+    )
+    case.program = read_formula("\n".join(lines), "net")
+    case.data["x"] = case.data["x"] > 0
+    case.parameters = {n: case.parameters[n] for n in ("W1", "b1")}
+    step = case.compile()
+    assert "W1" not in step.layout.flipped
+    assert_same(case, step)

@@ -35,8 +35,8 @@ def flipped(found: Operations, layout: Layout) -> frozenset[str]:
         if not isinstance(op, Gradient) or op.left is None or op.right is None:
             continue
         inner, outer = op.parameter.axes
-        if op.left in found.data and layout.sizes[inner] < layout.target.lanes:
-            continue  # Rows shorter than a vector are gathered number by number.
+        if op.left in found.data and (layout.sizes[inner] < layout.target.lanes or op.left.dtype != "float"):
+            continue  # Rows shorter than a vector, and whole numbers, are gathered number by number.
         as_is = _cost(layout, inner, outer) + TURN * _vectors(layout, op.right)
         turned = COPY if op.left in found.data else TURN
         other = _cost(layout, outer, inner) + turned * _vectors(layout, op.left)
