@@ -14,12 +14,14 @@ import pytest
 import chalkgrad as cg
 from chalkgrad.emit import together
 from chalkgrad.train import engines
+from chalkgrad.train.checkpoint import has_checkpoint
 from chalkgrad.train.data import Dataset
 from chalkgrad.train.formula import minimise
 from chalkgrad.train.history import History
 from chalkgrad.train.interrupt import asked
 from chalkgrad.train.loop import fit
 from chalkgrad.train.network import Network
+from chalkgrad.train.objective import Objective
 from chalkgrad.train.sampler import Sampler
 from tests.train.small import blobs, network
 
@@ -128,3 +130,29 @@ def test_the_look_at_an_epoch_is_not_waited_for(tmp_path: Path, monkeypatch: pyt
     assert resumed.flat.tobytes() == whole.flat.tobytes()
     assert history.epochs == expected.epochs
     assert history.steps == expected.steps
+
+
+@pytest.mark.parametrize("engine", ["numpy", "llvm"])
+def test_ctrl_c_while_code_is_made_ends_that_at_once(
+    engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("safetensors")
+    if engine == "llvm":
+        pytest.importorskip("llvmlite")
+    monkeypatch.setenv("CHALKGRAD_CACHE", str(tmp_path / "cache"))
+
+    def derived(what: object) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        raise AssertionError("deriving went on after Ctrl-C")
+
+    monkeypatch.setattr(Objective, "derived", property(derived))
+    monkeypatch.setattr("chalkgrad.train.steps.derived", lambda program, wrt: derived(program))
+    net = Network((4, 11, 3), seed=5)
+    before = net.flat.copy()
+    history = fit(net, blobs(), engine=engine, checkpoint_path=tmp_path / "run")
+    assert history.interrupted
+    assert not history.steps
+    np.testing.assert_array_equal(net.flat, before)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert has_checkpoint(tmp_path / "run")
+    assert not list((tmp_path / "cache").glob("tmp*"))

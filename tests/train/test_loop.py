@@ -20,7 +20,6 @@ from chalkgrad.train.history import Epoch, History
 from chalkgrad.train.loop import fit
 from chalkgrad.train.model import Model
 from chalkgrad.train.network import Network
-from chalkgrad.train.objective import Objective
 from chalkgrad.train.optimisers import RULES, Optimiser
 from chalkgrad.train.sampler import Sampler
 from tests.train.small import blobs, network
@@ -226,32 +225,6 @@ def test_ctrl_c_stops_after_the_step_and_saves(tmp_path: Path) -> None:
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     _, record = load_checkpoint(tmp_path)
     assert record["training"]["sampler"]["position"] == 32
-
-
-@pytest.mark.parametrize("engine", ["numpy", "llvm"])
-def test_ctrl_c_while_code_is_made_ends_that_at_once(
-    engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pytest.importorskip("safetensors")
-    if engine == "llvm":
-        pytest.importorskip("llvmlite")
-    monkeypatch.setenv("CHALKGRAD_CACHE", str(tmp_path / "cache"))
-
-    def derived(what: object) -> None:
-        os.kill(os.getpid(), signal.SIGINT)
-        raise AssertionError("deriving went on after Ctrl-C")
-
-    monkeypatch.setattr(Objective, "derived", property(derived))
-    monkeypatch.setattr("chalkgrad.train.steps.derived", lambda program, wrt: derived(program))
-    net = Network((4, 11, 3), seed=5)
-    before = net.flat.copy()
-    history = fit(net, blobs(), engine=engine, checkpoint_path=tmp_path / "run")
-    assert history.interrupted
-    assert not history.steps
-    np.testing.assert_array_equal(net.flat, before)
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    assert has_checkpoint(tmp_path / "run")
-    assert not list((tmp_path / "cache").glob("tmp*"))
 
 
 def test_a_step_that_breaks_off_is_not_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
