@@ -179,7 +179,8 @@ def check_order(order: NDArray[np.int64], data: Data, most: int | None = None) -
         raise DataError("A batch without rows has no mean loss.", hint="Give at least one row per batch.")
     if most is not None and order.shape[1] > most:
         raise DataError(f"The batch has {order.shape[1]} rows; the step was made for {most} at the most.")
-    if order.size and not 0 <= order.min() <= order.max() < rows:
+    # Read without a sign, a negative number is a large one.
+    if order.size and np.asarray(order, np.int64).view(np.uint64).max() >= rows:
         raise DataError(f"The batches name rows {order.min()} … {order.max()}; the data have 0 … {rows - 1}.")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import json
 from collections.abc import Callable, Mapping
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -98,7 +99,8 @@ def kept_step(
                 raise ShapeError(
                     f"{t.name} has the shape {shapes[t.name]}, where {axis.name} is {ranges[axis]}."
                 )
-    target = (target or host(np.dtype(dtype) == np.float64)).for_batch(ranges[batch])
+    numbers = (1 + len(memories)) * sum(prod(shapes[t.name]) for t in parameters)
+    target = (target or host(np.dtype(dtype) == np.float64)).for_batch(ranges[batch]).holding(numbers)
     layout = Layout(target, ranges, batch, zone)
     asked = (made_from or (program, wrt), rule, sorted(shapes.items()), memories, masks, threads, layout.zone)
     key = machine.key(structure(asked), target)
@@ -168,6 +170,9 @@ class CompiledStep:
         self.arena = allocate(layout.total, dtype.type)
         self._totals = np.zeros(max(code.totals, 1))
         self._sync = np.zeros(COUNTER * (2 + 2 * len(parameters)), np.int64)
+        self._numbers = np.zeros(max(len(code.scalars), 1))
+        self._control = np.zeros(2, np.int64)
+        self._places: dict[int, tuple[Array, int]] = {}
         self._code, address = machine.load(code.code, PREFIX + ENTRY)
         kinds = [ctypes.c_void_p] * (3 + len(self.data) + 1) + [ctypes.c_int64] * 4 + [ctypes.c_void_p] * 3
         self._run = ctypes.CFUNCTYPE(None, *kinds)(address)
@@ -248,9 +253,10 @@ class CompiledStep:
             raise ShapeError(f"The batch has {batch} rows; the step was compiled for 1 to {most}.")
         if any(len(a) != rows for a in arrays):
             raise ShapeError("The data have different numbers of rows.")
-        if not len(order) or order.min() < 0 or order.max() >= rows:
+        # Read without a sign, a negative number is a large one.
+        if not len(order) or order.view(np.uint64).max() >= rows:
             raise ShapeError(f"The row numbers must lie between 0 and {rows - 1}, and there must be some.")
-        numbers = np.zeros(max(len(self._scalars), 1))
+        numbers = self._numbers
         for place, (name, role) in enumerate(self._scalars):
             if role == SEED:
                 numbers[place] = seed & 0xFFFFFFFF
@@ -265,20 +271,29 @@ class CompiledStep:
         ended: Ended | None,
     ) -> int:  # fmt: skip
         """Run the code; how many steps it took."""
-        shared = [self.arena, self._totals, numbers, *arrays, order]
-        addresses = [a.ctypes.data for a in shared]
-        control = np.zeros(2, np.int64)
-        control[TAKEN] = len(losses) + 1
-        told = [a.ctypes.data for a in (self._sync, control, losses)]
+        control = self._control
+        control[ASKED], control[TAKEN] = 0, len(losses) + 1
+        lasting = [self._sync, control, self.arena, self._totals, numbers, *arrays]
+        sync, told, *addresses = [self._place(n, array) for n, array in enumerate(lasting)]
+        addresses.append(order.ctypes.data)
+        answers = (sync, told, losses.ctypes.data)
 
         def work(thread: int) -> None:
-            self._run(*addresses, len(order), batch, before, thread, *told)
+            self._run(*addresses, len(order), batch, before, thread, *answers)
 
         def look() -> None:
             control[ASKED] = ended is not None and ended()
 
         together(work, self.threads, None if ended is None else look)
         return min(len(losses), int(control[TAKEN]))
+
+    def _place(self, number: int, array: Array) -> int:
+        """An array's address, known if it was the last one of its number: asking costs more than a kernel."""
+        kept, place = self._places.get(number, (None, 0))
+        if kept is not array:
+            place = array.ctypes.data
+            self._places[number] = (array, place)
+        return place
 
     def _checked(self, t: Any, value: Array) -> Array:
         shape = tuple(self.layout.sizes[r] for r in t.axes[1:])

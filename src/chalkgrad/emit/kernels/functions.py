@@ -314,7 +314,13 @@ def quotient(w: Writer, a: Any, b: Any) -> Any:
 
 
 def root(w: Writer, x: Any) -> Any:
-    """√x within two units in the last place: s = x y and h = y/2 for y ≈ 1/√x, then s ← s + s (½ − s h)."""
+    """√x within two units in the last place: s = x y and h = y/2 for y ≈ 1/√x, then s ← s + s (½ − s h).
+
+    Where one vector is multiplied in a cycle, the processor's own root takes the multiplier for one cycle
+    instead of six, and another unit for ten, which has nothing else to do.
+    """
+    if w.target.multipliers == 1:
+        return w.intrinsic("sqrt", x)
     estimate = _estimate(w, "rsqrt", x)
     value = w.b.fmul(x, estimate)
     half = w.b.fmul(w.splat(0.5), estimate)

@@ -113,10 +113,7 @@ def _lane_sums(w: Writer, layout: Layout, gradient: Gradient, vectors: int, q: A
                 last.index, last.carried,
                 lambda value, v, at=beyond: counted_lanes(w, value, w.add(at, v * lanes)),
             )  # fmt: skip
-        total, *others = w.transposed(last.carried)
-        for other in others:
-            total = w.b.fadd(total, other)
-        found.append(total)
+        found.append(w.totals(last.carried))
     return found
 
 
@@ -250,6 +247,8 @@ def _update_ahead(layout: Layout, gradient: Gradient, rule: Rule, vectors: int) 
     All at once they would take every place for outstanding requests, and the sum would wait for its own.
     """
     target = layout.target
+    if target.near:
+        return None
     groups = block_depth(layout.capacity, target) // target.panel
     share = -(-vectors * target.lanes // (groups * target.line))
 

@@ -29,6 +29,8 @@ class Target:
         second_level: Bytes that a block of weights may take of the second-level cache: a third of what such
             processors have, since a hyperthread beside this one may use as much.
         ahead: How many k ahead the weights of a forward tile are asked for; 0 leaves it to the processor.
+        multipliers: Vectors that are multiplied in a cycle.
+        near: Whether parameters and the optimiser's memories stay near, so that nothing need be asked for.
     """
 
     triple: str
@@ -42,6 +44,8 @@ class Target:
     depth: int
     second_level: int
     ahead: int
+    multipliers: int = 2
+    near: bool = False
 
     @property
     def item(self) -> int:
@@ -64,6 +68,10 @@ class Target:
             return self
         return replace(self, vectors=1, rows=self.rows * self.vectors, most=self.most * self.vectors)
 
+    def holding(self, numbers: int) -> Target:
+        """The same processor for a step whose parameters and memories are so many numbers."""
+        return replace(self, near=numbers * self.item <= self.second_level)
+
     @property
     def line(self) -> int:
         """Numbers in a line of the caches, which hold whole vectors."""
@@ -75,8 +83,9 @@ class Target:
 
 
 def avx512(triple: str, cpu: str, features: str, double: bool = False) -> Target:
-    """32 registers of 64 bytes: 8 × 2 accumulators, up to 12 × 2."""
-    return Target(triple, cpu, features, double, 64, 2, 8, 12, 256, 512 << 10, 32)
+    """32 registers of 64 bytes: 8 × 2 accumulators, up to 12 × 2. Zen 4 multiplies them in halves."""
+    multipliers = 1 if cpu == "znver4" else 2
+    return Target(triple, cpu, features, double, 64, 2, 8, 12, 256, 512 << 10, 32, multipliers)
 
 
 def avx2(triple: str, cpu: str, features: str, double: bool = False) -> Target:

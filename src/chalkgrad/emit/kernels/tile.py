@@ -142,7 +142,7 @@ def _multiplied(
     lanes, span = w.target.lanes, shape.vectors * w.target.lanes
     together = gcd(UNROLLED[shape.layout], multiple)
     with w.loop(0, count, together, carried=sums) as k:
-        ahead = w.target.ahead if shape.layout == "across" else 0
+        ahead = w.target.ahead if shape.layout == "across" and not w.target.near else 0
         so_far = k.carried
         for n in range(together):
             here = w.at(vector, w.mul(k.index, span), n * span)
@@ -171,7 +171,7 @@ def _groups(w: Writer, shape: Shape, sums: list[Any], ahead: Ahead | None) -> tu
         *inside, vector, scalar = g.carried
         if ahead is not None:
             ahead(w, g.index)
-        if shape.vectors < w.target.vectors:
+        if shape.vectors < w.target.vectors and not w.target.near:
             # A narrow weight passes over its rows once: the next tile's numbers lie right behind this
             # tile's, and are far. Where many panels share the rows, they are near and this only costs.
             for n in range(shape.rows * group // w.target.lanes):

@@ -179,12 +179,25 @@ class Writer:
     def transposed(self, rows: list[Any]) -> list[Any]:
         """Columns of a square of vectors: interleave row r with row r + n/2 until all are columns."""
         n = len(rows)
-        low = [lane + half for lane in range(n // 2) for half in (0, n)]
-        high = [lane + n // 2 + half for lane in range(n // 2) for half in (0, n)]
         for _ in range(n.bit_length() - 1):
             pairs = [(rows[r], rows[r + n // 2]) for r in range(n // 2)]
-            rows = [self.shuffle(a, b, lanes) for a, b in pairs for lanes in (low, high)]
+            rows = [half for a, b in pairs for half in self.interleaved(a, b)]
         return rows
+
+    def totals(self, rows: list[Any]) -> Any:
+        """The sums over the lanes of each row of a square, in one vector: its halves are added as they are
+        interleaved, which takes half the shuffles of `transposed`."""
+        while len(rows) > 1:
+            half = len(rows) // 2
+            pairs = zip(rows[:half], rows[half:], strict=True)
+            rows = [self.b.fadd(*self.interleaved(a, b)) for a, b in pairs]
+        return rows[0]
+
+    def interleaved(self, a: Any, b: Any) -> tuple[Any, Any]:
+        """a₀ b₀ a₁ b₁ …, in two vectors."""
+        n = self.target.lanes
+        low = [lane + other for lane in range(n // 2) for other in (0, n)]
+        return self.shuffle(a, b, low), self.shuffle(a, b, [lane + n // 2 for lane in low])
 
     # -- control
 
