@@ -11,10 +11,11 @@ from typing import Any
 
 from llvmlite import ir
 
+from chalkgrad.emit.kernels import few
 from chalkgrad.emit.kernels.expressions import Slots, Vectors
 from chalkgrad.emit.kernels.layout import Layout
 from chalkgrad.emit.kernels.passes import number_pointer, observed
-from chalkgrad.emit.kernels.schedule import ProductKernel
+from chalkgrad.emit.kernels.schedule import ProductKernel, Schedule
 from chalkgrad.emit.kernels.targets import Target
 from chalkgrad.emit.kernels.tile import LAST, Shape, put_tile
 from chalkgrad.emit.kernels.writer import I64, Writer
@@ -58,19 +59,25 @@ def best_rows(count: int, room: int, vectors: int, target: Target) -> int:
 
 
 def write_product(
-    module: Any, layout: Layout, slots: Slots, kernel: ProductKernel, stored: frozenset[Tensor], name: str
+    module: Any, layout: Layout, slots: Slots, kernel: ProductKernel, order: Schedule, name: str
 ) -> Any:
     """f(arena, slots, first, last): the product and its fused lines for panels first … last − 1."""
+    stored = order.stored
     own = [t for t in (kernel.product.target, *(e.target for e in kernel.fused)) if t in stored]
     sums = layout.features(own[0] if own else kernel.product.target)
     lines = (kernel, stored)
     product = kernel.product
-    writer = _along if product.backward != (product.weight.name in layout.flipped) else _across
+    lies_along = product.backward != (product.weight.name in layout.flipped)
     pointer = number_pointer(layout.target)
     w = Writer(
         module, layout.target, name, [("arena", pointer), ("slots", pointer), ("first", I64), ("last", I64)]
     )
-    writer(w, layout, slots, lines, sums)
+    if few.few(layout) and not lies_along:
+        few.across(w, layout, product, _epilogue(layout, slots, lines))
+    elif few.few(layout) and any(t is product.left for _, t in order.turned):
+        few.along(w, layout, product, _epilogue(layout, slots, lines))
+    else:
+        (_along if lies_along else _across)(w, layout, slots, lines, sums)
     return w.end()
 
 

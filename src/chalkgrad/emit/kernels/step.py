@@ -70,7 +70,7 @@ class _Kernels:
             if isinstance(kernel, ColumnKernel):
                 written: Any = write_columns(module, layout, self.slots, kernel, f"columns_{n}")
             elif isinstance(kernel, ProductKernel):
-                written = write_product(module, layout, self.slots, kernel, order.stored, f"product_{n}")
+                written = write_product(module, layout, self.slots, kernel, order, f"product_{n}")
             else:
                 assert isinstance(kernel, PassKernel)
                 written = write_pass(
