@@ -63,17 +63,17 @@ def chalkgrad_engine(name: str) -> Callable[[Problem], Run]:
         from chalkgrad.train.engines import make_engine
         from chalkgrad.train.network import Network
         from chalkgrad.train.optimisers import Optimiser
-        from chalkgrad.train.threads import limited
+        from chalkgrad.train.threads import limited, threads_for
 
         network = Network(problem.sizes)
         for layer, (w, b) in enumerate(problem.weights, 1):
             network.params[f"W{layer}"][...], network.params[f"b{layer}"][...] = w, b
         x, y = network.check(problem.x, problem.y)
-        hold = limited(int(os.environ["THREADS"]))
+        # As `fit` does: so many threads as the step is worth, of those that there are.
+        threads = min(int(os.environ["THREADS"]), threads_for(problem.parameters, problem.batch))
+        hold = limited(threads)
         hold.__enter__()
-        engine = make_engine(
-            name, network, Optimiser("adam"), {"x": x, "y": y}, problem.batch, int(os.environ["THREADS"])
-        )
+        engine = make_engine(name, network, Optimiser("adam"), {"x": x, "y": y}, problem.batch, threads)
         place = 0
 
         def run(steps: int) -> Any:

@@ -32,8 +32,10 @@ class StepCode:
         code: An object file.
         scalars: Name and role of the doubles in `numbers`, in order; the step count t comes by itself.
         totals: How many doubles the sums need.
+        two_phases: Whether all gradients are kept before anything is updated.
     """
 
     code: bytes
     scalars: tuple[tuple[str, str], ...]
     totals: int
+    two_phases: bool

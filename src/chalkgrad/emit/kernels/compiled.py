@@ -16,10 +16,9 @@ from chalkgrad.emit.collector import collector_paused
 from chalkgrad.emit.disk_cache import structure
 from chalkgrad.emit.kernels import machine
 from chalkgrad.emit.kernels.code import ASKED, COUNTER, ENTRY, PREFIX, SEED, TAKEN, StepCode
+from chalkgrad.emit.kernels.inputs import split_inputs
 from chalkgrad.emit.kernels.layout import Layout, allocate
-from chalkgrad.emit.kernels.recognise import operations, split_inputs
 from chalkgrad.emit.kernels.targets import Target, host
-from chalkgrad.emit.phases import phases
 from chalkgrad.emit.together import together
 from chalkgrad.errors import ShapeError
 from chalkgrad.expr.nodes import Program, Range, Tensor
@@ -109,9 +108,7 @@ def kept_step(
         with collector_paused():
             code = _written_code(target, layout, derive(), rule, memories, masks, threads)
         _keep_code(key, code, layout)
-    step = CompiledStep(code, layout, data, parameters, memories, np.dtype(dtype), threads)
-    step.two_phases = bool(phases(rule).whole)
-    return step
+    return CompiledStep(code, layout, data, parameters, memories, np.dtype(dtype), threads)
 
 
 def _written_code(
@@ -120,6 +117,7 @@ def _written_code(
 ) -> StepCode:  # fmt: skip
     """The code made now; what makes it is loaded only here, as most processes find it made."""
     from chalkgrad.emit.kernels.orientation import flipped
+    from chalkgrad.emit.kernels.recognise import operations
     from chalkgrad.emit.kernels.schedule import schedule
     from chalkgrad.emit.kernels.step import write_step
     from chalkgrad.emit.kernels.update import Update
@@ -138,14 +136,15 @@ def _cached_code(key: str, layout: Layout) -> StepCode | None:
     about = json.loads(head)
     layout.places = {(kind, name): (at, numbers) for kind, name, at, numbers in about["places"]}
     layout.total, layout.flipped = about["total"], frozenset(about["flipped"])
-    return StepCode(code, tuple((name, role) for name, role in about["scalars"]), about["totals"])
+    scalars = tuple((name, role) for name, role in about["scalars"])
+    return StepCode(code, scalars, about["totals"], about["two_phases"])
 
 
 def _keep_code(key: str, code: StepCode, layout: Layout) -> None:
     places = [(kind, name, at, numbers) for (kind, name), (at, numbers) in layout.places.items()]
     about = {
         "places": places, "total": layout.total, "flipped": sorted(layout.flipped),
-        "scalars": code.scalars, "totals": code.totals,
+        "scalars": code.scalars, "totals": code.totals, "two_phases": code.two_phases,
     }  # fmt: skip
     machine.write_cached(key + ".step", json.dumps(about).encode() + b"\n" + code.code)
 
@@ -158,8 +157,6 @@ class CompiledStep:
             rule needs a number of all of them; else each is used up where it is made.
     """
 
-    two_phases = False
-
     def __init__(
         self, code: StepCode, layout: Layout, data: tuple[Tensor, ...], parameters: tuple[Tensor, ...],
         memories: tuple[str, ...], dtype: Any, threads: int,
@@ -167,6 +164,7 @@ class CompiledStep:
         self.layout = layout
         self.data, self.parameters, self.memories = data, parameters, memories
         self.dtype, self.threads, self._scalars = dtype, threads, code.scalars
+        self.two_phases = code.two_phases
         self.arena = allocate(layout.total, dtype.type)
         self._totals = np.zeros(max(code.totals, 1))
         self._sync = np.zeros(COUNTER * (2 + 2 * len(parameters)), np.int64)

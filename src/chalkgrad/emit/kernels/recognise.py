@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from chalkgrad.derivation import Backward
+from chalkgrad.emit.kernels.inputs import split_inputs
 from chalkgrad.emit.kernels.parts import (
     Columns,
     Each,
@@ -99,24 +100,6 @@ def _mask(t: Tensor, keep: float, batch: Range) -> Mask:
 
 
 HALVES = ("lower", "upper")
-
-
-def split_inputs(
-    program: Program, wrt: tuple[str, ...], masks: Iterable[str] = ()
-) -> tuple[Range, tuple[Tensor, ...], tuple[Tensor, ...]]:
-    """The range of the observations, the inputs that come in rows, and those that are trained.
-
-    Raises:
-        UnsupportedError: When there is no scalar loss, or no axis that all data begin with.
-    """
-    data = tuple(t for t in program.inputs if t.name not in (*wrt, *masks))
-    parameters = tuple(t for t in program.inputs if t.name in wrt)
-    if len(program.outputs) != 1 or program.outputs[0].axes or program.sizes:
-        raise UnsupportedError("The compiled step needs one scalar loss.", hint='Choose engine="numpy".')
-    first = {t.axes[0] for t in data if t.axes}
-    if len(first) != 1 or any(not t.axes or len(t.axes) > 2 for t in data):
-        raise UnsupportedError("The compiled step needs data whose first axis is the observations.")
-    return first.pop(), data, parameters
 
 
 def _live(found: list[Operation], loss: Tensor) -> tuple[Operation, ...]:

@@ -134,7 +134,8 @@ def write_step(
     if len(kernels.slots.of) > MOST_SLOTS:
         raise UnsupportedError("The step has too many different scalars.", hint='Choose engine="numpy".')
     named = tuple((t.name, t.role) for t in scalars)
-    return StepCode(object_code(str(module), target), named, len(kernels.totals) * kernels.blocks)
+    code = object_code(str(module), target)
+    return StepCode(code, named, len(kernels.totals) * kernels.blocks, bool(rule.whole))
 
 
 class _Body:
