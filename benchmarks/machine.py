@@ -20,9 +20,12 @@ def machine_line() -> str:
 
 
 def _processor() -> str:
+    """Its name, and the widest vectors that it has: two of one name may differ in that."""
+    told: dict[str, str] = {}
     if CPU_INFO.is_file():
         for line in CPU_INFO.read_text(encoding="utf-8").splitlines():
             key, _, value = line.partition(":")
-            if key.strip() == "model name":
-                return value.strip()
-    return platform.processor() or platform.machine()
+            told.setdefault(key.strip(), value.strip())
+    name = told.get("model name") or platform.processor() or platform.machine()
+    widest = {"avx512f": " with AVX-512", "avx2": " with AVX2"}
+    return name + next((w for flag, w in widest.items() if flag in told.get("flags", "").split()), "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -225,9 +226,11 @@ def test_far_from_zero(double):
     assert (elementwise(target, lambda w, a: apply(w, "gelu", [a]), x) == x.astype(number_type(target))).all()
 
 
+@pytest.mark.parametrize("multipliers", [1, 2])
 @pytest.mark.parametrize("double", [False, True])
-def test_newtons_quotient_and_root(double):
-    target = host(double)
+def test_newtons_quotient_and_root(double, multipliers):
+    """With one multiplier the root is the processor's own."""
+    target = replace(host(double), multipliers=multipliers)
     dtype = number_type(target)
     x = np.concatenate([np.logspace(-30, 30, 2040), [0, np.inf, np.nan, 1, 4, 9, 16, 25]]).astype(dtype)
     three = dtype(3)
