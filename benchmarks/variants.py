@@ -283,6 +283,8 @@ def main() -> None:
     parser.add_argument("--row", help=argparse.SUPPRESS)
     options = parser.parse_args()
     rounds, seconds = (3, 0.2) if options.quick else (9, 0.4)
+    if unknown := set(options.only.split(",")) - set(VARIANTS):
+        parser.error(f"no row is called {', '.join(sorted(unknown))}; there are {', '.join(VARIANTS)}")
     if options.row:
         print(json.dumps(measure(options.row, options.size, rounds, seconds)))
         return
