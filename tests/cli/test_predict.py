@@ -113,3 +113,16 @@ def test_labels_and_models_that_do_not_fit(folder: Path, tmp_path: Path) -> None
     assert "There is no file" in refused("predict", folder / "model", tmp_path / "none.csv")
     unwritable = tmp_path / "no" / "out.csv"
     assert "no directory" in refused("predict", folder / "model", tmp_path / "new.csv", "-o", unwritable)
+
+
+def test_a_model_of_the_digits_is_told_which_columns_there_are(tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    assert run("train", "digits", "--hidden", 4, "--epochs", 1, "-o", model).exit_code == 0
+    for verb in ("predict", "evaluate"):
+        told = refused(verb, model, "digits")
+        assert "There is no file digits" in told
+        assert "is for `chalkgrad train`" in told
+    (tmp_path / "new.csv").write_text("a,b\n1,2\n")
+    told = refused("evaluate", model, tmp_path / "new.csv")
+    assert "holds the labels?" in told
+    assert "it has a, b" in told

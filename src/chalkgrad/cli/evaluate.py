@@ -30,11 +30,15 @@ def command(model: Path, data: Path, target: str | None) -> None:
     """
     from chalkgrad.train.data import load_labelled
     from chalkgrad.train.model import Model
+    from chalkgrad.train.table import read_table, shortened
 
     trained = Model.load(model)
     column = target or trained.target
     if not column:
-        raise ChalkgradError(f"Which column of '{data}' holds the labels?", hint="Add --target COL.")
+        columns = shortened(read_table(data).header)
+        raise ChalkgradError(
+            f"Which column of '{data}' holds the labels?", hint=f"Add --target COL; it has {columns}."
+        )
     click.echo(_report(trained, load_labelled(data, trained.features, column, trained.classes)))
 
 
