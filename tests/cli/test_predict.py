@@ -120,8 +120,8 @@ def test_a_model_of_the_digits_is_told_which_columns_there_are(tmp_path: Path) -
     assert run("train", "digits", "--hidden", 4, "--epochs", 1, "-o", model).exit_code == 0
     for verb in ("predict", "evaluate"):
         told = refused(verb, model, "digits")
-        assert "There is no file digits" in told
-        assert "is for `chalkgrad train`" in told
+        assert "There is no file 'digits'" in told
+        assert "only `chalkgrad train` knows" in told
     (tmp_path / "new.csv").write_text("a,b\n1,2\n")
     told = refused("evaluate", model, tmp_path / "new.csv")
     assert "holds the labels?" in told

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from chalkgrad.errors import ChalkgradError
+from chalkgrad.cli.files import check_table, unnamed_target
 
 if TYPE_CHECKING:
     from chalkgrad.train.data import Dataset
@@ -30,15 +30,12 @@ def command(model: Path, data: Path, target: str | None) -> None:
     """
     from chalkgrad.train.data import load_labelled
     from chalkgrad.train.model import Model
-    from chalkgrad.train.table import read_table, shortened
 
+    check_table(data)
     trained = Model.load(model)
     column = target or trained.target
     if not column:
-        columns = shortened(read_table(data).header)
-        raise ChalkgradError(
-            f"Which column of '{data}' holds the labels?", hint=f"Add --target COL; it has {columns}."
-        )
+        raise unnamed_target(data)
     click.echo(_report(trained, load_labelled(data, trained.features, column, trained.classes)))
 
 

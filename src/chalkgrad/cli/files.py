@@ -1,4 +1,4 @@
-"""Output files: found unwritable before the work begins, and never left half-written."""
+"""Files that commands name: output is found unwritable before the work, and never left half-written."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ import click
 
 from chalkgrad.errors import ChalkgradError, suggestion
 from chalkgrad.train.atomic import write_atomically
+
+DIGITS = "digits"
+"""The data set that training knows by this word."""
 
 
 def check_output(path: Path | None, suffixes: Sequence[str] = ()) -> None:
@@ -83,3 +86,26 @@ def _try_directory(path: Path, directory: Path) -> None:
         ) from error
     os.close(handle)
     Path(name).unlink()
+
+
+def check_table(path: Path) -> None:
+    """Refuse the word for the digits where only a CSV file makes sense.
+
+    Raises:
+        ChalkgradError: There is no file of that name either.
+    """
+    if str(path) == DIGITS and not path.exists():
+        raise ChalkgradError(
+            f"There is no file '{path}', and only `chalkgrad train` knows that word.",
+            hint="Name a CSV file; training told how often the model is right on digits that it held out.",
+        )
+
+
+def unnamed_target(path: str | Path) -> ChalkgradError:
+    """What to say when nobody told which column of a CSV file holds the labels."""
+    from chalkgrad.train.table import read_table, shortened
+
+    columns = shortened(read_table(path).header)
+    return ChalkgradError(
+        f"Which column of '{path}' holds the labels?", hint=f"Add --target COL; it has {columns}."
+    )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from chalkgrad.cli.files import check_output, deliver
+from chalkgrad.cli.files import check_output, check_table, deliver
 
 
 @click.command("predict")
@@ -31,6 +31,7 @@ def command(model: Path, data: Path, proba: bool, output: Path | None) -> None:
     from chalkgrad.train.table import read_table
 
     check_output(output, (".csv",))
+    check_table(data)
     trained = Model.load(model)
     probabilities = trained.predict_proba(load_features(read_table(data), trained.features))
     written = io.StringIO()

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from chalkgrad.cli.files import DIGITS, unnamed_target
 from chalkgrad.cli.group import INTERRUPTED
 from chalkgrad.errors import ChalkgradError
 
 if TYPE_CHECKING:
     from chalkgrad.train.data import Dataset
     from chalkgrad.train.history import History
-
-DIGITS = "digits"
 
 
 @click.command("train")
@@ -170,17 +169,13 @@ def _check_folder(output: Path | None, resume: bool, overwrite: bool) -> None:
 
 def _load(data: str, target: str | None, ignore: tuple[str, ...]) -> Dataset:
     from chalkgrad.train.data import load_csv, load_digits
-    from chalkgrad.train.table import read_table, shortened
 
     if data == DIGITS:
         if target is not None or ignore:
             raise ChalkgradError("digits has its own labels; --target and --ignore are for CSV files.")
         return load_digits()
     if target is None:
-        columns = shortened(read_table(data).header)
-        raise ChalkgradError(
-            f"Which column of '{data}' holds the labels?", hint=f"Add --target COL; it has {columns}."
-        )
+        raise unnamed_target(data)
     return load_csv(data, target, ignore=ignore)
 
 

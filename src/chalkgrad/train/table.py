@@ -106,12 +106,7 @@ def _read_text(path: Path) -> str:
         return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         close = suggestion(path.name, [p.name for p in path.parent.glob("*") if p.is_file()])
-        hint = "Check the path of the CSV file."
-        if str(path) == "digits":
-            hint = (
-                "The word digits is for `chalkgrad train`, which tells the accuracy on the rows it held out."
-            )
-        raise DataError(f"There is no file {path}.{close}", hint=hint) from None
+        raise DataError(f"There is no file {path}.{close}", hint="Check the path of the CSV file.") from None
     except IsADirectoryError:
         raise DataError(f"{path} is a folder.", hint="Name the CSV file itself.") from None
     except UnicodeDecodeError as cause:

@@ -12,7 +12,7 @@ pytest.importorskip("llvmlite")
 from chalkgrad.emit.kernels.few import few
 from chalkgrad.emit.kernels.targets import host
 from chalkgrad.frontend.text_formula import read_formula
-from tests.emit.kernels.networks import ACTIVATIONS, CLIPPED, COUNTING, Case, assert_same, two_layers
+from tests.emit.kernels.networks import CLIPPED, COUNTING, Case, assert_same, two_layers
 from tests.emit.kernels.test_orientation import CHOICES, compiled
 
 SIZES = (37, 50, 7)
@@ -26,7 +26,6 @@ def most(dtype):
 @pytest.mark.parametrize("activation", ["relu", "gelu", "layer norm"])
 @pytest.mark.parametrize("names", LIES, ids=["as they are", "W1", "W2", "both"])
 def test_activations(activation, names):
-    assert activation in ACTIVATIONS
     case = Case(two_layers(activation, "softmax"), SIZES, rows=23, batch=2, dtype=np.float64)
     step = compiled(case, names)
     assert few(step.layout)
@@ -66,16 +65,15 @@ def test_three_layers():
     assert_same(case, step)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
-    sizes=st.tuples(st.integers(1, 60), st.integers(1, 60), st.integers(1, 40)),
-    batch=st.integers(1, 50),
+    sizes=st.tuples(st.integers(1, 60), st.integers(1, 60), st.integers(2, 40)),
+    batch=st.integers(1, 4) | st.integers(5, 50),
     dtype=st.sampled_from([np.float32, np.float64]),
     loss=st.sampled_from(["mse", "hinge", "penalty"]),
 )
 def test_padding_is_no_term_of_a_sum(sizes, batch, dtype, loss):
     """Of any batch: whatever lies between the numbers, the results are those beside zeros."""
-    sizes = (*sizes[:2], max(2, sizes[2]))
     case = Case(two_layers("relu", loss), sizes, rows=60, batch=batch, rule="sgd", dtype=dtype)
     losses, after = case.run(case.compile())
     step = case.compile()

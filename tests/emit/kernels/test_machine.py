@@ -27,6 +27,7 @@ from tests.emit.kernels.networks import CLIPPED, Case, assert_same, two_layers
 ROOT = Path(__file__).resolve().parents[3]
 PROCESSORS = {
     "avx512": (targets.avx512, "x86_64-unknown-linux-gnu", "skylake-avx512", ""),
+    "zen4": (targets.avx512, "x86_64-unknown-linux-gnu", "znver4", ""),
     "avx2": (targets.avx2, "x86_64-unknown-linux-gnu", "haswell", ""),
     "neon": (targets.neon, "aarch64-unknown-linux-gnu", "generic", "+neon"),
     "apple": (targets.neon, "arm64-apple-macosx14.0.0", "apple-m1", ""),
@@ -35,20 +36,23 @@ PROCESSORS = {
 
 @pytest.mark.parametrize("double", [False, True])
 @pytest.mark.parametrize("name", PROCESSORS)
+@pytest.mark.parametrize("batch", [1, 64])
 @pytest.mark.parametrize(("rule", "flipped"), [(RULES["adam"], ()), (CLIPPED, ()), (CLIPPED, ("W1", "W2"))])
-def test_compiles_for(name, double, rule, flipped):
+def test_compiles_for(name, double, rule, flipped, batch):
     """The whole step becomes an object file for the processor, at its own vector width."""
     from llvmlite import binding
 
     binding.initialize_all_targets()
     binding.initialize_all_asmprinters()
     make, triple, cpu, features = PROCESSORS[name]
-    target = make(triple, cpu, features, double)
-    case = Case(two_layers("tanh", "softmax"), (37, 50, 10), rows=64, batch=64)
+    target = make(triple, cpu, features, double).for_batch(batch)
+    case = Case(two_layers("tanh", "softmax"), (37, 50, 10), rows=64, batch=batch)
     found = operations(*derived(case.program, tuple(case.parameters)))
     sizes = {}
     for t in (*found.data, *found.parameters):
-        shape = (64, *case.data[t.name].shape[1:]) if t.name in case.data else case.parameters[t.name].shape
+        shape = (
+            (batch, *case.data[t.name].shape[1:]) if t.name in case.data else case.parameters[t.name].shape
+        )
         sizes |= dict(zip(t.axes, shape, strict=True))
     layout = Layout(target, sizes, found.batch)
     layout.flipped = frozenset(flipped)
@@ -60,12 +64,13 @@ def test_compiles_for(name, double, rule, flipped):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("rule", ["adam", CLIPPED])
-def test_avx2_code_runs_here(dtype, rule):
+@pytest.mark.parametrize("batch", [1, 2, 4, 64])
+def test_avx2_code_runs_here(dtype, rule, batch):
     here = targets.host(dtype == np.float64)
     if not here.x86:
         pytest.skip("needs an x86 processor")
     target = targets.avx2(here.triple, "haswell", "", dtype == np.float64)
-    case = Case(two_layers("tanh", "softmax"), (37, 50, 10), rows=150, batch=64, dtype=dtype, rule=rule)
+    case = Case(two_layers("tanh", "softmax"), (37, 50, 10), rows=150, batch=batch, dtype=dtype, rule=rule)
     assert_same(case, case.compile(target=target))
 
 
