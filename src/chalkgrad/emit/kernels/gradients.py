@@ -1,7 +1,8 @@
 """Gradient tiles with the update in their epilogue: the gradient of a weight never touches memory.
 
 dW[d,h] = Σ_i left[i,d] · right[i,h], then w, m, v ← rule(w, dW, m, v), in registers; unless the rule needs
-a number of all parameters first: see `update`.
+a number of all parameters first (see `update`), or the update of a tile is put between the multiplications of
+the next one (see `delayed`).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Any
 
 from llvmlite import ir
 
+from chalkgrad.emit.kernels.delayed import MOST_SLOTS, NOTHING, Delayed, delayed
 from chalkgrad.emit.kernels.expressions import Slots
 from chalkgrad.emit.kernels.layout import Layout
 from chalkgrad.emit.kernels.parts import Gradient
@@ -21,8 +23,6 @@ from chalkgrad.emit.kernels.tile import FIRST, LAST, Shape, put_tile
 from chalkgrad.emit.kernels.update import KEPT, Lines, Rule, columns_used
 from chalkgrad.emit.kernels.writer import I64, Writer
 
-MOST_SLOTS = 256
-"""Scalars of a step."""
 NEAR_TILES = 8
 """Tiles of a gradient whose partial sums are kept while blocks of observations pass by."""
 NEAR_SHARE = 3
@@ -150,7 +150,8 @@ def _weight_gradient(
     source, left = layout.turned(by_columns), layout.features(by_rows)
     rows = best_rows(count, depth, target.vectors, target)
     # A narrow tile may have twice the rows; a share holds whole tiles of both kinds.
-    unit = 2 * rows if columns.last and _fits(2 * rows, count, depth, target) else rows
+    narrow = 0 < columns.last < target.vectors
+    unit = 2 * rows if narrow and _fits(2 * rows, count, depth, target) else rows
     shares = -(-count // unit)
     span = block_depth(layout.capacity, target)
     if rule.whole:
@@ -164,56 +165,86 @@ def _weight_gradient(
             height, vectors, "along", panel, panel * depth, blocked=layout.capacity > span,
             used=min(panel, layout.sizes[layout.batch]),
         )  # fmt: skip
-        writers = (
-            _update_epilogue(layout, slots, gradient, rule, shape, unit, used),
-            _update_ahead(layout, gradient, rule, height * vectors),
-        )
         near = target.second_level // NEAR_SHARE
         block = max(1, near // (layout.capacity * target.item * unit)) * unit
-        with w.loop(top, end, block) as chunk, w.loop(start, start + number) as q:
-            if beside:
-                with w.b.if_then(w.b.icmp_signed("==", chunk.index, ir.Constant(I64, 0))):
-                    for vector_gradient in beside:
-                        sums = _turned_sums(w, layout, vector_gradient, vectors, q.index)
-                        _vector_panel(w, layout, slots, vector_gradient, rule, (sums, used), q.index)
-            stop = w.least(w.add(chunk.index, block), end)
-            place = (w.at(w["arena"], source, w.mul(q.index, panel * layout.capacity)), left, q.index)
-            _weight_tiles(w, writers, shape, (chunk.index, stop), place, depth, span)
+        wait = delayed(layout, slots, gradient, rule, shape)
+        epilogue = wait.keep if wait else _update_epilogue(layout, slots, gradient, rule, shape, unit, used)
+        ahead = _update_ahead(layout, gradient, rule, height * vectors)
+        with w.loop(top, end, block, carried=NOTHING if wait else ()) as chunk:
+            with w.loop(start, start + number, carried=chunk.carried) as q:
+                if beside:
+                    with w.b.if_then(w.b.icmp_signed("==", chunk.index, ir.Constant(I64, 0))):
+                        for vector_gradient in beside:
+                            sums = _turned_sums(w, layout, vector_gradient, vectors, q.index)
+                            _vector_panel(w, layout, slots, vector_gradient, rule, (sums, used), q.index)
+                stop = w.least(w.add(chunk.index, block), end)
+                place = (w.at(w["arena"], source, w.mul(q.index, panel * layout.capacity)), left, q.index)
+                tiles = _Tiles(w, shape, epilogue, ahead, place, depth, wait)
+                q.after = tiles.write((chunk.index, stop), span, q.carried)
+            chunk.after = q.carried
+        if wait is not None:
+            wait.finish(w, chunk.carried)
     return w.end(), shares
 
 
-def _weight_tiles(
-    w: Writer, writers: tuple[Any, Any], shape: Shape, rows: tuple[Any, Any], place: tuple[Any, int, Any],
-    depth: int, block: int,
-) -> None:  # fmt: skip
-    """The tiles of rows first … last of one panel, in blocks of so many observations, which stay near.
+class _Tiles:
+    """The tiles of one panel of a weight.
 
-    Partial sums of several blocks lie behind the slots of this thread, for a few tiles at a time.
+    Args:
+        epilogue, ahead: See `put_tile`.
+        place: Where the panel's vectors are, where its scalars begin in the arena, and its number.
+        depth: Padded rows of a panel.
+        wait: Writes the update of each tile during the next one; else it is in the epilogue.
     """
-    panel, width = w.target.panel, shape.vectors * w.target.lanes
-    (epilogue, ahead), (vector, left, q) = writers, place
 
-    def tiles(low: Any, high: Any, first_group: Any, groups: Any, flags: Any) -> None:
-        with w.loop(low, high, shape.rows) as d:
-            at = w.at(vector, w.mul(first_group, panel * width))
-            scalar = w.at(w["arena"], left, w.mul(d.index, panel), w.mul(first_group, panel * depth))
-            offset = w.add(w.mul(q, panel * depth), w.mul(d.index, width))
-            sums = w.at(w["slots"], MOST_SLOTS, w.mul(w.add(d.index, w.mul(low, -1)), width))
-            places = (w["arena"], w["slots"], at, scalar, groups, 0, sums, flags, offset, d.index, q)
-            put_tile(w, shape, epilogue, places, ahead)
+    def __init__(
+        self, w: Writer, shape: Shape, epilogue: Any, ahead: Any, place: tuple[Any, int, Any], depth: int,
+        wait: Delayed | None,
+    ) -> None:  # fmt: skip
+        self.w, self.shape, self.epilogue, self.ahead = w, shape, epilogue, ahead
+        self.place, self.depth, self.wait = place, depth, wait
 
-    if not shape.blocked:
-        tiles(*rows, 0, w["groups"], FIRST | LAST)
-        return
-    b, span = w.b, block // panel
-    with w.loop(*rows, NEAR_TILES * shape.rows) as low:
-        high = w.least(w.add(low.index, NEAR_TILES * shape.rows), rows[1])
-        with w.loop(0, w["groups"], span) as g:
-            first = b.zext(b.icmp_signed("==", g.index, ir.Constant(I64, 0)), I64)
-            ends = b.icmp_signed(">=", w.add(g.index, span), w["groups"])
-            flags = b.or_(first, b.select(ends, ir.Constant(I64, LAST), ir.Constant(I64, 0)))
-            groups = w.least(span, b.sub(w["groups"], g.index))
-            tiles(low.index, high, g.index, groups, flags)
+    def write(self, rows: tuple[Any, Any], block: int, pending: list[Any]) -> list[Any]:
+        """The tiles of rows first … last, in blocks of so many observations, which stay near.
+
+        Partial sums of several blocks lie behind the slots of this thread, for a few tiles at a time.
+        `pending` is what is left to do of the tile before, which comes back for the last one.
+        """
+        w, height = self.w, self.shape.rows
+        if not self.shape.blocked:
+            return self._tiles(rows, (0, w["groups"]), FIRST | LAST, pending)
+        b, span = w.b, block // w.target.panel
+        with w.loop(*rows, NEAR_TILES * height, carried=pending) as low:
+            high = w.least(w.add(low.index, NEAR_TILES * height), rows[1])
+            with w.loop(0, w["groups"], span, carried=low.carried) as g:
+                first = b.zext(b.icmp_signed("==", g.index, ir.Constant(I64, 0)), I64)
+                ends = b.icmp_signed(">=", w.add(g.index, span), w["groups"])
+                flags = b.or_(first, b.select(ends, ir.Constant(I64, LAST), ir.Constant(I64, 0)))
+                groups = w.least(span, b.sub(w["groups"], g.index))
+                g.after = self._tiles((low.index, high), (g.index, groups), flags, g.carried)
+            low.after = g.carried
+        return low.carried
+
+    def _tiles(
+        self, rows: tuple[Any, Any], block: tuple[Any, Any], flags: Any, pending: list[Any]
+    ) -> list[Any]:
+        """A block of so many groups of observations from the first one on."""
+        w, shape, (vector, left, q), (first, groups) = self.w, self.shape, self.place, block
+        panel, width = w.target.panel, shape.vectors * w.target.lanes
+        with w.loop(*rows, shape.rows, carried=pending) as d:
+            at = w.at(vector, w.mul(first, panel * width))
+            scalar = w.at(w["arena"], left, w.mul(d.index, panel), w.mul(first, panel * self.depth))
+            offset = w.add(w.mul(q, panel * self.depth), w.mul(d.index, width))
+            sums: Any = MOST_SLOTS
+            if shape.blocked:
+                sums = w.add(w.mul(w.add(d.index, w.mul(rows[0], -1)), width), MOST_SLOTS)
+            between = self.wait.between(d.carried) if self.wait else None
+            place = w.at(w["slots"], sums)
+            places = (w["arena"], w["slots"], at, scalar, groups, 0, place, flags, offset, d.index, q)
+            put_tile(w, shape, self.epilogue, places, self.ahead, between)
+            if self.wait:
+                d.after = self.wait.pending(w, flags, offset, sums)
+        return d.carried
 
 
 def _fits(rows: int, count: int, depth: int, target: Target) -> bool:

@@ -20,7 +20,7 @@ from typing import Any
 from llvmlite import ir
 
 from chalkgrad.emit.kernels.targets import Target
-from chalkgrad.emit.kernels.writer import I64, Writer
+from chalkgrad.emit.kernels.writer import I64, Writer, whole_constant
 
 UNROLLED = {"across": 4, "rows": 4, "along": 2}
 """k that follow one another without a jump, at the most. A tile that has a core for itself waits for its
@@ -66,6 +66,22 @@ Epilogue = Callable[[Writer, list[list[Any]]], None]
 
 Ahead = Callable[[Writer, Any], None]
 
+
+@dataclass(frozen=True, slots=True)
+class Between:
+    """Work put between the multiplications of a tile "along", a piece with each of its first k.
+
+    Attributes:
+        due: How many pieces there are, a value: 0 or `most`, which is at most the k of a group.
+        most: A whole number.
+        write: Writes the piece of a number.
+    """
+
+    due: Any
+    most: int
+    write: Callable[[Writer, Any], None]
+
+
 ARGUMENTS = (
     "arena", "slots", "vector", "scalar", "count", "shift", "sums", "flags", "offset", "row", "panel",
 )  # fmt: skip
@@ -87,8 +103,9 @@ def write_tile(
 
 
 def put_tile(
-    w: Writer, shape: Shape, epilogue: Epilogue, arguments: Sequence[Any], ahead: Ahead | None = None
-) -> None:
+    w: Writer, shape: Shape, epilogue: Epilogue, arguments: Sequence[Any], ahead: Ahead | None = None,
+    between: Between | None = None,
+) -> None:  # fmt: skip
     """The tile's code at this place of a function; `ahead` asks for memory, a part with each group of k."""
     w = w.with_arguments(dict(zip(ARGUMENTS, arguments, strict=True)))
     flat = _starting_sums(w, shape)
@@ -97,7 +114,7 @@ def put_tile(
         flat = _across(w, shape, flat)
     else:
         if shape.groups:
-            flat, vector, scalar = _groups(w, shape, flat, ahead)
+            flat, vector, scalar = _groups(w, shape, flat, ahead, between)
         if shape.tail is not None:
             flat = _tail(w, shape, flat, vector, scalar)
     _finish(w, shape, flat, epilogue)
@@ -131,21 +148,22 @@ def _starting_sums(w: Writer, shape: Shape) -> list[Any]:
 
 
 def _multiplied(
-    w: Writer, shape: Shape, sums: list[Any], count: Any, operands: tuple[Any, Any], strides: tuple[int, int],
-    multiple: int,
+    w: Writer, shape: Shape, sums: list[Any], span: tuple[Any, Any], operands: tuple[Any, Any],
+    strides: tuple[int, int], multiple: int, piece: Callable[[Writer, Any], None] | None = None,
 ) -> list[Any]:  # fmt: skip
-    """The panel's vectors times every row's number, for `count` k, a multiple of `multiple`.
+    """The panel's vectors times every row's number, for the k of a span of a multiple of `multiple`.
 
     `strides` are the scalar operand's numbers from one k to the next, and from one row to the next.
+    `piece` writes what else is done with each k.
     """
     (vector, scalar), (each, between) = operands, strides
-    lanes, span = w.target.lanes, shape.vectors * w.target.lanes
+    lanes, width = w.target.lanes, shape.vectors * w.target.lanes
     together = gcd(UNROLLED[shape.layout], multiple)
-    with w.loop(0, count, together, carried=sums) as k:
+    with w.loop(*span, together, carried=sums) as k:
         ahead = w.target.ahead if shape.layout == "across" and not w.target.near else 0
         so_far = k.carried
         for n in range(together):
-            here = w.at(vector, w.mul(k.index, span), n * span)
+            here = w.at(vector, w.mul(k.index, width), n * width)
             factors = w.at(scalar, w.mul(k.index, each), n * each)
             if ahead:
                 w.prefetch(factors, ahead * each, change=False)
@@ -156,17 +174,30 @@ def _multiplied(
                 for v, column in enumerate(columns):
                     after.append(w.fma(column, factor, so_far[r * shape.vectors + v]))
             so_far = after
+            if piece is not None:
+                piece(w, w.add(k.index, n))
         k.after = so_far
     return k.carried
 
 
 def _across(w: Writer, shape: Shape, sums: list[Any]) -> list[Any]:
     strides = (1, shape.width) if shape.layout == "rows" else (shape.width, 1)
-    return _multiplied(w, shape, sums, w["count"], (w["vector"], w["scalar"]), strides, shape.multiple)
+    return _multiplied(w, shape, sums, (0, w["count"]), (w["vector"], w["scalar"]), strides, shape.multiple)
 
 
-def _groups(w: Writer, shape: Shape, sums: list[Any], ahead: Ahead | None) -> tuple[list[Any], Any, Any]:
-    span, group = shape.vectors * w.target.lanes, shape.width
+def _groups(
+    w: Writer, shape: Shape, sums: list[Any], ahead: Ahead | None, between: Between | None
+) -> tuple[list[Any], Any, Any]:
+    width, group = shape.vectors * w.target.lanes, shape.width
+    count, begun, strides = shape.used or group, 0, (1, group)
+    if between is not None:
+        # An odd k more, so that the others of the first group can follow each other by twos.
+        operands, begun = (w["vector"], w["scalar"]), between.due
+        sums = _multiplied(w, shape, sums, (0, begun), operands, strides, 1, between.write)
+        if between.most % gcd(UNROLLED["along"], count):
+            after = w.b.add(begun, w.b.zext(w.b.icmp_signed(">", begun, whole_constant(0)), I64))
+            sums = _multiplied(w, shape, sums, (begun, after), operands, strides, 1)
+            begun = after
     with w.loop(0, w["count"], carried=[*sums, w["vector"], w["scalar"]]) as g:
         *inside, vector, scalar = g.carried
         if ahead is not None:
@@ -176,9 +207,12 @@ def _groups(w: Writer, shape: Shape, sums: list[Any], ahead: Ahead | None) -> tu
             # tile's, and are far. Where many panels share the rows, they are near and this only costs.
             for n in range(shape.rows * group // w.target.lanes):
                 w.prefetch(scalar, shape.rows * group + n * w.target.lanes, change=False)
-        count = shape.used or group
-        after = _multiplied(w, shape, inside, count, (vector, scalar), (1, group), count)
-        g.after = [*after, w.at(vector, span * group), w.at(scalar, shape.jump)]
+        start = 0
+        if between is not None:
+            first = w.b.icmp_signed("==", g.index, whole_constant(0))
+            start = w.b.select(first, begun, whole_constant(0))
+        after = _multiplied(w, shape, inside, (start, count), (vector, scalar), strides, count)
+        g.after = [*after, w.at(vector, width * group), w.at(scalar, shape.jump)]
     *sums, vector, scalar = g.carried
     return sums, vector, scalar
 
@@ -191,7 +225,7 @@ def _tail(w: Writer, shape: Shape, sums: list[Any], vector: Any, scalar: Any) ->
     scalar = w.at(scalar, w["shift"])
     if shape.blocked:
         stop = w.b.select(_has(w, LAST), ir.Constant(I64, count), ir.Constant(I64, 0))
-    return _multiplied(w, shape, sums, stop, (vector, scalar), (1, group), 1)
+    return _multiplied(w, shape, sums, (0, stop), (vector, scalar), (1, group), 1)
 
 
 def _finish(w: Writer, shape: Shape, flat: list[Any], epilogue: Epilogue) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from chalkgrad.emit.kernels.expressions import Slots, Vectors
+from chalkgrad.emit.kernels.expressions import Slots, Vectors, is_scalar
 from chalkgrad.emit.kernels.layout import Layout
 from chalkgrad.emit.kernels.parts import Gradient
 from chalkgrad.emit.kernels.passes import START, _combined, number_pointer
@@ -24,8 +24,9 @@ from chalkgrad.emit.kernels.rows import first_lanes
 from chalkgrad.emit.kernels.writer import DOUBLE, I32, I64, Writer
 from chalkgrad.emit.phases import COUNT, Whole, inlined, phases
 from chalkgrad.errors import UnsupportedError
-from chalkgrad.expr.nodes import Access, Const, Expr, Program, Reduce, Sum, Tensor
-from chalkgrad.expr.ops import replace_access, tensors_in
+from chalkgrad.expr.arithmetic import add, multiply, negate
+from chalkgrad.expr.nodes import ONE, Access, Add, Const, Expr, Mul, Program, Reduce, Sum, Tensor
+from chalkgrad.expr.ops import map_children, replace_access, tensors_in
 
 KEPT = "gradient"
 """The name of a gradient that is kept, beside its parameter, as the memories of the optimiser are."""
@@ -64,7 +65,8 @@ class Rule:
             return replace_access(e, COUNT, lambda _: Const(Fraction(count)))
 
         self.program, self.memories = update.program, update.memories
-        self.lines = [replace(d, body=counted(d.body)) for d in inlined(lines, found.update.outputs)]
+        read = inlined(lines, found.update.outputs)
+        self.lines = [replace(d, body=moving(counted(d.body))) for d in read]
         self.whole: list[Whole] = []
         for number in found.whole:
             (line,) = inlined((*lines, number.definition), (number.target,))
@@ -82,14 +84,31 @@ class Rule:
         return any(number.target in tensors_in(e) for number in self.whole)
 
     def lower(
-        self, w: Writer, slots: Slots, values: Values, scalars: dict[Expr, Any] | None = None
-    ) -> dict[str, Any]:
+        self, w: Writer, slots: Slots, values: Values, scalars: dict[Expr, Any] | None = None,
+        estimates: bool = True,
+    ) -> dict[str, Any]:  # fmt: skip
         """The next parameters and memories, by the names of the present ones."""
         for line in self.lines:
-            lower = Vectors(w, slots, w["slots"], values.read, estimates=True, scalars=scalars)
+            lower = Vectors(w, slots, w["slots"], values.read, estimates, scalars)
             values.known[line.target.name] = lower(line.body)
         following = {name: name + "2" for name in ("w", *self.memories)}
         return {name: values.known[new] for name, new in following.items() if new in values.known}
+
+
+def moving(e: Expr) -> Expr:
+    """Every mean a·x + (1 − a)·y written as x + (1 − a)·(y − x): one multiplication less.
+
+    The difference is rounded on the scale of the larger one of x and y.
+    """
+    e = map_children(e, moving)
+    if not isinstance(e, Add) or len(e.terms) != 2:
+        return e
+    for old, new in (e.terms, e.terms[::-1]):
+        if isinstance(old, Mul) and isinstance(new, Mul) and is_scalar(old.factors[0]):
+            if new.factors[0] == add((ONE, negate(old.factors[0]))):
+                x, y = (multiply(term.factors[1:]) for term in (old, new))
+                return add((x, multiply((new.factors[0], add((y, negate(x)))))))
+    return e
 
 
 class Values:
@@ -121,10 +140,15 @@ class Lines:
     Args:
         w: The function being written.
         rule: Decides whether the parameter is updated or its gradient is kept.
+        estimates: Whether roots and quotients may be Newton's; the processor's own are as fast where other
+            work goes on beside them.
     """
 
-    def __init__(self, w: Writer, layout: Layout, slots: Slots, gradient: Gradient, rule: Rule) -> None:
+    def __init__(
+        self, w: Writer, layout: Layout, slots: Slots, gradient: Gradient, rule: Rule, estimates: bool = True
+    ) -> None:
         self.w, self.layout, self.slots, self.gradient, self.rule = w, layout, slots, gradient, rule
+        self.estimates = estimates
         self.sums = [doubles(w, START[number.op]) for number in rule.whole]
         self.scalars: dict[Expr, Any] = {}
 
@@ -137,7 +161,7 @@ class Lines:
             own.known |= {name: own[name] for name in at}
         own.known["g"] = self._gradient(total, offset, own)
         if not rule.whole:
-            for name, value in rule.lower(w, self.slots, own, self.scalars).items():
+            for name, value in rule.lower(w, self.slots, own, self.scalars, self.estimates).items():
                 w.store(value, w["arena"], at[name], offset)
             return
         w.store(own["g"], w["arena"], self.layout.parameter(self.gradient.parameter, KEPT), offset)

@@ -1,0 +1,77 @@
+"""The update of a tile between the multiplications of the next one.
+
+A root and a quotient take another unit of the processor than multiplications do, and for long. Where a tile's
+sums are updated at its end, the multiplications of the next one wait for room to begin. Here the sums are kept
+in memory, and a vector of them is updated with each of the first k of the next tile; only the last tile of a
+share has nothing to hide behind.
+
+That helps where so many instructions are in flight that none waits for the quotient. It does where one vector
+is multiplied in a cycle; where two are, or with half the registers, it was slower.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from chalkgrad.emit.kernels.expressions import Slots
+from chalkgrad.emit.kernels.layout import Layout
+from chalkgrad.emit.kernels.parts import Gradient
+from chalkgrad.emit.kernels.tile import LAST, Between, Shape
+from chalkgrad.emit.kernels.update import Lines, Rule
+from chalkgrad.emit.kernels.writer import Writer, whole_constant
+
+MOST_SLOTS = 256
+"""Scalars of a step; a thread's partial sums lie behind them."""
+NOTHING = [whole_constant(0)] * 3
+"""What is pending before the first tile."""
+WIDEST = 20
+"""Vectors of a tile beside which the registers have room for an update."""
+
+
+def delayed(layout: Layout, slots: Slots, gradient: Gradient, rule: Rule, shape: Shape) -> Delayed | None:
+    """What writes the updates of such tiles, if they are delayed."""
+    vectors = shape.rows * shape.vectors
+    fits = vectors <= min(shape.used or shape.width, WIDEST)
+    if layout.target.multipliers > 1 or rule.whole or not fits:
+        return None
+    return Delayed(layout, slots, gradient, rule, vectors)
+
+
+class Delayed:
+    """Writes the updates of a weight's tiles, each a tile later.
+
+    What is pending is three values: how many vectors, their offset in the parameter, and where behind the
+    slots their sums are.
+    """
+
+    def __init__(self, layout: Layout, slots: Slots, gradient: Gradient, rule: Rule, vectors: int) -> None:
+        self.layout, self.slots, self.gradient, self.rule = layout, slots, gradient, rule
+        self.vectors = vectors
+
+    def keep(self, w: Writer, rows: Sequence[Sequence[Any]]) -> None:
+        """The epilogue: the sums go to memory."""
+        for n, value in enumerate(value for row in rows for value in row):
+            w.store(value, w["sums"], n * w.target.lanes)
+
+    def pending(self, w: Writer, flags: Any, offset: Any, sums: Any) -> list[Any]:
+        """What is pending after a tile; nothing after one whose sums are not complete."""
+        vectors = whole_constant(self.vectors)
+        if not isinstance(flags, int):
+            last = w.b.icmp_signed(">=", flags, whole_constant(LAST))
+            vectors = w.b.select(last, vectors, whole_constant(0))
+        return [vectors, offset, w.whole_value(sums)]
+
+    def between(self, pending: Sequence[Any]) -> Between:
+        """What is put between the multiplications of the next tile."""
+        return Between(pending[0], self.vectors, lambda w, n: self._update(w, n, pending))
+
+    def finish(self, w: Writer, pending: Sequence[Any]) -> None:
+        """The updates of the last tile."""
+        with w.loop(0, pending[0]) as n:
+            self._update(w, n.index, pending)
+
+    def _update(self, w: Writer, n: Any, pending: Sequence[Any]) -> None:
+        at, (_, offset, sums) = w.mul(n, w.target.lanes), pending
+        lines = Lines(w, self.layout, self.slots, self.gradient, self.rule, estimates=False)
+        lines.write(w.load(w["slots"], sums, at), w.add(offset, at))
