@@ -23,6 +23,9 @@ def together(work: Callable[[int], None], threads: int, look: Callable[[], None]
     Raises:
         Whatever one of the calls raised, or this thread while it waited, when all have ended.
     """
+    if threads == 1 and look is None:
+        work(0)
+        return
     failed: list[BaseException] = []
     cores = _cores(threads)
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chalkgrad.emit.draws import Draws
-from chalkgrad.errors import DataError, UnsupportedError, suggestion
+from chalkgrad.errors import DataError, ShapeError, UnsupportedError, suggestion
 from chalkgrad.train.extras import optional, require
 from chalkgrad.train.interrupt import asked, promptly
 from chalkgrad.train.objective import Array, Data, Objective, check_order
@@ -169,15 +169,19 @@ class LlvmEngine:
 
     def run(self, order: NDArray[np.int64], losses: NDArray[np.float64], learning_rate: float) -> int:
         """See `Engine`."""
-        check_order(order, self.data, self.batch)
-        if not len(order):
+        if order.ndim != 2 or not order.size:
+            check_order(order, self.data, self.batch)
             return 0
-        found = self.step.run(
-            self.data, order.reshape(-1), order.shape[1], steps_before=self.optimiser.steps,
-            scalars={"lr": float(learning_rate), **self.optimiser.constants},
-            parameters=self.objective.scalars(), seed=self.objective.seed,
-            ended=asked() if self.objective.flat.size * order.shape[1] >= LONG_STEP else None,
-        )  # fmt: skip
+        try:
+            found = self.step.run(
+                self.data, order.reshape(-1), order.shape[1], steps_before=self.optimiser.steps,
+                scalars={"lr": float(learning_rate), **self.optimiser.constants},
+                parameters=self.objective.scalars(), seed=self.objective.seed,
+                ended=asked() if self.objective.flat.size * order.shape[1] >= LONG_STEP else None,
+            )  # fmt: skip
+        except ShapeError:  # which the step has found anyway; here it is told in words of the data
+            check_order(order, self.data, self.batch)
+            raise
         losses[: len(found)] = found
         self.optimiser.steps += len(found)
         return len(found)

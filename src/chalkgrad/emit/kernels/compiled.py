@@ -171,6 +171,7 @@ class CompiledStep:
         self._numbers = np.zeros(max(len(code.scalars), 1))
         self._control = np.zeros(2, np.int64)
         self._places: dict[int, tuple[Array, int]] = {}
+        self._rows: dict[int, tuple[Array, tuple[int, ...]]] = {}
         self._code, address = machine.load(code.code, PREFIX + ENTRY)
         kinds = [ctypes.c_void_p] * (3 + len(self.data) + 1) + [ctypes.c_int64] * 4 + [ctypes.c_void_p] * 3
         self._run = ctypes.CFUNCTYPE(None, *kinds)(address)
@@ -244,7 +245,7 @@ class CompiledStep:
             ShapeError: For no rows, a batch of another size, row numbers outside the data.
         """
         order = np.ascontiguousarray(order, np.int64)
-        arrays = [self._checked(t, np.asarray(data[t.name])) for t in self.data]
+        arrays = [self._checked(n, t, data[t.name]) for n, t in enumerate(self.data)]
         rows = len(arrays[0])
         if not 1 <= batch <= self.layout.sizes[self.layout.batch]:
             most = self.layout.sizes[self.layout.batch]
@@ -293,7 +294,17 @@ class CompiledStep:
             self._places[number] = (array, place)
         return place
 
-    def _checked(self, t: Any, value: Array) -> Array:
+    def _checked(self, number: int, t: Any, given: Any) -> Array:
+        """Rows as the code reads them: those of the last call again, if they are read in place, or a copy."""
+        kept, shape = self._rows.get(number, (None, ()))
+        if kept is given and given.shape == shape:
+            return given
+        own = self._as_read(t, np.asarray(given))
+        if own is given:
+            self._rows[number] = (own, own.shape)
+        return own
+
+    def _as_read(self, t: Any, value: Array) -> Array:
         shape = tuple(self.layout.sizes[r] for r in t.axes[1:])
         if value.shape[1:] != shape or value.ndim != len(t.axes):
             raise ShapeError(f"{t.name} has the shape {value.shape}; it must have rows of {shape}.")
