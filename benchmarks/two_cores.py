@@ -4,9 +4,9 @@
     --rounds 10     rounds, each with a figure of everything
     --pause 0       seconds between two rounds
 
-The distance is how long a number takes from the core that writes it to the one that waits for it, measured right
-before the steps of its round: a rented machine's cores lie where its host puts them, and may be moved. A step is
-taken by one thread and by two in turns, in wall time; a figure is the least of three.
+The distance is how long a number takes from the core that writes it to the one that waits for it, measured
+right before the steps of its round: a rented machine's cores lie where its host puts them, and may be moved.
+A step is taken by one thread and by two in turns, in wall time; a figure is the least of three.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ SECONDS = 0.1
 
 
 def passing() -> Callable[[int, int], None]:
-    """f(place, parity): passes the number at a place on, PASSES times, whenever its parity is the given one."""
+    """f(place, parity): passes the number at a place on, PASSES times, whenever it has this parity."""
     target, module = host(), ir.Module("passing")
     module.triple = target.triple
     w = Writer(module, target, "passing", [("place", I64.as_pointer()), ("parity", I64)])

@@ -297,8 +297,8 @@ class CompiledStep:
     def _checked(self, number: int, t: Any, given: Any) -> Array:
         """Rows as the code reads them: those of the last call again, if they are read in place, or a copy."""
         kept, shape = self._rows.get(number, (None, ()))
-        if kept is given and given.shape == shape:
-            return given
+        if kept is not None and kept is given and kept.shape == shape:
+            return kept
         own = self._as_read(t, np.asarray(given))
         if own is given:
             self._rows[number] = (own, own.shape)

@@ -1,12 +1,11 @@
 """The update of a tile between the multiplications of the next one.
 
-A root and a quotient take another unit of the processor than multiplications do, and for long. Where a tile's
-sums are updated at its end, the multiplications of the next one wait for room to begin. Here the sums are kept
-in memory, and a vector of them is updated with each of the first k of the next tile; only the last tile of a
-share has nothing to hide behind.
+A root and a quotient take long, and next to nothing of the unit that multiplies. At a tile's end nothing
+could go on beside them but other updates. Here the sums are kept in memory, and a vector of them is updated
+with each of the first k of the next tile; only the last tile of a share has nothing to hide behind.
 
-That helps where so many instructions are in flight that none waits for the quotient. It does where one vector
-is multiplied in a cycle; where two are, or with half the registers, it was slower.
+That helps where so many instructions are in flight that none waits for a quotient: where one vector is
+multiplied in a cycle. Where two are, and with half the registers, it was slower.
 """
 
 from __future__ import annotations
@@ -21,8 +20,6 @@ from chalkgrad.emit.kernels.tile import LAST, Between, Shape
 from chalkgrad.emit.kernels.update import Lines, Rule
 from chalkgrad.emit.kernels.writer import Writer, whole_constant
 
-MOST_SLOTS = 256
-"""Scalars of a step; a thread's partial sums lie behind them."""
 NOTHING = [whole_constant(0)] * 3
 """What is pending before the first tile."""
 WIDEST = 20

@@ -38,6 +38,10 @@ Reader = Callable[[Expr], Any]
 """The vector of an access or an index."""
 
 
+MOST_SLOTS = 256
+"""Scalars of a step, at most; a thread's partial sums lie behind them."""
+
+
 class Slots:
     """The scalars of a step: expressions without indices, each worked out once."""
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from llvmlite import ir
 
-from chalkgrad.emit.kernels.delayed import MOST_SLOTS, NOTHING, Delayed, delayed
-from chalkgrad.emit.kernels.expressions import Slots
+from chalkgrad.emit.kernels.delayed import NOTHING, Delayed, delayed
+from chalkgrad.emit.kernels.expressions import MOST_SLOTS, Slots
 from chalkgrad.emit.kernels.layout import Layout
 from chalkgrad.emit.kernels.parts import Gradient
 from chalkgrad.emit.kernels.passes import counted_lanes, number_pointer

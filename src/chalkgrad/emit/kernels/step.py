@@ -25,9 +25,9 @@ from llvmlite import ir
 
 from chalkgrad.emit.kernels.code import ENTRY, SEED, StepCode
 from chalkgrad.emit.kernels.crew import Crew
-from chalkgrad.emit.kernels.expressions import Scalars, Slots
+from chalkgrad.emit.kernels.expressions import MOST_SLOTS, Scalars, Slots
 from chalkgrad.emit.kernels.functions import mixed
-from chalkgrad.emit.kernels.gradients import MOST_SLOTS, scratch, write_gradient
+from chalkgrad.emit.kernels.gradients import scratch, write_gradient
 from chalkgrad.emit.kernels.layout import Layout
 from chalkgrad.emit.kernels.machine import object_code
 from chalkgrad.emit.kernels.moving import write_gather, write_turn

@@ -85,9 +85,9 @@ class Target:
 def avx512(triple: str, cpu: str, features: str, double: bool = False) -> Target:
     """32 registers of 64 bytes: 8 × 2 accumulators, up to 12 × 2.
 
-    Zen 4 multiplies them in halves, one vector a cycle. There a panel is one vector wide: each scalar of a tile
-    is then used once, and read by the multiplication itself. Scalars that are read into registers of their own
-    first, for two multiplications each, keep other work from overlapping with those.
+    Zen 4 multiplies them in halves, one vector a cycle. There a panel is one vector wide: each scalar of a
+    tile is then used once, and read by the multiplication itself. Scalars that are first read into registers
+    of their own, for two multiplications each, keep other work from overlapping with those.
     """
     if cpu == "znver4":
         return Target(triple, cpu, features, double, 64, 1, 8, 8 if double else 16, 256, 512 << 10, 32, 1)

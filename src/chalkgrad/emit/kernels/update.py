@@ -104,10 +104,12 @@ def moving(e: Expr) -> Expr:
     if not isinstance(e, Add) or len(e.terms) != 2:
         return e
     for old, new in (e.terms, e.terms[::-1]):
-        if isinstance(old, Mul) and isinstance(new, Mul) and is_scalar(old.factors[0]):
-            if new.factors[0] == add((ONE, negate(old.factors[0]))):
-                x, y = (multiply(term.factors[1:]) for term in (old, new))
-                return add((x, multiply((new.factors[0], add((y, negate(x)))))))
+        if not isinstance(old, Mul) or not isinstance(new, Mul):
+            break
+        part, rest = old.factors[0], new.factors[0]
+        if is_scalar(part) and rest == add((ONE, negate(part))):
+            x, y = (multiply(term.factors[1:]) for term in (old, new))
+            return add((x, multiply((rest, add((y, negate(x)))))))
     return e
 
 
