@@ -112,9 +112,10 @@ def test_tile(layout, multiple, fewer, double):
 
 
 @pytest.mark.parametrize("double", [False, True])
-@pytest.mark.parametrize(("observations", "size"), [(1, 1), (33, 5), (40, 17), (64, 50)])
-def test_gather_and_turn(observations, size, double):
-    target = host(double)
+@pytest.mark.parametrize("vectors", [1, 2])
+@pytest.mark.parametrize(("observations", "size"), [(1, 1), (33, 5), (40, 17), (64, 50), (40, 64)])
+def test_gather_and_turn(observations, size, vectors, double):
+    target = replace(host(double), vectors=vectors)
     dtype = number_type(target)
     rng = np.random.default_rng(0)
     n, d = Range("N"), Range("D")

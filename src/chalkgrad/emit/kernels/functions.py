@@ -32,6 +32,9 @@ LIBRARY = {
 """Functions of the C library by the name of our primitive."""
 
 
+CURRENT_ROUNDING = ir.Constant(I32, 4)
+"""To round as the processor is told to."""
+
 MANY_TERMS = 12
 """As many terms of a polynomial are added in two halves."""
 
@@ -74,6 +77,22 @@ def _power_of_two(w: Writer, n: Any) -> Any:
     return w.b.bitcast(bits, w.vector)
 
 
+def _scaled(w: Writer, x: Any, n: Any) -> Any:
+    """x 2^n, in one instruction (vscalef)."""
+    kind, mask = _kind(w)
+    kinds = [w.vector, w.vector, w.vector, mask, I32]
+    full = f"llvm.x86.avx512.mask.scalef.{kind}.512"
+    known = w.module.globals.get(full) or ir.Function(w.module, ir.FunctionType(w.vector, kinds), full)
+    return w.b.call(known, [x, n, w.splat(0.0), ir.Constant(mask, -1), CURRENT_ROUNDING])
+
+
+def _power(w: Writer, n: Any) -> Any:
+    """2^n for a vector of whole numbers in the number type, not beyond normal exponents."""
+    if has_estimates(w):
+        return _scaled(w, w.splat(1.0), n)
+    return _power_of_two(w, w.b.fptosi(n, w.wholes))
+
+
 def _clamped(w: Writer, x: Any, low: float, high: float) -> Any:
     """x between two bounds; a NaN stays one."""
     x = w.b.select(w.b.fcmp_ordered("<", x, w.splat(low)), w.splat(low), x)
@@ -83,10 +102,12 @@ def _clamped(w: Writer, x: Any, low: float, high: float) -> Any:
 def exp(w: Writer, x: Any) -> Any:
     low, high = (-745.2, 709.8) if w.target.double else (-104.0, 88.8)
     n, r = _reduced(w, _clamped(w, x, low, high))
+    value = w.b.fadd(_taylor_tail(w, r), w.splat(1.0))
+    if has_estimates(w):
+        return _scaled(w, value, n)
     whole = w.b.fptosi(n, w.wholes)
     # In two factors, because 2^128 and 2^-130 are no normal numbers while their product with exp r may be.
     half = w.b.ashr(whole, w.whole_splat(1))
-    value = w.b.fadd(_taylor_tail(w, r), w.splat(1.0))
     value = w.b.fmul(value, _power_of_two(w, half))
     return w.b.fmul(value, _power_of_two(w, w.b.sub(whole, half)))
 
@@ -94,7 +115,7 @@ def exp(w: Writer, x: Any) -> Any:
 def expm1(w: Writer, x: Any) -> Any:
     low, high = (-40.0, 709.0) if w.target.double else (-20.0, 88.0)
     n, r = _reduced(w, _clamped(w, x, low, high))
-    scale = _power_of_two(w, w.b.fptosi(n, w.wholes))
+    scale = _power(w, n)
     small = w.fma(scale, _taylor_tail(w, r), w.b.fsub(scale, w.splat(1.0)))
     huge = w.b.fcmp_ordered(">", x, w.splat(high))
     return w.b.select(huge, exp(w, x), small)
@@ -142,7 +163,7 @@ def tanh(w: Writer, x: Any) -> Any:
     bound = 20.0 if w.target.double else 10.0
     size = w.b.select(w.b.fcmp_ordered(">", size, w.splat(bound)), w.splat(bound), size)
     n, r = _reduced(w, w.b.fadd(size, size))
-    scale = _power_of_two(w, w.b.fptosi(n, w.wholes))
+    scale = _power(w, n)
     u = w.fma(scale, _taylor_tail(w, r), w.b.fsub(scale, w.splat(1.0)))
     return w.intrinsic("copysign", w.b.fdiv(u, w.b.fadd(u, w.splat(2.0))), x)
 
@@ -257,7 +278,7 @@ def minimum(w: Writer, a: Any, b: Any) -> Any:
 
 
 def has_estimates(w: Writer) -> bool:
-    """Whether the processor has 14-bit estimates of 1/x and 1/√x for whole registers."""
+    """Whether the processor has 14-bit estimates of 1/x and 1/√x, and x 2^n, for whole registers."""
     return w.target.x86 and w.target.bytes == 64
 
 
@@ -288,10 +309,9 @@ def _with_cases(w: Writer, result: Any, x: Any, cases: int) -> Any:
     full = f"llvm.x86.avx512.mask.fixupimm.{kind}.512"
     kinds = [w.vector, w.vector, w.wholes, I32, mask, I32]
     known = w.module.globals.get(full) or ir.Function(w.module, ir.FunctionType(w.vector, kinds), full)
-    current_rounding = ir.Constant(I32, 4)
     everywhere = ir.Constant(mask, -1)
     return w.b.call(
-        known, [result, x, w.whole_splat(cases), ir.Constant(I32, 0), everywhere, current_rounding]
+        known, [result, x, w.whole_splat(cases), ir.Constant(I32, 0), everywhere, CURRENT_ROUNDING]
     )
 
 

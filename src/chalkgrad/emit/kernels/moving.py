@@ -49,6 +49,8 @@ def _row(w: Writer, i: Any) -> Any:
 def _gather_squares(w: Writer, layout: Layout, t: Tensor, size: int, p: Any, turned: bool) -> None:
     lanes, panel = w.target.lanes, w.target.panel
     base = w.add(layout.features(t), w.mul(p, panel * layout.padded(t.axes[1])))
+    # A square of rows is then a part of one panel of columns as it is.
+    whole = w.target.vectors == 1 and size % lanes == 0
     # Loops, where copies would run as fast: squares are what takes LLVM longest.
     with w.loop(0, w.target.vectors) as v:
         beside = w.mul(v.index, lanes)
@@ -60,9 +62,13 @@ def _gather_squares(w: Writer, layout: Layout, t: Tensor, size: int, p: Any, tur
             for row in rows:
                 w.prefetch(row, d, GATHER_AHEAD, change=False)
             loaded = [w.load(row, d, aligned=False) for row in rows]
+            if turned and whole:
+                top = w.add(layout.turned(t), w.mul(d, layout.capacity), w.mul(p, lanes * lanes))
+                for i, row in enumerate(loaded):
+                    w.store(row, w["arena"], top, i * lanes)
             for c, column in enumerate(w.transposed(loaded)):
                 w.store(column, w["arena"], base, w.mul(w.add(d, c), panel), beside)
-        if turned:
+        if turned and not whole:
             _copied_rows(w, layout, t, rows, (p, beside))
     if turned:
         for first, count, vectors, _ in layout.panels(t.axes[1]).parts():
