@@ -13,7 +13,8 @@ pytest.importorskip("llvmlite")
 from llvmlite import ir
 
 from chalkgrad.emit.kernels import machine, reference
-from chalkgrad.emit.kernels.functions import FUNCTIONS, apply, has_estimates, quotient, root
+from chalkgrad.emit.kernels.estimates import has_estimates, quotient, root
+from chalkgrad.emit.kernels.functions import FUNCTIONS, apply
 from chalkgrad.emit.kernels.layout import Layout
 from chalkgrad.emit.kernels.moving import write_gather, write_turn
 from chalkgrad.emit.kernels.parts import UNIFORM

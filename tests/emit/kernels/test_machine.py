@@ -36,9 +36,11 @@ PROCESSORS = {
 
 @pytest.mark.parametrize("double", [False, True])
 @pytest.mark.parametrize("name", PROCESSORS)
-@pytest.mark.parametrize("batch", [1, 64])
+@pytest.mark.parametrize(
+    ("batch", "sizes"), [(1, (37, 50, 10)), (64, (37, 50, 10)), (64, (80, 300, 300))], ids=str
+)
 @pytest.mark.parametrize(("rule", "flipped"), [(RULES["adam"], ()), (CLIPPED, ()), (CLIPPED, ("W1", "W2"))])
-def test_compiles_for(name, double, rule, flipped, batch):
+def test_compiles_for(name, double, rule, flipped, batch, sizes):
     """The whole step becomes an object file for the processor, at its own vector width."""
     from llvmlite import binding
 
@@ -46,7 +48,7 @@ def test_compiles_for(name, double, rule, flipped, batch):
     binding.initialize_all_asmprinters()
     make, triple, cpu, features = PROCESSORS[name]
     target = make(triple, cpu, features, double).for_batch(batch)
-    case = Case(two_layers("tanh", "softmax"), (37, 50, 10), rows=64, batch=batch)
+    case = Case(two_layers("tanh", "softmax"), sizes, rows=64, batch=batch)
     found = operations(*derived(case.program, tuple(case.parameters)))
     sizes = {}
     for t in (*found.data, *found.parameters):
@@ -72,6 +74,16 @@ def test_avx2_code_runs_here(dtype, rule, batch):
     target = targets.avx2(here.triple, "haswell", "", dtype == np.float64)
     case = Case(two_layers("tanh", "softmax"), (37, 50, 10), rows=150, batch=batch, dtype=dtype, rule=rule)
     assert_same(case, case.compile(target=target))
+
+
+@pytest.mark.parametrize("rule", ["adam", CLIPPED])
+def test_avx2_threads_share_columns(rule):
+    here = targets.host()
+    if not here.x86:
+        pytest.skip("needs an x86 processor")
+    target = targets.avx2(here.triple, "haswell", "")
+    case = Case(two_layers("tanh", "softmax"), (80, 300, 300), rows=150, batch=64, rule=rule)
+    assert_same(case, case.compile(target=target, threads=2))
 
 
 NO_ROOM_SIDE_BY_SIDE = """

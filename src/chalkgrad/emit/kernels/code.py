@@ -15,9 +15,11 @@ SEED = "seed"
 
 
 COUNTER = 8
-"""Whole numbers from one counter that the threads share to the next, so that no two lie in one cache line:
-the first counts arrivals at the barrier, the second phase one's pieces, then one for every gradient, and one
-for every parameter that is updated after all gradients are known."""
+"""Whole numbers from one counter that the threads share to the next, so that no two lie in one cache line.
+
+The first counts arrivals at the barrier, the second phase one's pieces; then come one for every gradient, one
+for every parameter that is updated after all gradients are known, one for each other segment of phase one.
+"""
 
 ASKED, TAKEN = 0, 1
 """Places of what the caller and the threads tell each other: whether the caller wants the steps to end, and

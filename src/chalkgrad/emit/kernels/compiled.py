@@ -167,7 +167,7 @@ class CompiledStep:
         self.two_phases = code.two_phases
         self.arena = allocate(layout.total, dtype.type)
         self._totals = np.zeros(max(code.totals, 1))
-        self._sync = np.zeros(COUNTER * (2 + 2 * len(parameters)), np.int64)
+        self._sync = np.zeros(COUNTER * (2 + 6 * len(parameters)), np.int64)
         self._numbers = np.zeros(max(len(code.scalars), 1))
         self._control = np.zeros(2, np.int64)
         self._places: dict[int, tuple[Array, int]] = {}

@@ -13,7 +13,8 @@ from typing import Any
 
 from llvmlite import ir
 
-from chalkgrad.emit.kernels.functions import apply, has_estimates, maximum, quotient, root
+from chalkgrad.emit.kernels.estimates import has_estimates, quotient, root
+from chalkgrad.emit.kernels.functions import apply, maximum
 from chalkgrad.emit.kernels.writer import DOUBLE, I64, Writer
 from chalkgrad.errors import UnsupportedError
 from chalkgrad.expr.nodes import (

@@ -17,7 +17,7 @@ from chalkgrad.emit.kernels.expressions import MOST_SLOTS, Slots
 from chalkgrad.emit.kernels.layout import Layout
 from chalkgrad.emit.kernels.parts import Gradient
 from chalkgrad.emit.kernels.passes import counted_lanes, number_pointer
-from chalkgrad.emit.kernels.products import best_rows, block_depth
+from chalkgrad.emit.kernels.products import best_rows, block_depth, panels_are_shares
 from chalkgrad.emit.kernels.targets import Target
 from chalkgrad.emit.kernels.tile import FIRST, LAST, Shape, put_tile
 from chalkgrad.emit.kernels.update import KEPT, Lines, Rule, columns_used
@@ -44,8 +44,8 @@ def write_gradient(
     With a weight's gradient go those of the vectors `beside` it, sums of the same turned values, which
     the first share works out while a panel of them is near. Another vector's are sums over the lanes.
 
-    Returns the function and the number of shares: tiles of rows for a weight, panels for a vector.
-    `count` is the number of observations.
+    Returns the function and the number of shares: tiles of rows for a weight, panels for a large one and for
+    a vector. `count` is the number of observations.
     """
     pointer = number_pointer(layout.target)
     arguments = [("arena", pointer), ("slots", pointer), ("first", I64), ("last", I64), ("count", I64)]
@@ -66,7 +66,7 @@ def _vector_gradient(
 ) -> tuple[Any, int]:
     columns = layout.panels(gradient.parameter.axes[0])
     for start, count, vectors, used in columns.parts():
-        low = w.least(start + count, _most(w, w["first"], start))
+        low = w.least(start + count, w.most(w["first"], start))
         high = w.least(w["last"], start + count)
         with w.loop(low, high) as q:
             sums = _lane_sums(w, layout, gradient, vectors, q.index)
@@ -131,10 +131,6 @@ def _turned_sums(w: Writer, layout: Layout, gradient: Gradient, vectors: int, q:
     return [w.b.fadd(w.b.fadd(a, b), w.b.fadd(c, d)) for a, b, c, d in chains]
 
 
-def _most(w: Writer, a: Any, b: int) -> Any:
-    return w.b.select(w.b.icmp_signed(">", a, ir.Constant(I64, b)), a, ir.Constant(I64, b))
-
-
 def _weight_gradient(
     w: Writer, layout: Layout, slots: Slots, gradient: Gradient, rule: Rule,
     beside: Sequence[Gradient],
@@ -157,8 +153,10 @@ def _weight_gradient(
     if rule.whole:
         with w.loop(w["first"], w["last"]) as share:
             Lines(w, layout, slots, gradient, rule).begin(share.index)
-    top = w.mul(w["first"], unit)
-    end = w.least(w.mul(w["last"], unit), count)
+    top, end = w.mul(w["first"], unit), w.least(w.mul(w["last"], unit), count)
+    panels_shared = panels_are_shares(layout, gradient.parameter)
+    if panels_shared:
+        shares, top, end = columns.count, 0, count
     for start, number, vectors, used in columns.parts():
         height = rows if vectors == target.vectors else unit
         shape = Shape(
@@ -168,10 +166,17 @@ def _weight_gradient(
         near = target.second_level // NEAR_SHARE
         block = max(1, near // (layout.capacity * target.item * unit)) * unit
         wait = delayed(layout, slots, gradient, rule, shape)
-        epilogue = wait.keep if wait else _update_epilogue(layout, slots, gradient, rule, shape, unit, used)
+        epilogue = (
+            wait.keep
+            if wait
+            else _update_epilogue(layout, slots, gradient, rule, shape, 0 if panels_shared else unit, used)
+        )
         ahead = _update_ahead(layout, gradient, rule, height * vectors)
         with w.loop(top, end, block, carried=NOTHING if wait else ()) as chunk:
-            with w.loop(start, start + number, carried=chunk.carried) as q:
+            low, high = start, start + number
+            if panels_shared:
+                low, high = w.most(w["first"], start), w.least(w["last"], start + number)
+            with w.loop(low, high, carried=chunk.carried) as q:
                 if beside:
                     with w.b.if_then(w.b.icmp_signed("==", chunk.index, ir.Constant(I64, 0))):
                         for vector_gradient in beside:
@@ -255,7 +260,10 @@ def _fits(rows: int, count: int, depth: int, target: Target) -> bool:
 def _update_epilogue(
     layout: Layout, slots: Slots, gradient: Gradient, rule: Rule, shape: Shape, unit: int, used: int
 ) -> Any:
-    """The update of a tile, or what a number of all parameters needs of it, of `used` columns."""
+    """The update of a tile, or what a number of all parameters needs of it, of `used` columns.
+
+    `unit` is how many rows a share has; 0 where panels are shares.
+    """
     count = layout.sizes[layout.stored(gradient.parameter)[0]]
 
     def write(w: Writer, rows: Sequence[Sequence[Any]]) -> None:
@@ -267,7 +275,7 @@ def _update_epilogue(
             for v, total in enumerate(row):
                 offset = w.add(w["offset"], (r * shape.vectors + v) * w.target.lanes)
                 lines.write(total, offset, [*inside, *columns_used(w, used, v)])
-        lines.finish(w.divide(w["row"], unit))
+        lines.finish(w.divide(w["row"], unit) if unit else w["panel"])
 
     return write
 

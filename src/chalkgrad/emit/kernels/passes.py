@@ -236,10 +236,7 @@ def write_total(module: Any, layout: Layout, slots: Slots, total: Total, number:
     lanes, panel, place = w.target.lanes, w.target.panel, layout.parameter(parameter)
     w.arguments["count"] = columns.size
     for start, number_of, vectors, _ in columns.parts():
-        low = w.b.select(
-            w.b.icmp_signed(">", w["first"], ir.Constant(I64, start)), w["first"], ir.Constant(I64, start)
-        )
-        with w.loop(low, w.least(w["last"], start + number_of)) as q:
+        with w.loop(w.most(w["first"], start), w.least(w["last"], start + number_of)) as q:
             base = w.add(place, w.mul(q.index, panel * depth))
             with w.loop(0, rows, carried=[ir.Constant(DOUBLE, 0.0)]) as d:
                 so_far = d.carried[0]

@@ -58,10 +58,44 @@ def best_rows(count: int, room: int, vectors: int, target: Target) -> int:
     return min(useful, key=waste)
 
 
+SHARED_BYTES = 1 << 15
+"""A weight of so many bytes and more is shared out among threads by its columns."""
+LEAST_SHARES = 8
+"""Shares that a second thread needs, to get as much as the first."""
+
+
+def panels_are_shares(layout: Layout, weight: Tensor) -> bool:
+    """Whether threads share a weight out by panels of its columns, forward and in its gradient alike.
+
+    Each then reads what it wrote itself, and not all weights, of which another core has just written a half.
+    It does not depend on how many threads there are, as sums over all parameters are added by shares.
+    """
+    if few.few(layout) or weight.name in layout.flipped:
+        return False
+    rows, columns = (layout.sizes[r] for r in weight.axes)
+    large = rows * columns * layout.target.item >= SHARED_BYTES
+    return large and layout.panels(weight.axes[1]).count >= LEAST_SHARES
+
+
+def column_shares(layout: Layout, kernel: ProductKernel) -> int:
+    """How many shares of columns a product has; 0 where it is shared out by observations."""
+    weight = kernel.product.weight
+    if not panels_are_shares(layout, weight):
+        return 0
+    if not kernel.product.backward:
+        return layout.panels(weight.axes[1]).count
+    count = -(-layout.sizes[weight.axes[0]] // _rows_along(layout, weight))
+    return count if count >= LEAST_SHARES else 0
+
+
 def write_product(
-    module: Any, layout: Layout, slots: Slots, kernel: ProductKernel, order: Schedule, name: str
-) -> Any:
-    """f(arena, slots, first, last): the product and its fused lines for panels first … last − 1."""
+    module: Any, layout: Layout, slots: Slots, kernel: ProductKernel, order: Schedule, name: str,
+    shared: bool = False,
+) -> Any:  # fmt: skip
+    """f(arena, slots, first, last): the product and its fused lines for panels first … last − 1.
+
+    With `shared`, f(arena, slots, first, last, low, high): the shares low … high − 1 of its columns of these.
+    """
     stored = order.stored
     own = [t for t in (kernel.product.target, *(e.target for e in kernel.fused)) if t in stored]
     sums = layout.features(own[0] if own else kernel.product.target)
@@ -69,9 +103,11 @@ def write_product(
     product = kernel.product
     lies_along = product.backward != (product.weight.name in layout.flipped)
     pointer = number_pointer(layout.target)
+    part = [("low", I64), ("high", I64)] if shared else []
     w = Writer(
-        module, layout.target, name, [("arena", pointer), ("slots", pointer), ("first", I64), ("last", I64)]
-    )
+        module, layout.target, name,
+        [("arena", pointer), ("slots", pointer), ("first", I64), ("last", I64), *part],
+    )  # fmt: skip
     if few.few(layout) and not lies_along:
         few.across(w, layout, product, _epilogue(layout, slots, lines))
     elif few.few(layout) and any(t is product.left for _, t in order.turned):
@@ -122,8 +158,9 @@ def _across(w: Writer, layout: Layout, slots: Slots, lines: Any, sums: int) -> N
                 rows, target.vectors, "across", width, blocked=blocked, multiple=gcd(inner, block_k)
             )
             runs.append((shape, row, row + rows * number))
-        with w.loop(start, start + count, block) as chunk:
-            end = w.least(w.add(chunk.index, block), start + count)
+        low, high = _part(w, start, start + count)
+        with w.loop(low, high, block) as chunk:
+            end = w.least(w.add(chunk.index, block), high)
             with w.loop(0, inner, block_k) as k, w.loop(w["first"], w["last"]) as p:
                 n = w.least(block_k, w.add(inner, w.mul(k.index, -1)))
                 vector = w.at(w["arena"], source, w.mul(w.add(w.mul(p.index, depth), k.index), panel))
@@ -138,6 +175,19 @@ def _across(w: Writer, layout: Layout, slots: Slots, lines: Any, sums: int) -> N
                                 w["arena"], w["slots"], vector, w.at(top, r.index), n, 0,
                                 w.at(w["arena"], sums, offset), flags, offset, h, p.index,
                             ))  # fmt: skip
+
+
+def _part(w: Writer, start: int, stop: int, unit: int = 1) -> tuple[Any, Any]:
+    """What of start … stop lies in this call's shares, of `unit` each."""
+    if "low" not in w.arguments:
+        return start, stop
+    return w.most(start, w.mul(w["low"], unit)), w.least(w.mul(w["high"], unit), stop)
+
+
+def _rows_along(layout: Layout, weight: Tensor) -> int:
+    """Rows of a tile of the product with the weight transposed."""
+    outer, _ = layout.stored(weight)
+    return best_rows(layout.sizes[outer], layout.padded(outer), layout.target.vectors, layout.target)
 
 
 def _flags(w: Writer, k: Any, block_k: int, inner: int) -> Any:
@@ -158,7 +208,7 @@ def _along(w: Writer, layout: Layout, slots: Slots, lines: Any, sums: int) -> No
         layout.features(product.left),
         layout.padded(inner),
     )
-    rows = best_rows(count, depth, target.vectors, target)
+    rows = _rows_along(layout, product.weight)
     block_k = block_depth(columns.size, target)
     blocked = columns.size > block_k
     tail = (columns.last * target.lanes, columns.rest) if columns.last else None
@@ -167,8 +217,9 @@ def _along(w: Writer, layout: Layout, slots: Slots, lines: Any, sums: int) -> No
     )
     block = max(1, target.second_level // (block_k * target.item * rows)) * rows
     narrow = columns.last * target.lanes
-    with w.loop(0, count, block) as chunk:
-        end = w.least(w.add(chunk.index, block), count)
+    low, high = _part(w, 0, count, rows)
+    with w.loop(low, high, block) as chunk:
+        end = w.least(w.add(chunk.index, block), high)
         with w.loop(0, columns.size, block_k) as k, w.loop(w["first"], w["last"]) as p:
             q = w.divide(k.index, panel)
             whole = w.least(block_k // panel, w.add(columns.full, w.mul(q, -1)))

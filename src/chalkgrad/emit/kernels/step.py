@@ -2,7 +2,8 @@
 
 for every minibatch:
     scalars of the step (1/N, 1 − β₁ᵗ …)
-    phase one, this thread's panels of observations: gather, products, passes, turning
+    phase one, this thread's panels of observations: gather, products, passes, turning; large products by
+    columns, at a meeting before each and after
     — all threads meet; if one of them saw that the caller wants an end, this step and the rest are given up —
     the loss, by the first thread
     phase two, this thread's share of every parameter: gradient tiles with the update inside
@@ -40,7 +41,7 @@ from chalkgrad.emit.kernels.passes import (
     write_total,
 )
 from chalkgrad.emit.kernels.processor import flushing
-from chalkgrad.emit.kernels.products import write_product
+from chalkgrad.emit.kernels.products import column_shares, write_product
 from chalkgrad.emit.kernels.schedule import GATHERED, ColumnKernel, PassKernel, ProductKernel, Schedule
 from chalkgrad.emit.kernels.targets import Target
 from chalkgrad.emit.kernels.update import Rule, Update, stretches, whole_numbers, write_update
@@ -48,12 +49,18 @@ from chalkgrad.emit.kernels.writer import DOUBLE, I32, I64, Writer
 from chalkgrad.errors import UnsupportedError
 from chalkgrad.expr.nodes import Access, Expr, Size, Tensor
 
+Item = tuple[str, int]
+"""A part of phase one: what it is, "gather", "kernel" or "turn", and its number among these."""
+
 
 class _Kernels:
     """All kernels of the step, written into one module."""
 
-    def __init__(self, module: Any, layout: Layout, found: Operations, order: Schedule, rule: Rule) -> None:
+    def __init__(
+        self, module: Any, layout: Layout, found: Operations, order: Schedule, rule: Rule, threads: int
+    ) -> None:
         self.slots = Slots()
+        self.shares = _shares(layout, order) if threads > 1 else {}
         self.totals: dict[Tensor, int] = {}
         for op in found.all:
             if isinstance(op, Total):
@@ -70,7 +77,9 @@ class _Kernels:
             if isinstance(kernel, ColumnKernel):
                 written: Any = write_columns(module, layout, self.slots, kernel, f"columns_{n}")
             elif isinstance(kernel, ProductKernel):
-                written = write_product(module, layout, self.slots, kernel, order, f"product_{n}")
+                written = write_product(
+                    module, layout, self.slots, kernel, order, f"product_{n}", n in self.shares
+                )
             else:
                 assert isinstance(kernel, PassKernel)
                 written = write_pass(
@@ -105,6 +114,18 @@ class _Kernels:
         ]
 
 
+def _shares(layout: Layout, order: Schedule) -> dict[int, int]:
+    """The products that threads share out by columns, by number, with their shares.
+
+    None where a statistic of the batch makes the threads meet, which then all have observations of their own.
+    """
+    if any(isinstance(kernel, ColumnKernel) for kernel in order.kernels):
+        return {}
+    products = {n: kernel for n, kernel in enumerate(order.kernels) if isinstance(kernel, ProductKernel)}
+    found = {n: column_shares(layout, kernel) for n, kernel in products.items()}
+    return {n: count for n, count in found.items() if count}
+
+
 def write_step(
     target: Target, layout: Layout, found: Operations, order: Schedule, update: Update, threads: int
 ) -> StepCode:
@@ -112,7 +133,7 @@ def write_step(
     module = ir.Module("chalkgrad")
     module.triple = target.triple
     rule = Rule(update, sum(prod(layout.sizes[r] for r in t.axes) for t in found.parameters))
-    kernels = _Kernels(module, layout, found, order, rule)
+    kernels = _Kernels(module, layout, found, order, rule, threads)
     chosen = tuple(t for t in update.program.inputs if not t.axes and t.name != "t")
     scalars = (*found.scalars, *chosen, *(t for t, _ in update.program.parameters))
     if found.masks:
@@ -149,9 +170,12 @@ class _Body:
         self.scalars = scalars
         self.halves = {m.low: (n, 0) for n, m in enumerate(found.masks)}
         self.halves |= {m.high: (n, 16) for n, m in enumerate(found.masks)}
-        # Meetings of the threads in a step: after each phase, and around every statistic of the batch.
+        self.segments = self._segments()
+        # Meetings of the threads in a step: after each phase, between segments of the first one, and around
+        # every statistic of the batch.
         statistics = sum(isinstance(k, ColumnKernel) for k in order.kernels)
-        self.crew = Crew(w, threads, 2 + bool(kernels.rule.whole) + 2 * statistics)
+        within = 2 * statistics + len(self.segments) - 1
+        self.crew = Crew(w, threads, 2 + bool(kernels.rule.whole) + within)
         self.slots = w.at(w["arena"], slots, w.mul(w["thread"], scratch(w.target)))
 
     def steps(self) -> None:
@@ -228,39 +252,86 @@ class _Body:
         half = b.and_(b.lshr(state, ir.Constant(I32, shift)), ir.Constant(I32, 0xFFFF))
         return b.sitofp(half, DOUBLE)
 
+    def _segments(self) -> list[list[Item]]:
+        """Phase one in segments, between which the threads meet.
+
+        A product that is shared out by columns is a segment of its own; all else goes one after the other for
+        each panel of observations.
+        """
+        items: list[Item] = [("gather", n) for n in range(len(self.kernels.gathers))]
+        for n in range(len(self.order.kernels)):
+            items.append(("kernel", n))
+            turns = enumerate(self.kernels.observing)
+            items += [("turn", number) for number, (maker, _) in turns if maker == n]
+        found: list[list[Item]] = [[]]
+        for item in items:
+            if self._by_columns(item) or (found[-1] and self._by_columns(found[-1][0])):
+                found.append([])
+            found[-1].append(item)
+        return found
+
+    def _by_columns(self, item: Item) -> bool:
+        return item[0] == "kernel" and item[1] in self.kernels.shares
+
+    def _counter(self, segment: int) -> int:
+        """The number of a segment's counter; the first one's is 1."""
+        return 1 + len(self.kernels.gradients) + len(self._updated()) + segment if segment else 1
+
     def _observations(self, step: Any, n: Any, start: Any, blocks: Any) -> None:
         """Phase one; in pieces only where no statistic of the batch makes the threads meet within it."""
         self.crew.reset(*(2 + n for n in range(len(self.kernels.gradients) + len(self._updated()))))
         if any(isinstance(kernel, ColumnKernel) for kernel in self.order.kernels):
-            self._panels(step, n, start, *self.crew.share(blocks))
+            self._panels(step, n, start, *self.crew.share(blocks), self.segments[0])
         else:
-            self.crew.shared(blocks, 1, lambda first, last: self._panels(step, n, start, first, last))
+            for number in range(len(self.segments)):
+                if number:
+                    self.crew.meet(step)
+                self._segment(step, n, start, blocks, number)
         for function, shares in self.kernels.sums:
             self.w.call(function, self.w["arena"], self.slots, self.w["totals"], *self.crew.share(shares), n)
 
-    def _panels(self, step: Any, n: Any, start: Any, first: Any, last: Any) -> None:
+    def _segment(self, step: Any, n: Any, start: Any, blocks: Any, number: int) -> None:
+        """One segment by all threads."""
+        w, counter, segment = self.w, self._counter(number), self.segments[number]
+        if not self._by_columns(segment[0]):
+            self.crew.shared(
+                blocks, counter, lambda first, last: self._panels(step, n, start, first, last, segment)
+            )
+            return
+        product = segment[0][1]
+
+        def work(low: Any, high: Any) -> None:
+            function = self.kernels.kernels[product]
+            self._call(step, function, w["arena"], self.slots, 0, blocks, low, high)
+
+        self.crew.shared(self.kernels.shares[product], counter, work)
+
+    def _panels(self, step: Any, n: Any, start: Any, first: Any, last: Any, segment: list[Item]) -> None:
+        """A segment for some panels of observations."""
         w, kernels = self.w, self.kernels
-        order = w.at(w["order"], start)
-        for number, gather in enumerate(kernels.gathers):
-            with self.crew.unless_asked(step):
-                w.call(gather, w["arena"], w[f"data{number}"], order, first, last, n)
         common = (w["arena"], self.slots, w["totals"], first, last, n)
-        for number, kernel in enumerate(kernels.kernels):
-            if isinstance(self.order.kernels[number], ColumnKernel):
-                function, shares = kernel
+        for kind, number in segment:
+            if kind == "gather":
+                self._call(
+                    step, kernels.gathers[number],
+                    w["arena"], w[f"data{number}"], w.at(w["order"], start), first, last, n,
+                )  # fmt: skip
+            elif kind == "turn":
+                self._call(step, kernels.observing[number][1], *common)
+            elif isinstance(self.order.kernels[number], ColumnKernel):
+                function, shares = kernels.kernels[number]
                 self.crew.meet(step)
-                with self.crew.unless_asked(step):
-                    w.call(function, w["arena"], self.slots, w["totals"], *self.crew.share(shares), n)
+                self._call(step, function, w["arena"], self.slots, w["totals"], *self.crew.share(shares), n)
                 self.crew.meet(step)
+            elif isinstance(self.order.kernels[number], ProductKernel):
+                self._call(step, kernels.kernels[number], w["arena"], self.slots, first, last)
             else:
-                product = isinstance(self.order.kernels[number], ProductKernel)
-                arguments = (w["arena"], self.slots, first, last) if product else common
-                with self.crew.unless_asked(step):
-                    w.call(kernel, *arguments)
-            for maker, turn in kernels.observing:
-                if maker == number:
-                    with self.crew.unless_asked(step):
-                        w.call(turn, *common)
+                self._call(step, kernels.kernels[number], *common)
+
+    def _call(self, step: Any, function: Any, *arguments: Any) -> None:
+        """A call that is left out once the caller wants an end."""
+        with self.crew.unless_asked(step):
+            self.w.call(function, *arguments)
 
     def _parameters(self, n: Any) -> None:
         """Phase two: a thread that is done with one parameter goes on to the next."""
@@ -301,6 +372,6 @@ class _Body:
         for number_line in self.order.numbers:
             known[number_line.target] = lower(number_line.body)
         b.store(known[self.found.loss], w.at(w["losses"], step))
-        self.crew.reset(1)
+        self.crew.reset(*(self._counter(number) for number in range(len(self.segments))))
         b.branch(done)
         b.position_at_end(done)

@@ -100,6 +100,12 @@ class Writer:
         a, b = self.whole_value(a), self.whole_value(b)
         return self.b.select(self.b.icmp_signed("<", a, b), a, b)
 
+    def most(self, a: Any, b: Any) -> Any:
+        if isinstance(a, int) and isinstance(b, int):
+            return max(a, b)
+        a, b = self.whole_value(a), self.whole_value(b)
+        return self.b.select(self.b.icmp_signed(">", a, b), a, b)
+
     def divide(self, a: Any, by: int) -> Any:
         return a // by if isinstance(a, int) else self.b.sdiv(a, whole_constant(by))
 
