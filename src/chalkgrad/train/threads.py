@@ -57,7 +57,8 @@ def limited(threads: int) -> Iterator[int]:
     if control is None:
         yield 0
         return
-    now = [pool["num_threads"] for pool in control.threadpool_info() if pool["user_api"] == "blas"]
+    pools = control.ThreadpoolController()
+    now = [pool["num_threads"] for pool in pools.info() if pool["user_api"] == "blas"]
     chosen = min([threads, *now])
-    with control.threadpool_limits(limits=chosen, user_api="blas"):
+    with pools.limit(limits=chosen, user_api="blas"):
         yield chosen

@@ -157,6 +157,9 @@ class Layout:
             own = arena[start : start + count * padded * width].reshape(count, padded, width)[..., :columns]
             theirs = value[:, first * panel : first * panel + count * columns]
             theirs = theirs.reshape(rows, count, columns).transpose(1, 0, 2)
+            if columns == width and theirs.strides[2] == theirs.itemsize:
+                # A row of a panel as one thing, which NumPy copies twice as fast as so many numbers.
+                own, theirs = (a.view(f"V{a.itemsize * width}") for a in (own, theirs))
             for row in range(0, rows, NEAR):
                 views.append((own[:, row : min(row + NEAR, rows)], theirs[:, row : row + NEAR]))
         return views

@@ -1,8 +1,9 @@
 """The order of kernels in a step: what is fused into a product's epilogue, what shares a pass.
 
 Phase one handles observations, so that threads can share them out without waiting for each other:
-gathers, products with their epilogues, passes over panels. Phase two handles parameters: gradient
-tiles whose epilogue is the update. Between them one factor of every gradient has been turned.
+gathers, products with their epilogues, passes over panels; of large products they share the columns.
+Phase two handles parameters: gradient tiles whose epilogue is the update. Between them one factor of every
+gradient has been turned.
 """
 
 from __future__ import annotations
