@@ -24,7 +24,7 @@ from machine import machine_line
 
 from chalkgrad.emit.kernels import machine
 from chalkgrad.emit.kernels.code import PREFIX
-from chalkgrad.emit.kernels.targets import host
+from chalkgrad.emit.kernels.targets import binding, host
 from chalkgrad.emit.kernels.writer import I64, VOID, Writer
 
 PASSES, TIMES = 200_000, 7
@@ -94,6 +94,7 @@ def seconds(call: Callable[[int], None], place: int) -> float:
 def main() -> None:
     if host().bytes < 64:
         sys.exit("This processor has no vectors of 512 bits.")
+    binding().initialize_native_asmparser()
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     memory = np.zeros(1 << 14, np.float32)
