@@ -164,3 +164,30 @@ def assert_same(case: Case, step: CompiledStep) -> None:
     for name, value in values.items():
         # Adam's quotient amplifies a last digit where the gradient is almost zero.
         assert np.abs(after[name] - value).max() <= (1e-3 if case.dtype == np.float32 else 1e-9), name
+
+
+def assert_same_bits(case: Case, step: CompiledStep, other: CompiledStep) -> None:
+    """Two steps give equal losses and equal parameters, bit by bit."""
+    losses, after = case.run(step)
+    again, values = case.run(other)
+    assert list(losses) == list(again)
+    assert all((after[n] == values[n]).all() for n in after)
+
+
+def assert_given_up_steps_leave_nothing(case: Case, threads: int) -> None:
+    """What `ended` breaks off at its second look equals a run of just the steps that were taken."""
+    step, order = case.compile(threads=threads), np.tile(case.order, 4000)
+    looks: list[int] = []
+    losses = step.run(
+        case.data, order, case.batch, scalars=case.scalars,
+        ended=lambda: bool(looks) or bool(looks.append(1)),  # type: ignore[func-returns-value]
+    )  # fmt: skip
+    assert 0 < len(losses) < len(order) // case.batch
+    other = case.compile(threads=threads)
+    taken = order[: case.batch * len(losses)]
+    again = other.run(case.data, taken, case.batch, scalars=case.scalars)
+    np.testing.assert_array_equal(losses, again)
+    after, values = ({n: np.empty_like(v) for n, v in case.parameters.items()} for _ in range(2))
+    step.store(after)
+    other.store(values)
+    assert all((after[n] == values[n]).all() for n in after)

@@ -13,8 +13,16 @@ pytest.importorskip("llvmlite")
 
 from chalkgrad.emit.kernels import orientation, products
 from chalkgrad.emit.kernels import step as step_module
-from tests.emit.kernels.networks import CLIPPED, COUNTING, Case, assert_same, two_layers
-from tests.emit.kernels.test_bounds import Fenced, fence
+from tests.emit.kernels.networks import (
+    CLIPPED,
+    COUNTING,
+    Case,
+    assert_given_up_steps_leave_nothing,
+    assert_same,
+    assert_same_bits,
+    two_layers,
+)
+from tests.emit.kernels.test_bounds import assert_touches_nothing_else
 
 LARGE = (80, 300, 300)
 """Each weight has more than 32 KB, and eight panels or more, however wide they are."""
@@ -75,10 +83,7 @@ def test_others_are_not(activation, sizes, batch, shared):
 def test_threads_change_no_bit(rule, threads):
     """Nor do sums over all parameters, which are added by shares."""
     case = Case(two_layers("relu", "penalty"), LARGE, rows=350, batch=128, rule=rule)
-    losses, after = case.run(case.compile())
-    again, values = case.run(case.compile(threads=threads))
-    assert list(losses) == list(again)
-    assert all((after[n] == values[n]).all() for n in after)
+    assert_same_bits(case, case.compile(), case.compile(threads=threads))
 
 
 @settings(max_examples=30, deadline=None)
@@ -100,20 +105,7 @@ def test_sizes(sizes, batch, rows, dtype, rule, threads):
 @pytest.mark.parametrize("rule", ["adam", CLIPPED])
 def test_steps_that_are_given_up_leave_nothing_behind(threads, rule):
     case = Case(two_layers("relu", "softmax"), LARGE, rows=1250, batch=600, rule=rule)
-    step, order = case.compile(threads=threads), np.tile(case.order, 4000)
-    looks = []
-    losses = step.run(
-        case.data, order, 600, scalars=case.scalars, ended=lambda: bool(looks) or bool(looks.append(1))
-    )
-    assert 0 < len(losses) < len(order) // 600
-    after = {n: np.empty_like(v) for n, v in case.parameters.items()}
-    step.store(after)
-    other = case.compile(threads=threads)
-    again = other.run(case.data, order[: 600 * len(losses)], 600, scalars=case.scalars)
-    values = {n: np.empty_like(v) for n, v in case.parameters.items()}
-    other.store(values)
-    np.testing.assert_array_equal(losses, again)
-    assert all((after[n] == values[n]).all() for n in after)
+    assert_given_up_steps_leave_nothing(case, threads)
 
 
 @settings(max_examples=8, deadline=None)
@@ -127,9 +119,4 @@ def test_steps_that_are_given_up_leave_nothing_behind(threads, rule):
 def test_nothing_beside_the_arrays_is_touched(sizes, rows, batch, at_end, threads):
     case = Case(two_layers("relu", "softmax"), sizes, rows=rows, batch=min(batch, rows), rule="sgd")
     step = compiled(case, zone=0, threads=threads)
-    fenced = Fenced(at_end)
-    fence(step, fenced)
-    try:
-        assert_same(case, step)
-    finally:
-        fenced.open()
+    assert_touches_nothing_else(case, step, at_end)

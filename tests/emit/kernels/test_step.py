@@ -16,7 +16,17 @@ from chalkgrad.emit.together import together
 from chalkgrad.errors import ShapeError, UnsupportedError
 from chalkgrad.frontend.text_formula import read_formula
 from chalkgrad.train.optimisers import RULES
-from tests.emit.kernels.networks import ACTIVATIONS, CLIPPED, COUNTING, LOSSES, Case, assert_same, two_layers
+from tests.emit.kernels.networks import (
+    ACTIVATIONS,
+    CLIPPED,
+    COUNTING,
+    LOSSES,
+    Case,
+    assert_given_up_steps_leave_nothing,
+    assert_same,
+    assert_same_bits,
+    two_layers,
+)
 
 TYPES = (np.float32, np.float64)
 SIZES = (9, 35, 5)
@@ -109,32 +119,15 @@ def test_memory_is_kept_between_calls():
 def test_threads_change_no_bit(activation, threads, rule):
     """Batches of enough panels that whoever is ready takes pieces of the work, and a small last one."""
     case = Case(two_layers(activation, "penalty"), (40, 170, 10), rows=1250, batch=600, rule=rule)
-    losses, after = case.run(case.compile())
-    again, values = case.run(case.compile(threads=threads))
-    assert list(losses) == list(again)
-    assert all((after[n] == values[n]).all() for n in after)
+    assert_same_bits(case, case.compile(), case.compile(threads=threads))
 
 
 @pytest.mark.parametrize("threads", [1, 2, 4])
 @pytest.mark.parametrize("activation", ["relu", "batch norm"])
 @pytest.mark.parametrize("rule", ["adam", CLIPPED])
 def test_steps_that_are_given_up_leave_nothing_behind(activation, threads, rule):
-    """What `ended` breaks off equals a run of just the steps that were taken."""
     case = Case(two_layers(activation, "softmax"), (40, 170, 10), rows=1250, batch=600, rule=rule)
-    step, order = case.compile(threads=threads), np.tile(case.order, 4000)
-    looks = []
-    losses = step.run(
-        case.data, order, 600, scalars=case.scalars, ended=lambda: bool(looks) or bool(looks.append(1))
-    )
-    assert 0 < len(losses) < len(order) // 600
-    after = {n: np.empty_like(v) for n, v in case.parameters.items()}
-    step.store(after)
-    other = case.compile(threads=threads)
-    again = other.run(case.data, order[: 600 * len(losses)], 600, scalars=case.scalars)
-    values = {n: np.empty_like(v) for n, v in case.parameters.items()}
-    other.store(values)
-    np.testing.assert_array_equal(losses, again)
-    assert all((after[n] == values[n]).all() for n in after)
+    assert_given_up_steps_leave_nothing(case, threads)
 
 
 def test_all_steps_are_taken_where_nobody_ends_them():
