@@ -14,6 +14,7 @@ import pytest
 import chalkgrad as cg
 from chalkgrad.emit import together
 from chalkgrad.train import engines
+from chalkgrad.train.callbacks import Callback
 from chalkgrad.train.checkpoint import has_checkpoint
 from chalkgrad.train.data import Dataset
 from chalkgrad.train.formula import minimise
@@ -87,6 +88,28 @@ def test_steps_are_given_up_and_the_run_resumes(
     assert resumed.flat.tobytes() == whole.flat.tobytes()
     assert history.steps == expected.steps
     assert history.epochs == expected.epochs
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_without_a_checkpoint_a_step_is_broken_off_and_the_best_epoch_stays(
+    threads: int, long_calls: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody reads the parameters of the moment then: they are not even copied back."""
+    data, first, net = blobs(ROWS), wide(), wide()
+    train(first, data, threads=threads, epochs=1)
+    expected = train(wide(), data, threads=threads)
+
+    class InTheSecondEpoch(Callback):
+        def on_epoch_begin(self, number: int) -> None:
+            if number == 2:
+                monkeypatch.setattr(engines, "asked", pressed(3))
+
+    history = train(net, data, threads=threads, callbacks=[InTheSecondEpoch()])
+    assert history.interrupted
+    assert history.epochs == expected.epochs[:1]
+    assert len(expected.steps) > len(history.steps) > len(expected.steps) // 2
+    assert history.steps == expected.steps[: len(history.steps)]
+    assert net.flat.tobytes() == first.flat.tobytes()
 
 
 def test_a_formula_of_ones_own_is_given_up_as_well(long_calls: None, monkeypatch: pytest.MonkeyPatch) -> None:

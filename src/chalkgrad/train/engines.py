@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from chalkgrad.emit.draws import Draws
 from chalkgrad.errors import DataError, ShapeError, UnsupportedError, suggestion
 from chalkgrad.train.extras import optional, require
-from chalkgrad.train.interrupt import asked, promptly
+from chalkgrad.train.interrupt import asked, kept, promptly
 from chalkgrad.train.objective import Array, Data, Objective, check_order
 from chalkgrad.train.optimisers import Optimiser
 from chalkgrad.train.pages import release
@@ -46,7 +46,8 @@ class Engine(Protocol):
             learning_rate: Of all these steps.
 
         Returns:
-            How many steps were taken: all, unless Ctrl-C came and the engine gave up a long one.
+            How many steps were taken: all, unless Ctrl-C came and the engine gave up a long one. Where nobody
+            needs the parameters then (`chalkgrad.train.interrupt.kept`), they may hold anything after that.
 
         Raises:
             DataError: For batches without rows, or larger than the engine was made for; for rows that the
@@ -172,12 +173,13 @@ class LlvmEngine:
         if order.ndim != 2 or not order.size:
             check_order(order, self.data, self.batch)
             return 0
+        long = self.objective.flat.size * order.shape[1] >= LONG_STEP
         try:
             found = self.step.run(
                 self.data, order.reshape(-1), order.shape[1], steps_before=self.optimiser.steps,
                 scalars={"lr": float(learning_rate), **self.optimiser.constants},
                 parameters=self.objective.scalars(), seed=self.objective.seed,
-                ended=asked() if self.objective.flat.size * order.shape[1] >= LONG_STEP else None,
+                ended=asked() if long else None, kept=kept(),
             )  # fmt: skip
         except ShapeError:  # which the step has found anyway; here it is told in words of the data
             check_order(order, self.data, self.batch)

@@ -16,10 +16,13 @@ class DeferredInterrupt:
     A step changes parameters, memories and counters together; an exception between two of them
     would leave a state that no checkpoint may hold. Outside the main thread nothing changes, as
     Python delivers Ctrl-C to the main thread alone.
+
+    Args:
+        kept: Whether what a step has made by then is still needed; if not, it may be broken off anywhere.
     """
 
-    def __init__(self) -> None:
-        self.requested = False
+    def __init__(self, kept: bool = True) -> None:
+        self.requested, self.kept = False, kept
         self._previous: object = None
         self._at_once = False
 
@@ -67,6 +70,11 @@ def promptly() -> Iterator[None]:
         return
     with _ACTIVE[-1].at_once():
         yield
+
+
+def kept() -> bool:
+    """Whether the parameters are needed after a Ctrl-C that is put off here."""
+    return not _ACTIVE or _ACTIVE[-1].kept
 
 
 def asked() -> Callable[[], bool] | None:

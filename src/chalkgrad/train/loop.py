@@ -195,7 +195,7 @@ class _Run:
         self._tell("on_fit_begin", Plan(self.epochs, sampler.batches, len(history.steps)))
         try:
             threads = self.threads or threads_for(self.network.flat.size, self.batch_size)
-            with DeferredInterrupt() as interrupt, limited(threads) as allowed:
+            with DeferredInterrupt(kept=self.saver is not None) as interrupt, limited(threads) as allowed:
                 # What a pool, a launcher or the user left to the BLAS is all that there is for us.
                 threads = self.threads or min(threads, allowed or threads)
                 self.engine = make_engine(
@@ -218,9 +218,9 @@ class _Run:
     def _finish(self, history: History) -> None:
         """Save where the run stands, if that is worth it, and leave the best parameters behind."""
         try:
-            if self.engine is not None and self.state.sound:
-                self.engine.sync()
             if self.saver is not None and self.state.sound:
+                if self.engine is not None:
+                    self.engine.sync()
                 self.saver.save(self.model, self.state)
         finally:
             self.network.flat[:] = self.state.best_parameters

@@ -176,11 +176,18 @@ def assert_same_bits(case: Case, step: CompiledStep, other: CompiledStep) -> Non
 
 def assert_given_up_steps_leave_nothing(case: Case, threads: int) -> None:
     """What `ended` breaks off at its second look equals a run of just the steps that were taken."""
+    assert gives_up_whole_steps(case, threads)
+
+
+def gives_up_whole_steps(case: Case, threads: int, **options: Any) -> bool:
+    """Whether the parameters, after `ended` broke off a run at its second look, are those of the steps that
+    were taken. Their losses must be."""
     step, order = case.compile(threads=threads), np.tile(case.order, 4000)
     looks: list[int] = []
     losses = step.run(
         case.data, order, case.batch, scalars=case.scalars,
         ended=lambda: bool(looks) or bool(looks.append(1)),  # type: ignore[func-returns-value]
+        **options,
     )  # fmt: skip
     assert 0 < len(losses) < len(order) // case.batch
     other = case.compile(threads=threads)
@@ -190,4 +197,4 @@ def assert_given_up_steps_leave_nothing(case: Case, threads: int) -> None:
     after, values = ({n: np.empty_like(v) for n, v in case.parameters.items()} for _ in range(2))
     step.store(after)
     other.store(values)
-    assert all((after[n] == values[n]).all() for n in after)
+    return all((after[n] == values[n]).all() for n in after)

@@ -25,6 +25,7 @@ from tests.emit.kernels.networks import (
     assert_given_up_steps_leave_nothing,
     assert_same,
     assert_same_bits,
+    gives_up_whole_steps,
     two_layers,
 )
 
@@ -128,6 +129,14 @@ def test_threads_change_no_bit(activation, threads, rule):
 def test_steps_that_are_given_up_leave_nothing_behind(activation, threads, rule):
     case = Case(two_layers(activation, "softmax"), (40, 170, 10), rows=1250, batch=600, rule=rule)
     assert_given_up_steps_leave_nothing(case, threads)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("rule", ["adam", CLIPPED])
+def test_steps_are_given_up_anywhere_where_nobody_needs_the_parameters(threads, rule):
+    """Few observations and many parameters: most of the time goes to updates."""
+    case = Case(two_layers("relu", "softmax"), (300, 700, 200), rows=8, batch=8, rule=rule)
+    assert not all(gives_up_whole_steps(case, threads, kept=False) for _ in range(30))
 
 
 def test_all_steps_are_taken_where_nobody_ends_them():

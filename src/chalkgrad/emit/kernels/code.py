@@ -25,6 +25,10 @@ ASKED, TAKEN = 0, 1
 """Places of what the caller and the threads tell each other: whether the caller wants the steps to end, and
 how many were taken, which is more than all until one is given up."""
 
+UNCHANGED, ANYWHERE = 1, 2
+"""What the caller asks for: that a step be given up while it has changed no parameter, or wherever it stands,
+as nobody will read the parameters."""
+
 
 @dataclass(frozen=True, slots=True)
 class StepCode:

@@ -15,7 +15,17 @@ from chalkgrad.derivation import Backward
 from chalkgrad.emit.collector import collector_paused
 from chalkgrad.emit.disk_cache import structure
 from chalkgrad.emit.kernels import machine
-from chalkgrad.emit.kernels.code import ASKED, COUNTER, ENTRY, PREFIX, SEED, TAKEN, StepCode
+from chalkgrad.emit.kernels.code import (
+    ANYWHERE,
+    ASKED,
+    COUNTER,
+    ENTRY,
+    PREFIX,
+    SEED,
+    TAKEN,
+    UNCHANGED,
+    StepCode,
+)
 from chalkgrad.emit.kernels.inputs import split_inputs
 from chalkgrad.emit.kernels.layout import Layout, allocate
 from chalkgrad.emit.kernels.targets import Target, host
@@ -222,6 +232,7 @@ class CompiledStep:
         parameters: Mapping[str, float] | None = None,
         seed: int = 0,
         ended: Ended | None = None,
+        kept: bool = True,
     ) -> NDArray[np.float64]:
         """Train on the rows in `order`, `batch` at a time, the last batch perhaps smaller.
 
@@ -237,6 +248,8 @@ class CompiledStep:
             ended: Tells whether the steps shall end before all are taken. It is asked in this thread while
                 others take the steps, which a Ctrl-C would else wait for. A step is given up as long as it
                 has changed no parameter.
+            kept: Whether parameters and memories are needed after such an end. If not, a step is given up
+                wherever it stands, and they may hold anything until `load`.
 
         Returns:
             The loss of every step that was taken.
@@ -263,11 +276,11 @@ class CompiledStep:
                 numbers[place] = (parameters or {})[name] if role == "parameter" else scalars[name]
         losses = np.empty(-(-len(order) // batch))
         self._sync[:] = 0
-        return losses[: self._call(arrays, order, batch, steps_before, numbers, losses, ended)]
+        return losses[: self._call(arrays, order, batch, steps_before, numbers, losses, ended, kept)]
 
     def _call(
         self, arrays: Any, order: Any, batch: int, before: int, numbers: Any, losses: Any,
-        ended: Ended | None,
+        ended: Ended | None, kept: bool,
     ) -> int:  # fmt: skip
         """Run the code; how many steps it took."""
         control = self._control
@@ -281,7 +294,8 @@ class CompiledStep:
             self._run(*addresses, len(order), batch, before, thread, *answers)
 
         def look() -> None:
-            control[ASKED] = ended is not None and ended()
+            if ended is not None and ended():
+                control[ASKED] = UNCHANGED if kept else ANYWHERE
 
         together(work, self.threads, None if ended is None else look)
         return min(len(losses), int(control[TAKEN]))

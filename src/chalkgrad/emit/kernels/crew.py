@@ -8,7 +8,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from chalkgrad.emit.kernels.code import ASKED, COUNTER, TAKEN
+from chalkgrad.emit.kernels.code import ASKED, COUNTER, TAKEN, UNCHANGED
 from chalkgrad.emit.kernels.processor import offer_core, pause
 from chalkgrad.emit.kernels.writer import I64, Writer
 
@@ -37,15 +37,15 @@ class Crew:
         return self.w.b.icmp_signed(">", taken, step)
 
     @contextmanager
-    def unless_asked(self, step: Any) -> Iterator[None]:
-        """What is inside is left out, and the step given up, once the caller wants an end.
+    def unless_asked(self, step: Any, end: int = UNCHANGED) -> Iterator[None]:
+        """What is inside is left out, and the step given up, once the caller wants such an end.
 
         Whoever leaves something out says so before the threads meet, so that all of them know.
         """
         w, b = self.w, self.w.b
         asked = b.load_atomic(w.at(w["control"], ASKED), "seq_cst", 8)
-        with b.if_else(b.icmp_signed("==", asked, ir.Constant(I64, 0)), likely=True) as (go, end):
-            with end:
+        with b.if_else(b.icmp_signed("<", asked, ir.Constant(I64, end)), likely=True) as (go, leave):
+            with leave:
                 b.store_atomic(w.whole_value(step), w.at(w["control"], TAKEN), "seq_cst", 8)
             with go:
                 yield

@@ -4,7 +4,8 @@ for every minibatch:
     scalars of the step (1/N, 1 − β₁ᵗ …)
     phase one, this thread's panels of observations: gather, products, passes, turning; large products by
     columns, at a meeting before each and after
-    — all threads meet; if one of them saw that the caller wants an end, this step and the rest are given up —
+    — all threads meet; if one of them saw that the caller wants an end, this step and the rest are given up;
+    where nobody will read the parameters, in what follows, too —
     the loss, by the first thread
     phase two, this thread's share of every parameter: gradient tiles with the update inside
     — all threads meet —
@@ -24,7 +25,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from chalkgrad.emit.kernels.code import ENTRY, SEED, StepCode
+from chalkgrad.emit.kernels.code import ANYWHERE, ENTRY, SEED, StepCode
 from chalkgrad.emit.kernels.crew import Crew
 from chalkgrad.emit.kernels.expressions import MOST_SLOTS, Scalars, Slots
 from chalkgrad.emit.kernels.functions import mixed
@@ -193,14 +194,14 @@ class _Body:
                 self._changes(s.index, n, blocks)
 
     def _changes(self, step: Any, n: Any, blocks: Any) -> None:
-        """What follows phase one, and is not given up half-way: it changes the parameters."""
+        """What follows phase one and changes the parameters."""
         self._loss(step, n, blocks)
-        self._parameters(n)
+        self._parameters(step, n)
         self.crew.meet(step)
         if self.kernels.rule.whole:
             known = whole_numbers(self.w, self.layout, self.kernels.rule, self.kernels.partials)
             self._slots(step, n, known)
-            self._updates()
+            self._updates(step)
             self.crew.meet(step)
 
     def _slots(self, step: Any, n: Any, known: dict[Tensor, Any] | None = None) -> None:
@@ -333,12 +334,13 @@ class _Body:
         with self.crew.unless_asked(step):
             self.w.call(function, *arguments)
 
-    def _parameters(self, n: Any) -> None:
+    def _parameters(self, step: Any, n: Any) -> None:
         """Phase two: a thread that is done with one parameter goes on to the next."""
         for number, (function, shares) in enumerate(self.kernels.gradients):
 
             def work(first: Any, last: Any, function: Any = function) -> None:
-                self.w.call(function, self.w["arena"], self.slots, first, last, n)
+                with self.crew.unless_asked(step, ANYWHERE):
+                    self.w.call(function, self.w["arena"], self.slots, first, last, n)
 
             self.crew.shared(shares, 2 + number, work)
 
@@ -346,11 +348,16 @@ class _Body:
         """The parameters that are updated when all gradients are known."""
         return self.found.parameters if self.kernels.rule.whole else ()
 
-    def _updates(self) -> None:
+    def _updates(self, step: Any) -> None:
         """Phase three, parameter by parameter."""
         w, first = self.w, 2 + len(self.kernels.gradients)
         for number, t in enumerate(self._updated()):
-            count, work = stretches(w, self.layout, self.kernels.rule, self.kernels.update, t, self.slots)
+            count, update = stretches(w, self.layout, self.kernels.rule, self.kernels.update, t, self.slots)
+
+            def work(low: Any, high: Any, update: Any = update) -> None:
+                with self.crew.unless_asked(step, ANYWHERE):
+                    update(low, high)
+
             self.crew.shared(count, first + number, work)
 
     def _loss(self, step: Any, n: Any, blocks: Any) -> None:
