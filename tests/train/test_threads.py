@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from chalkgrad.train import threads
-from chalkgrad.train.threads import threads_for
+from chalkgrad.train.threads import limited, shared, threads_for
 
 LARGE = (10_000_000, 512)
 """Parameters and rows of a batch that any number of cores is worth."""
@@ -31,6 +31,22 @@ def test_processes_of_one_launcher_share_the_cores(eight_cores, monkeypatch):
     assert threads_for(*LARGE) == 2
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "100")
     assert threads_for(*LARGE) == 1
+
+
+def test_within_a_limit_there_are_no_more(eight_cores):
+    """Of two limits the inner one holds, and none any more behind them."""
+    with limited(3):
+        assert threads_for(*LARGE) <= 3
+        with limited(1):
+            assert threads_for(*LARGE) == 1
+            with shared(1e12) as found:
+                assert found == 1
+    assert threads_for(*LARGE) == 8
+
+
+def test_little_work_is_not_shared(eight_cores):
+    with shared(1e6) as found:
+        assert found == 1
 
 
 def test_beside_the_main_thread_there_is_one(eight_cores):

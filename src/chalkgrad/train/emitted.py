@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,9 @@ from chalkgrad.emit.names import identifier, prefix
 from chalkgrad.errors import UnsupportedError
 from chalkgrad.expr.nodes import Program
 from chalkgrad.train.extras import optional, require
+
+if TYPE_CHECKING:
+    from chalkgrad.emit.kernels.predicting import CompiledForward
 
 Array = NDArray[np.floating[Any]]
 
@@ -159,7 +162,7 @@ def _bound_text(program: Program, rows: str, sizes: tuple[tuple[str, int], ...])
 
 def compiled_forward(
     program: Program, rows: str, values: Mapping[str, Any], columns: int
-) -> Callable[[Array, Array], None] | None:
+) -> CompiledForward | None:
     """As `BufferedForward`, in machine code; None without llvmlite, or where it does not cover the program.
 
     Args:
@@ -169,7 +172,7 @@ def compiled_forward(
         return None
     kernels = require("chalkgrad.emit.kernels.predicting", "Predicting by machine code", "fast")
     try:
-        made: Callable[[Array, Array], None] = kernels.CompiledForward(program, rows, values, columns)
+        made: CompiledForward = kernels.CompiledForward(program, rows, values, columns)
     except UnsupportedError:
         return None
     return made

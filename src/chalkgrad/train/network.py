@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 import os
+from collections import deque
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import pairwise
 from numbers import Integral
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from chalkgrad.emit.together import together
 from chalkgrad.errors import DataError, ShapeError, UnsupportedError
 from chalkgrad.train.architecture import (
     ACTIVATIONS,
@@ -27,15 +29,18 @@ from chalkgrad.train.initial import WORTH_SHARING, fill_normal
 from chalkgrad.train.objective import Array, Objective, float_type
 from chalkgrad.train.optimisers import RULES
 from chalkgrad.train.settings import is_number, whole
-from chalkgrad.train.threads import available
+from chalkgrad.train.threads import available, shared
+
+if TYPE_CHECKING:
+    from chalkgrad.emit.kernels.predicting import CompiledForward
 
 ONE_CALL, WORTH_COMPILING = 1_000_000, 100_000_000
 """Multiplications that take about as long as calling NumPy for one row, and after how many of them, in calls
 and rows, machine code is made, if that is not on the disk already: a hundred calls, or one with many rows."""
 
-LONGER = 8
-"""How many stretches of NumPy's code machine code takes at a call: it has chunks of its own, and copies the
-weights once a call."""
+LONGER, FEWEST, CALL = 8, 128, 1 << 30
+"""Machine code has chunks of its own, so a call takes so many stretches of NumPy's code, but at least so many
+rows, and no more multiplications than this at a time: Ctrl-C is heard between calls."""
 
 
 class Network(Objective):
@@ -120,21 +125,19 @@ class Network(Objective):
             return None
 
     @cached_property
-    def _compiled(self) -> Callable[[Array, Array], None] | None:
+    def _compiled(self) -> CompiledForward | None:
         """The probabilities in machine code; None where there is none."""
         program = probabilities_program(self.layers, self.activation)
         return compiled_forward(program, "x", self.params, self.sizes[0])
 
-    def _forward(self, rows: int) -> tuple[Callable[[Array, Array], None] | None, int]:
-        """What predicts so many rows, and how many at a call: NumPy's code, machine code once that pays.
+    def _machine_code(self, rows: int) -> CompiledForward | None:
+        """Machine code for so many rows more, once that pays.
 
         When depends on the calls alone, so that the same calls give the same bits in any process.
         """
         if self._predicted < WORTH_COMPILING:
             self._predicted += ONE_CALL + rows * self.flat.size
-        if self._predicted >= WORTH_COMPILING and self._compiled is not None:
-            return self._compiled, LONGER * self._stretch
-        return self._buffered, self._stretch
+        return self._compiled if self._predicted >= WORTH_COMPILING else None
 
     def __getstate__(self) -> dict[str, Any]:
         # A copy finds code of its own in its process, machine code only where llvmlite is installed.
@@ -232,19 +235,51 @@ class Network(Objective):
     def predict_proba(self, x: NDArray[Any]) -> Array:
         """(N, K) the probability of every class."""
         x = self._rows(np.asarray(x))
-        forward, stretch = self._forward(len(x))
+        code = self._machine_code(len(x))
+        forward = code or self._buffered
         if forward is None or not len(x):
             (p,) = self.probabilities_code({"x": self._finite(x, 0), **self.params})
             return p
-        # Stretch by stretch, so that a million rows take no more memory than their features and results.
         result = np.empty((len(x), self.sizes[-1]), self.dtype)
+        # Stretch by stretch, so that a million rows take no more memory than their features and results.
+        stretch = self._stretch if code is None else self._call_rows
         if len(x) <= stretch:
             forward(self._finite(x, 0), result)
-            return result
-        for start in range(0, len(x), stretch):
-            part = slice(start, start + stretch)
-            forward(self._finite(x[part], start), result[part])
+        elif code is None:
+            self._in_stretches(x, result, stretch, forward)
+        else:
+            code.read()
+            with shared(2.0 * self.flat.size * len(x)) as threads:
+                self._in_stretches(x, result, stretch, partial(code, as_read=True), threads)
         return result
+
+    @property
+    def _call_rows(self) -> int:
+        """The rows of one call of machine code, of many."""
+        return max(FEWEST, min(LONGER * self._stretch, CALL // self.flat.size))
+
+    def _in_stretches(
+        self, x: NDArray[Any], result: Array, stretch: int, forward: Callable[[Array, Array], None],
+        threads: int = 1,
+    ) -> None:  # fmt: skip
+        """Predict so many rows at a time; each thread takes the next ones until there are none."""
+        starts = iter(range(0, len(x), stretch))
+        refused: list[tuple[int, DataError]] = []
+
+        def share(_: int) -> None:
+            for start in starts:
+                part = slice(start, start + stretch)
+                try:
+                    forward(self._finite(x[part], start), result[part])
+                except BaseException as error:
+                    deque(starts, maxlen=0)  # nobody begins anything more
+                    if not isinstance(error, DataError):
+                        raise
+                    refused.append((start, error))
+
+        together(share, threads)
+        if refused:  # all rows before have been looked at
+            raise min(refused, key=lambda found: found[0])[1]
 
     def predict(self, x: NDArray[Any]) -> Ints:
         """(N,) the most probable class of every row."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import pickle
 import subprocess
@@ -16,14 +17,15 @@ from hypothesis import strategies as st
 
 pytest.importorskip("llvmlite")
 
-from chalkgrad.emit.kernels import linking, machine, targets
+from chalkgrad.emit.kernels import linking, machine, rows, targets
 from chalkgrad.emit.kernels.forward import FEW, write_forward
-from chalkgrad.emit.kernels.predicting import CompiledForward
+from chalkgrad.emit.kernels.predicting import CompiledForward, _loaded
 from chalkgrad.emit.kernels.recognise import forward_operations
 from chalkgrad.emit.kernels.rows import Places
-from chalkgrad.errors import ShapeError, UnsupportedError
+from chalkgrad.errors import DataError, ShapeError, UnsupportedError
 from chalkgrad.frontend.text_formula import read_formula
 from chalkgrad.train import network as network_module
+from chalkgrad.train import threads
 from chalkgrad.train.architecture import ACTIVATIONS, probabilities_program
 from chalkgrad.train.emitted import compiled_forward, forward_code
 from chalkgrad.train.network import Network
@@ -33,7 +35,9 @@ from tests.emit.kernels.test_machine import PROCESSORS
 
 ROOT = Path(__file__).resolve().parents[3]
 CLOSE = {np.float32: 1e-5, np.float64: 1e-12}
-sizes = st.lists(st.sampled_from([1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 64, 100]), min_size=1, max_size=3)
+sizes = st.lists(
+    st.sampled_from([1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 64, 100, 256, 512]), min_size=1, max_size=3
+)
 
 
 def assert_predicts(program, x, params):
@@ -55,13 +59,13 @@ def assert_predicts(program, x, params):
 
 @settings(max_examples=25, deadline=None)
 @given(
-    st.sampled_from([1, 2, 5, 63, 300, 784]), sizes, st.integers(2, 18), st.integers(1, 40),
+    st.sampled_from([1, 2, 5, 63, 256, 300, 512, 784]), sizes, st.integers(2, 18), st.integers(1, 40),
     st.sampled_from([np.float32, np.float64]), st.integers(0, 99),
 )  # fmt: skip
-def test_any_network(features, hidden, classes, rows, dtype, seed):
+def test_any_network(features, hidden, classes, count, dtype, seed):
     network = Network((features, *hidden, classes), seed=seed, dtype=dtype)
     network.flat += np.random.default_rng(seed).standard_normal(network.flat.size).astype(dtype) / 10
-    x = np.random.default_rng(seed).standard_normal((rows, features)).astype(dtype)
+    x = np.random.default_rng(seed).standard_normal((count, features)).astype(dtype)
     assert_predicts(probabilities_program(network.layers, "relu"), x, network.params)
 
 
@@ -73,14 +77,14 @@ def test_any_activation(activation, dtype):
     assert_predicts(probabilities_program(3, activation), x, network.params)
 
 
-@pytest.mark.parametrize("rows", [1, FEW, FEW + 1, 70])
-def test_statistics_of_a_row(rows):
+@pytest.mark.parametrize("count", [1, FEW, FEW + 1, 70])
+def test_statistics_of_a_row(count):
     """Layer norm: numbers of a row that later lines read, and scalars such as 1/H."""
     text = f"f1[i,h1] = sum(d, x[i,d] * W1[d,h1]) + b1[h1]\n{LINES['layer norm']}\n"
     program = read_formula(text + "f2[i,k] = sum(h1, a1[i,h1] * W2[h1,k]) + k")
     draw = np.random.default_rng(2).standard_normal
     params = {"W1": draw((30, 21)), "b1": draw(21), "g1": draw(21), "e1": draw(21), "W2": draw((21, 9))}
-    assert_predicts(program, draw((rows, 30)), params)
+    assert_predicts(program, draw((count, 30)), params)
 
 
 def test_a_chunk_more_or_less():
@@ -88,8 +92,8 @@ def test_a_chunk_more_or_less():
     found = forward_operations(probabilities_program(2, "relu"), "x")
     ranges = {t.axes[n]: s for t in found.parameters for n, s in enumerate(network.params[t.name].shape)}
     chunk = Places(targets.host(), ranges, found).chunk
-    for rows in (chunk - 1, chunk, chunk + 1, 2 * chunk + 5):
-        x = np.random.default_rng(rows).standard_normal((rows, 40), np.float32)
+    for count in (chunk - 1, chunk, chunk + 1, 2 * chunk + 5):
+        x = np.random.default_rng(count).standard_normal((count, 40), np.float32)
         assert_predicts(probabilities_program(2, "relu"), x, network.params)
 
 
@@ -152,6 +156,76 @@ def test_threads_have_memory_of_their_own():
     assert not wrong
 
 
+def test_weights_that_no_cache_holds(monkeypatch):
+    """More rows go by at a time; the panels of a weight are read for all of them."""
+    monkeypatch.setattr(rows, "FAR", 1)
+    _loaded.cache_clear()
+    network = Network((256, 70, 3))
+    program = probabilities_program(2, "relu")
+    found = forward_operations(program, "x")
+    ranges = {t.axes[n]: s for t in found.parameters for n, s in enumerate(network.params[t.name].shape)}
+    many = Places(targets.host(), ranges, found).chunk
+    assert many >= rows.MANY
+    monkeypatch.setenv("CHALKGRAD_CACHE", "")
+    x = np.random.default_rng(1).standard_normal((2 * many + 5, 256), np.float32)
+    assert_predicts(program, x, network.params)
+    _loaded.cache_clear()
+
+
+@pytest.fixture
+def several_threads(monkeypatch):
+    """Every prediction of more than a few rows is shared by three threads, few rows at a time."""
+    monkeypatch.setattr(network_module, "FEWEST", 5)
+    monkeypatch.setattr(network_module, "CALL", 1)
+    monkeypatch.setattr(threads, "WORTH", 0)
+    monkeypatch.setattr(threads, "WORTH_ASKING", 0)
+    monkeypatch.setattr(threads, "available", lambda: 3)
+    monkeypatch.setattr(threads, "limited", contextlib.nullcontext)
+
+
+def compiled_network():
+    network = Network((12, 40, 6), dtype=np.float64)
+    network._predicted = network_module.WORTH_COMPILING
+    return network
+
+
+def test_threads_share_the_rows_of_a_prediction(several_threads):
+    network, x = compiled_network(), np.random.default_rng(1).standard_normal((501, 12))
+    for _ in range(20):
+        found = network.predict_proba(x)
+        network.flat[::7] *= 1.01
+        (expected,) = network.probabilities_code({"x": x, **network.params})
+        again = network.predict_proba(x)
+        np.testing.assert_allclose(again, expected, rtol=1e-11)
+        assert np.abs(again - found).max() > 0
+    parts = [network.predict_proba(x[at : at + 5]) for at in range(0, 501, 5)]
+    np.testing.assert_array_equal(np.concatenate(parts), again)
+
+
+def test_the_first_row_that_is_not_finite_is_named(several_threads):
+    network, x = compiled_network(), np.random.default_rng(1).standard_normal((501, 12))
+    x[[77, 81, 300, 490], 3] = np.nan
+    for _ in range(20):
+        with pytest.raises(DataError, match="Feature 3 of row 77 is nan"):
+            network.predict_proba(x)
+
+
+def test_ctrl_c_ends_a_prediction_in_all_threads(several_threads, monkeypatch):
+    network, x = compiled_network(), np.ones((100_000, 12))
+    seen, finite = [], Network._finite
+
+    def pressed(self, rows, first):
+        seen.append(first)
+        if threading.current_thread() is threading.main_thread() and first > 500:
+            raise KeyboardInterrupt
+        return finite(self, rows, first)
+
+    monkeypatch.setattr(Network, "_finite", pressed)
+    with pytest.raises(KeyboardInterrupt):
+        network.predict_proba(x)
+    assert len(seen) < 10_000
+
+
 def test_a_network_takes_machine_code_when_that_pays():
     network = Network((6, 9, 4), dtype=np.float64)
     x = np.random.default_rng(1).standard_normal((3, 6))
@@ -179,10 +253,13 @@ def object_of(network):
 
 def run(address, numbers, network, x):
     table = np.array([p.ctypes.data for p in network.params.values()], np.int64)
-    memory, out = np.zeros(numbers + 16, np.float32), np.full((len(x), network.sizes[-1]), RED, np.float32)
-    start = memory.ctypes.data + -memory.ctypes.data % 64
-    kinds = [ctypes.c_void_p, ctypes.c_int64, *[ctypes.c_void_p] * 3]
-    ctypes.CFUNCTYPE(None, *kinds)(address)(x.ctypes.data, len(x), out.ctypes.data, start, table.ctypes.data)
+    blocks = [np.zeros(count + 16, np.float32) for count in numbers]
+    memory, panels = (block.ctypes.data + -block.ctypes.data % 64 for block in blocks)
+    out = np.full((len(x), network.sizes[-1]), RED, np.float32)
+    kinds = [ctypes.c_void_p, ctypes.c_int64, *[ctypes.c_void_p] * 4]
+    predict = ctypes.CFUNCTYPE(None, *kinds)(address)
+    for count in (0, len(x)):
+        predict(x.ctypes.data, count, out.ctypes.data, memory, panels, table.ctypes.data)
     return out
 
 

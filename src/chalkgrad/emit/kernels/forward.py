@@ -3,8 +3,8 @@
 Rows stay as the user has them, one after the other, so that nothing is turned on the way in or out:
 
     one row     f[h] += Σ_k x[k] W[k,h], `TOGETHER` rows of the user's W at a time: it is read once, in order
-    many rows   every W is copied into panels once a call; then, a chunk of rows at a time, register tiles of
-                some rows × a panel, with the lines that follow a product worked out on its tiles
+    many rows   a chunk of rows at a time, register tiles of some rows × a panel of W, with the lines that
+                follow a product worked out on its tiles; into panels W is copied by a call without rows
 
 The other lines (softmax) go through one row after the other. Values between products lie in memory that the
 caller gives, in rows of whole vectors.
@@ -38,13 +38,15 @@ TOGETHER = 8
 FEW = 4
 """Up to so many rows one by one: copying the weights into panels would take longer."""
 
-ARGUMENTS = ("x", "rows", "out", "memory", "table")
-"""Of the compiled function: the rows and how many they are, where the output goes, memory between, and the
-addresses of the parameters."""
+ARGUMENTS = ("x", "rows", "out", "memory", "panels", "table")
+"""Of the compiled function: the rows and how many they are, where the output goes, memory between, the
+panels of the weights, and the addresses of the parameters."""
 
 
-def write_forward(target: Target, sizes: Mapping[Range, int], found: Operations) -> tuple[bytes, int]:
-    """The machine code, and how many numbers of zeroed memory it works in.
+def write_forward(
+    target: Target, sizes: Mapping[Range, int], found: Operations
+) -> tuple[bytes, tuple[int, int]]:
+    """The machine code, and how many numbers of zeroed memory it works in: each thread's, and all threads'.
 
     Raises:
         UnsupportedError: When the formula has a line that these kernels do not cover.
@@ -53,7 +55,7 @@ def write_forward(target: Target, sizes: Mapping[Range, int], found: Operations)
     module.triple = target.triple
     forward = _Forward(module, target, sizes, found)
     forward.write()
-    return object_code(str(module), target), forward.places.total
+    return object_code(str(module), target), (forward.places.total, forward.places.shared)
 
 
 def _refusal(what: object) -> UnsupportedError:
@@ -77,21 +79,27 @@ class _Forward:
         w = self._function("predict")
         b, width = w.b, self.sizes[self.data.axes[1]]
         across = self.sizes[self.found.loss.axes[1]]
+        none, some, few, many, done = (
+            b.append_basic_block(n) for n in ("none", "some", "few", "many", "finished")
+        )
+        b.cbranch(b.icmp_signed("==", w["rows"], whole_constant(0)), none, some)
+        b.position_at_end(none)
+        w.call(copies[1], w["panels"], w["table"])
+        b.branch(done)
+        b.position_at_end(some)
         self._scalars(w)
         w.call(copies[0], w["memory"], w["table"])
-        few, many, done = (b.append_basic_block(n) for n in ("few", "many", "finished"))
         b.cbranch(b.icmp_signed("<=", w["rows"], whole_constant(FEW)), few, many)
         b.position_at_end(few)
         with w.loop(0, w["rows"]) as i:
             x, out = w.at(w["x"], w.mul(i.index, width)), w.at(w["out"], w.mul(i.index, across))
-            w.call(one, x, 1, out, w["memory"], w["table"])
+            w.call(one, x, 1, out, w["memory"], w["panels"], w["table"])
         b.branch(done)
         b.position_at_end(many)
-        w.call(copies[1], w["memory"], w["table"])
         with w.loop(0, w["rows"], self.places.chunk) as i:
             rows = w.least(self.places.chunk, b.sub(w["rows"], i.index))
             x, out = w.at(w["x"], w.mul(i.index, width)), w.at(w["out"], w.mul(i.index, across))
-            w.call(chunk, x, rows, out, w["memory"], w["table"])
+            w.call(chunk, x, rows, out, w["memory"], w["panels"], w["table"])
         b.branch(done)
         b.position_at_end(done)
         w.end()
@@ -139,7 +147,8 @@ class _Forward:
     def _copy(self, w: Writer, t: Tensor) -> None:
         source, columns = self._address(w, t), self.sizes[t.axes[-1]]
         depth = self.sizes[t.axes[0]] if len(t.axes) == 2 else 1
-        goal, panels = self.places.parameter(t), Panels(columns, self.target)
+        goal = self.places.vector(t) if len(t.axes) == 1 else self.places.panels(t)
+        panels = Panels(columns, self.target)
         for first, count, vectors, used in panels.parts():
             width = vectors * self.target.lanes
             with w.loop(first, first + count) as q, w.loop(0, depth) as k:
@@ -161,7 +170,7 @@ class _Forward:
                 if t in known:
                     return known[t]
                 if t in self.found.parameters and len(t.axes) == 1:
-                    return w.load(w.at(w["memory"], self.places.parameter(t)), column)
+                    return w.load(w.at(w["memory"], self.places.vector(t)), column)
                 if t.axes[:1] == (self.found.batch,) and t is not self.data:
                     if len(t.axes) == 1:
                         return w.splat_at(w["memory"], self.places.value(t), row)
@@ -171,7 +180,7 @@ class _Forward:
         return read
 
     def _at(self, w: Writer, t: Tensor, row: Any) -> Any:
-        return w.add(self.places.value(t), w.mul(row, self.places.padded(t.axes[1])))
+        return w.add(self.places.value(t), w.mul(row, self.places.pitch(t.axes[1])))
 
     def _line(self, w: Writer, body: Expr, row: Any, column: Any, known: Mapping[Tensor, Any]) -> Any:
         scalars = w.at(w["memory"], self.places.scalars())
@@ -229,6 +238,11 @@ class _Forward:
             if isinstance(kernel, ProductKernel)
         }
         w = self._function("chunk")
+        if self.places.copied(self.data):
+            width = self.sizes[self.data.axes[1]]
+            with w.loop(0, w["rows"]) as i:
+                goal = w.at(w["memory"], self._at(w, self.data, i.index))
+                copy_row(w, w.at(w["x"], w.mul(i.index, width)), goal, width)
         for n, kernel in enumerate(self.order.kernels):
             if isinstance(kernel, ProductKernel):
                 self._chunk_product(w, kernel, tiles[n])
@@ -247,7 +261,8 @@ class _Forward:
         """Tiles by rows and vectors: high ones, and of one row for what is left."""
         inner, outer = kernel.product.weight.axes
         depth = self.sizes[inner]
-        pitch = depth if kernel.product.left is self.data else self.places.padded(inner)
+        direct = kernel.product.left is self.data and not self.places.copied(self.data)
+        pitch = depth if direct else self.places.pitch(inner)
         found: dict[tuple[int, int], Any] = {}
         for _, _, vectors, _ in Panels(self.sizes[outer], self.target).parts():
             for rows in {self._height(vectors), 1}:
@@ -274,17 +289,16 @@ class _Forward:
         product, lanes = kernel.product, self.target.lanes
         inner, outer = product.weight.axes
         depth, panels = self.sizes[inner], Panels(self.sizes[outer], self.target)
-        if product.left is self.data:
-            left, pitch = w["x"], depth
-        else:
-            left, pitch = w.at(w["memory"], self.places.value(product.left)), self.places.padded(inner)
+        left, pitch = w["x"], depth
+        if product.left is not self.data or self.places.copied(self.data):
+            left, pitch = w.at(w["memory"], self.places.value(product.left)), self.places.pitch(inner)
         block = block_depth(depth, self.target)
         sums = self.places.sums("sums of tiles", self.places.chunk * panels.panel)
         for first, count, vectors, _ in panels.parts():
             width, high = vectors * lanes, self._height(vectors)
             with w.loop(first, first + count) as q, w.loop(0, depth, block) as k:
-                panel = w.add(self.places.parameter(product.weight), w.mul(q.index, panels.panel * depth))
-                vector = w.at(w["memory"], panel, w.mul(k.index, width))
+                panel = w.add(self.places.panels(product.weight), w.mul(q.index, panels.panel * depth))
+                vector = w.at(w["panels"], panel, w.mul(k.index, width))
                 deep = w.least(block, w.add(w.mul(k.index, -1), depth))
                 flags = _flags(w, k.index, block, depth)
 

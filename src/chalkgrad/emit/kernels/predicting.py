@@ -39,6 +39,9 @@ class _Own(threading.local):
 class CompiledForward:
     """A forward pass whose parameters are read anew in every call; each thread has memory of its own.
 
+    For more than `FEW` rows the weights lie in panels, which all threads read; `read` copies them there for
+    any number of calls `as_read`.
+
     Args:
         program: With one output, a row per row.
         rows: The input that changes from call to call.
@@ -65,31 +68,43 @@ class CompiledForward:
         self.dtype = parameters[0].dtype
         if any(p.dtype != self.dtype or not p.flags.c_contiguous for p in parameters):
             raise ShapeError("The compiled forward pass reads contiguous arrays of one type.")
-        self._kept, address, self._numbers = _loaded(
+        self._kept, address, self._numbers, shared = _loaded(
             program, rows, tuple(shapes), columns, self.dtype == np.float64
         )
-        kinds = [ctypes.c_void_p, ctypes.c_int64, *[ctypes.c_void_p] * 3]
+        kinds = [ctypes.c_void_p, ctypes.c_int64, *[ctypes.c_void_p] * 4]
         self._run = ctypes.CFUNCTYPE(None, *kinds)(address)
         self._values = parameters  # what the addresses point to stays as long as they do
         self._table = np.array([p.ctypes.data for p in parameters], np.int64)
         self._at = self._table.ctypes.data
+        # Zeros: what pads a row to whole vectors is never written.
+        self._panels = allocate(shared, self.dtype.type)
+        self._weights = self._panels.ctypes.data
         self._own = _Own()
 
-    def __call__(self, rows: Array, out: Array) -> None:
-        """The outputs for these contiguous rows, written to `out`. Nothing is checked, for speed."""
+    def read(self) -> None:
+        """Copy the weights into panels."""
+        self._run(None, 0, None, None, self._weights, self._at)
+
+    def __call__(self, rows: Array, out: Array, as_read: bool = False) -> None:
+        """The outputs for these contiguous rows, written to `out`. Nothing is checked, for speed.
+
+        Args:
+            as_read: Whether the weights are as they were when `read` was called.
+        """
         own, count = self._own, len(rows)
         if not own.memory:
             self._prepare(own, rows.shape[1], out.shape[1])
         if count <= FEW:
             own.rows[count][...] = rows
-            self._run(own.source, count, own.goal, own.memory, self._at)
+            self._run(own.source, count, own.goal, own.memory, self._weights, self._at)
             out[...] = own.outs[count]
         else:
+            if not as_read:
+                self.read()
             source, goal = (a.__array_interface__["data"][0] for a in (rows, out))
-            self._run(source, count, goal, own.memory, self._at)
+            self._run(source, count, goal, own.memory, self._weights, self._at)
 
     def _prepare(self, own: _Own, columns: int, across: int) -> None:
-        # Zeros: what pads a row to whole vectors is never written.
         own.kept = allocate(self._numbers, self.dtype.type)
         source, goal = np.empty((FEW, columns), self.dtype), np.empty((FEW, across), self.dtype)
         own.rows, own.outs = ([a[:n] for n in range(FEW + 1)] for a in (source, goal))
@@ -99,8 +114,8 @@ class CompiledForward:
 @lru_cache(256)
 def _loaded(
     program: Program, rows: str, shapes: tuple[tuple[str, tuple[int, ...]], ...], columns: int, double: bool
-) -> tuple[Any, int, int]:
-    """What keeps the code in memory, its address, and how many numbers it works with."""
+) -> tuple[Any, int, int, int]:
+    """What keeps the code in memory, its address, and how many numbers each thread and all threads need."""
     target = host(double)
     key = machine.key(structure(("forward", program, rows, shapes, columns)), target)
     content = machine.read_cached(key + ".forward")
@@ -108,8 +123,8 @@ def _loaded(
         content = _written(program, rows, dict(shapes), columns, target)
         machine.write_cached(key + ".forward", content)
     numbers, _, code = content.partition(b"\n")
-    kept, address = machine.load(code, PREFIX + "predict")
-    return kept, address, int(numbers)
+    own, shared = map(int, numbers.split())
+    return *machine.load(code, PREFIX + "predict"), own, shared
 
 
 def _written(
@@ -126,4 +141,4 @@ def _written(
                     f"{t.name} has the shape {shapes[t.name]}, where {axis.name} is {sizes[axis]}."
                 )
     code, numbers = write_forward(target, sizes, found)
-    return b"%d\n" % numbers + code
+    return b"%d %d\n" % numbers + code

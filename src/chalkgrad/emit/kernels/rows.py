@@ -19,26 +19,49 @@ MOST_SCALARS = 64
 NEAR = 1 << 15
 """Numbers of a chunk's widest value, about, so that chunks stay in the second-level cache."""
 
+FAR, MANY = 16 << 20, 128
+"""Bytes of weights that no cache holds, and how many rows at least shall go by when they are read."""
+
+SAME_SETS = 1024
+"""Bytes from row to row, or a multiple, at which the rows of a tile push each other out of the cache."""
+
 
 class Places:
-    """Where everything lies in the memory between: a chunk of every value, copies of the parameters.
+    """Where everything lies: in each thread's memory a chunk of every value and copies of the vectors, in
+    memory that all threads read the panels of the weights.
 
     Attributes:
         chunk: Rows that are worked on at a time.
-        total: Numbers in all.
+        total: Numbers of a thread's memory.
+        shared: Numbers of the panels.
     """
 
     def __init__(self, target: Target, sizes: Mapping[Range, int], found: Operations) -> None:
         self.target, self.sizes = target, sizes
         widest = max(self.padded(t.axes[-1]) for t in (*found.data, *found.parameters) if t.axes)
         whole = 2 * target.most
-        self.chunk = max(1, NEAR // (widest * whole)) * whole
-        self.total = 0
+        weights = [t for t in found.parameters if len(t.axes) == 2]
+        self._panels: dict[Tensor, int] = {}
+        self.shared = self.total = 0
+        for t in weights:
+            self._panels[t] = self.shared
+            self.shared += sizes[t.axes[0]] * self.padded(t.axes[1])
+        fewest = MANY // whole if self.shared * target.item >= FAR else 1
+        self.chunk = max(fewest, NEAR // (widest * whole)) * whole
         self._known: dict[object, int] = {}
 
     def padded(self, r: Range) -> int:
         """The size in whole vectors."""
         return -(-self.sizes[r] // self.target.lanes) * self.target.lanes
+
+    def pitch(self, r: Range) -> int:
+        """From a row of a value to the next one: whole vectors, and not `SAME_SETS`."""
+        padded = self.padded(r)
+        return padded + self.target.lanes * (padded * self.target.item % SAME_SETS == 0)
+
+    def copied(self, data: Tensor) -> bool:
+        """Whether a chunk of the user's rows is copied first, as it lies so that the rows share sets."""
+        return self.sizes[data.axes[1]] * self.target.item % SAME_SETS == 0
 
     def _place(self, key: object, numbers: int) -> int:
         if key not in self._known:
@@ -48,12 +71,15 @@ class Places:
 
     def value(self, t: Tensor) -> int:
         """A value with a row per row of the chunk, or with one number per row."""
-        return self._place(t, self.chunk * (self.padded(t.axes[1]) if len(t.axes) == 2 else 1))
+        return self._place(t, self.chunk * (self.pitch(t.axes[1]) if len(t.axes) == 2 else 1))
 
-    def parameter(self, t: Tensor) -> int:
-        """A copy: a vector, or a weight in panels of columns."""
-        depth = self.sizes[t.axes[0]] if len(t.axes) == 2 else 1
-        return self._place(t, depth * self.padded(t.axes[-1]))
+    def vector(self, t: Tensor) -> int:
+        """A copy of a parameter with one axis."""
+        return self._place(t, self.padded(t.axes[0]))
+
+    def panels(self, t: Tensor) -> int:
+        """A weight in panels of columns, in the shared memory."""
+        return self._panels[t]
 
     def scalars(self) -> int:
         """Numbers without an index."""
