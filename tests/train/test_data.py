@@ -64,6 +64,39 @@ def test_quoted_cells_may_hold_delimiters_and_newlines(tmp_path: Path) -> None:
     assert data.classes == ("two\nlines", 'x, "y"')
 
 
+def test_whole_labels_keep_all_their_digits(tmp_path: Path) -> None:
+    names = [str(2**53 + n) for n in (3, 0, 2, 1)] + ["9007199254740999.0", "1e20", "100000000000000000001"]
+    data = load_csv(write(tmp_path, "a,label\n" + "".join(f"0,{n}\n" for n in names)), "label")
+    assert data.classes == (
+        "9007199254740992", "9007199254740993", "9007199254740994", "9007199254740995",
+        "9007199254740999", "100000000000000000000", "100000000000000000001",
+    )  # fmt: skip
+    assert data.y.tolist() == [3, 0, 2, 1, 4, 5, 6]
+
+
+@pytest.mark.parametrize(
+    ("trained", "tested", "expected"),
+    [
+        ("01 02 3A", "01 02", "01 02"),
+        ("1 1.0 x", "1.0 1.0", "1.0 1.0"),
+        ("1 2", "01 2.0", "1 2"),
+        ("1 2 3", "1.0 x", "no class 'x'"),
+        ("01 x", "1 x", "no class '1'"),
+    ],
+)
+def test_labels_mean_the_same_in_every_file(tmp_path: Path, trained: str, tested: str, expected: str) -> None:
+    """However the others in a file are spelt: a model's classes are as its own file had them."""
+    text = ("a,label\n" + "".join(f"0,{label}\n" for label in labels.split()) for labels in (trained, tested))
+    first, second = (write(tmp_path, t, f"{n}.csv") for n, t in enumerate(text))
+    classes = load_csv(first, "label").classes
+    if expected.startswith("no class"):
+        with pytest.raises(DataError, match=expected):
+            load_csv(second, "label", classes=classes)
+    else:
+        data = load_csv(second, "label", classes=classes)
+        assert [data.classes[k] for k in data.y] == expected.split()
+
+
 def test_numeric_labels_sort_by_value_and_spell_alike(tmp_path: Path) -> None:
     data = load_csv(write(tmp_path, "a,label\n0,10\n0,9\n0,9.0\n0,010\n"), "label")
     assert data.classes == ("9", "10")

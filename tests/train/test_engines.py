@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import copy
 import os
+import pickle
 import signal
 import threading
 from typing import Any
@@ -45,6 +47,23 @@ def losses_of(engine: str, net: Network, rule: str, batch: int, epochs: int = 1)
             runner.run(part, found, 0.01)
             losses.append(found)
     return np.concatenate(losses)
+
+
+@pytest.mark.parametrize("engine", ["plain", "numpy", *PACKAGES])
+def test_a_copy_trains_as_the_first_one_does(engine: str) -> None:
+    """Its parameters are its own, and its code reads them, whatever the first one has predicted before."""
+    if engine in PACKAGES:
+        pytest.importorskip(PACKAGES[engine])
+    data, first = blobs(), network()
+    first.predict_proba(data.x[:5])
+    start = first.flat.copy()
+    copies = [copy.deepcopy(first), pickle.loads(pickle.dumps(first)), copy.deepcopy(copy.deepcopy(first))]
+    expected = fit(first, data, epochs=2, engine=engine)
+    for other in copies:
+        np.testing.assert_array_equal(other.flat, start)
+        assert fit(other, data, epochs=2, engine=engine).steps == expected.steps
+        np.testing.assert_array_equal(other.predict_proba(data.x), first.predict_proba(data.x))
+        np.testing.assert_array_equal(copy.deepcopy(other).flat, first.flat)
 
 
 def agree(sizes: tuple[int, ...], rule: str, batch: int, dtype: Any, **options: Any) -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import chalkgrad as cg
 from chalkgrad import layers as gallery
-from chalkgrad.errors import DataError, ShapeError, TrainingError
+from chalkgrad.errors import DataError, ShapeError, TrainingError, UnsupportedError
 from chalkgrad.train.formula import minimise
 from chalkgrad.train.optimisers import RULES, Optimiser, UpdateRule
 
@@ -173,9 +173,81 @@ def test_inputs_are_checked() -> None:
         (lambda: minimise(net, start, rows, keep={"mask": 0.5}), DataError, "allows 0 to 1"),
         (lambda: minimise(net, start, rows, keep={"mask": 0.0}), DataError, r"must be in \(0, 1\]"),
         (lambda: minimise(line, params, {**data, "t": data["t"] * np.nan}), DataError, "not a finite"),
+        (lambda: minimise(line, params, {**data, "x": [[1, 2], [3]]}), DataError, "x is no array"),
+        (lambda: minimise(net, start, rows, keep={"mask": "a"}), DataError, "keep.'mask'. is 'a'"),
+        (lambda: Optimiser("adam", beta1="x"), DataError, "beta1 is 'x'; it must be a finite number"),
+        (lambda: Optimiser("adam", beta1=np.nan), DataError, "beta1 is nan"),
+        (lambda: minimise(line.program, params, data), DataError, "is a Program, not a layer"),
+        (lambda: minimise(cg.formula("L = mean(i, x[i]^2)"), {}, {"x": np.ones(3)}), DataError, "no param"),
     ):  # fmt: skip
         with pytest.raises(error, match=match):
             call()
+
+
+@pytest.mark.parametrize(
+    ("text", "params", "data", "match"),
+    [
+        ("L = mean(n, (sum(d, x[d,n] * w[d]) - t[n])^2)", {"w": 3}, {"x": (3, 3), "t": 3},
+         "x begins with the axis D and t with N"),
+        ("L = mean(n, (sum(d, x[d,n] * w[d]))^2)", {"w": 3}, {"x": (3, 3)}, "w has the axis D of the obs"),
+        ("L = mean(i, (x[i] - c[i])^2)", {"c": 3}, {"x": 3}, "c has the axis N|c has the axis I"),
+        ("x: N N\nL = mean(i, mean(j, (x[i,j] - w)^2))", {"w": ()}, {"x": (3, 3)}, "x has the axis N"),
+        ("L = mean(i, (x[i] - w)^2) + lam * w^2", {"w": ()}, {"x": 3, "lam": ()}, "parameter lam: 1"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("engine", ["auto", "plain", *ENGINES])
+def test_a_batch_must_be_some_rows_of_all_data(
+    text: str, params: dict[str, Any], data: dict[str, Any], match: str, engine: str
+) -> None:
+    """Sizes that happen to fit would train on rows that do not belong together."""
+    start, rows = ({name: np.ones(shape) for name, shape in of.items()} for of in (params, data))
+    with pytest.raises(ShapeError, match=match):
+        minimise(cg.formula(text), start, rows, engine=engine)
+
+
+@pytest.mark.parametrize(
+    "scale",
+    ["(exp(p) - exp(q))^2", "1 / (exp(p) + exp(q))", "-(p + sqrt(q)) * (sqrt(p) - q)", "p^-2 - 1e-3*q"],
+)
+def test_arithmetic_of_constants(scale: str) -> None:
+    text = f"parameter p: 0.3\nparameter q: 1.7\nL = mean(i, ({scale} * sum(d, x[i,d] * w[d]) - t[i])^2)"
+    _, params, data = a_line()
+    line, given = cg.formula(text), {"epochs": 2, "batch_size": 8, "dtype": np.float64}
+    expected = minimise(line, params, data, engine="plain", **given)
+    for engine in ENGINES:
+        found = minimise(line, params, data, engine=engine, **given)
+        np.testing.assert_allclose(found.losses, expected.losses, rtol=1e-12, err_msg=engine)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "L = mean(i, (sum(d, x[i,d] * w[d]) + b - t[i])^2)",
+        "L = mean(i, (b * sum(d, x[i,d] * w[d]) - t[i])^2) + 0.1 * b^2",
+        "L = mean(i, relu(exp(b) * t[i] - sum(d, x[i,d]))) + abs(b) * sum(d, w[d]^2) + exp(c) - c",
+        "L = mean(i, (b - t[i] * sum(d, x[i,d]))^2) + (b - c)^2 + sum(d, (w[d] - c)^2)",
+    ],
+)
+@pytest.mark.parametrize("rule", ["sgd", "adam"])
+def test_a_parameter_may_be_one_number(text: str, rule: str) -> None:
+    """Alike by every engine that takes the formula."""
+    rng = np.random.default_rng(0)
+    line, x = cg.formula(text), rng.standard_normal((30, 2))
+    params = {t.name: np.full((2,) * len(t.axes), 0.5) for t in line.program.inputs if t.name not in "xt"}
+    data = {"x": x, "t": x @ [2.0, 3.0] - 1}
+    given = {"epochs": 20, "optimiser": rule, "learning_rate": 0.01, "dtype": np.float64, "batch_size": 8}
+    expected = minimise(line, params, data, engine="plain", **given)
+    assert expected.params["b"].shape == ()
+    assert all(np.abs(expected.params[name] - start).max() > 1e-3 for name, start in params.items())
+    for engine in ENGINES:
+        try:
+            found = minimise(line, params, data, engine=engine, **given)
+        except UnsupportedError:
+            assert engine == "llvm"
+            continue
+        np.testing.assert_allclose(found.losses, expected.losses, rtol=1e-11, err_msg=engine)
+        for name, value in expected.params.items():
+            np.testing.assert_allclose(found.params[name], value, rtol=1e-9)
 
 
 def test_divergence_is_an_error() -> None:

@@ -163,6 +163,13 @@ def test_without_validation_the_last_epoch_is_kept() -> None:
     assert history.epochs[0].validation_loss is None
 
 
+def test_what_cannot_be_told_or_judged_is_refused_before_the_first_step() -> None:
+    with pytest.raises(DataError, match=r"print.* is no callback"):
+        train(network(), 1, callbacks=[print])
+    with pytest.raises(DataError, match="validation data have no rows"):
+        train(network(), 1, validation=blobs().rows(np.arange(0)))
+
+
 # --- divergence --------------------------------------------------------------------------------------
 
 

@@ -146,6 +146,7 @@ def test_unusable_data_are_refused() -> None:
         network.predict(np.array([[0, np.nan]]))
     with pytest.raises(DataError, match="not a finite float32 number"):
         network.predict(np.array([[0, 1e300]]))  # more than float32 holds
+    assert network.predict(np.array([[0, 1e30]], np.float32)).shape == (1,)  # whose square is more
     with pytest.raises(DataError, match="label 3 in row 1 is out of range"):
         network.check(x, np.array([0, 3]))
     with pytest.raises(ShapeError, match="2 rows"):

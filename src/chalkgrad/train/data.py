@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from importlib.util import find_spec
 from os import PathLike
 from pathlib import Path
@@ -317,7 +319,7 @@ def _labels(table: Table, column: int, known: Sequence[str] | None) -> tuple[Int
                 f"{table.path}, {table.place(row, column)}: the label is missing.",
                 hint="Every row needs a label; remove rows without one.",
             )
-    cells = _whole_numbers(cells)
+    cells = _whole_numbers(cells) if known is None else _as_known(cells, known)
     _refuse_measurements(table, column, cells)
     names = tuple(known) if known is not None else tuple(sorted(set(cells), key=_label_order))
     if len(names) < 2:
@@ -337,15 +339,31 @@ def _labels(table: Table, column: int, known: Sequence[str] | None) -> tuple[Int
 
 def _whole_numbers(cells: list[str]) -> list[str]:
     """Labels such as `1`, `1.0` and `01` spelt alike, when all labels are whole numbers."""
-    values = [as_number(cell) for cell in cells]
-    if any(v is None or not np.isfinite(v) or v != int(v) for v in values):
+    spelt = [_whole_number(cell) for cell in cells]
+    return cells if None in spelt else [s for s in spelt if s is not None]
+
+
+def _as_known(cells: list[str], known: Sequence[str]) -> list[str]:
+    """Labels as a model's classes are spelt: those of a file of whole numbers were spelt alike."""
+    if any(_whole_number(name) != name for name in known):
         return cells
-    return [str(int(v)) for v in values if v is not None]
+    return [_whole_number(cell) or cell for cell in cells]
 
 
-def _label_order(name: str) -> tuple[int, float, str]:
+def _whole_number(cell: str) -> str | None:
+    """The usual spelling of a whole number, None for anything else; no digit is lost, however many it has."""
+    value = as_number(cell)
+    if value is None or not np.isfinite(value) or value != int(value):
+        return None
+    exact = Decimal(cell)
+    return str(int(exact)) if exact == exact.to_integral_value() else None
+
+
+def _label_order(name: str) -> tuple[int, Decimal, str]:
     value = as_number(name)
-    return (1, 0.0, name) if value is None else (0, value, name)
+    if value is None or math.isnan(value):
+        return 1, Decimal(0), name
+    return 0, Decimal(name), name
 
 
 def _refuse_measurements(table: Table, column: int, cells: list[str]) -> None:

@@ -19,7 +19,7 @@ from chalkgrad.train.interrupt import DeferredInterrupt
 from chalkgrad.train.objective import Array, Objective, float_type
 from chalkgrad.train.optimisers import Optimiser, chosen_optimiser
 from chalkgrad.train.sampler import Sampler
-from chalkgrad.train.settings import optional_threads, positive, whole
+from chalkgrad.train.settings import is_number, optional_threads, positive, whole
 from chalkgrad.train.threads import limited, threads_for
 
 CALL_SECONDS = 0.05
@@ -66,7 +66,7 @@ def minimise(
         loss: With a scalar output: a chain that ends in a loss, or any formula. Its keyword arguments
             are set by `with_options`.
         params: Where the parameters start, by the names of the loss's inputs.
-        data: The other inputs, one row per observation.
+        data: The other inputs, one row per observation: all begin with the same axis, which nothing else has.
         keep: For masks (dropout), the probability of true: they are drawn anew for every step.
         optimiser: The name of an update rule, or an `Optimiser` with a rule of your own.
         epochs: Passes over the rows.
@@ -91,6 +91,11 @@ def minimise(
         >>> found.params["w"].round(3).tolist()
         [2.0, 3.0]
     """
+    if not isinstance(loss, Layer):
+        raise DataError(
+            f"The loss is a {type(loss).__name__}, not a layer.",
+            hint="Make one with cg.formula, cg.layer or cg.chain.",
+        )
     program, rule = loss.program, chosen_optimiser(optimiser, clip_norm, clip_value)
     rule.read = False
     epochs, batch_size = whole("epochs", epochs, 1, 10), whole("The batch size", batch_size, 1, 32)
@@ -190,19 +195,45 @@ class _Inputs:
         inputs = {t.name: t for t in program.inputs}
         self.params = {n: _array(inputs[n], params[n], dtype) for n in inputs if n in params}
         self.data = {n: _array(inputs[n], data[n], dtype) for n in inputs if n in data}
-        self.keep = {name: float(p) for name, p in keep.items()}
-        for name, p in self.keep.items():
+        for name, p in keep.items():
             if inputs[name].dtype != "bool":
                 raise DataError(f"keep names '{name}', which is not a mask.")
-            if not 0 < p <= 1:
-                raise DataError(f"keep['{name}'] is {p}; it must be in (0, 1].", hint="Try 0.5.")
-        counts = {name: len(array) for name, array in self.data.items() if array.ndim}
+            if not is_number(p) or not 0 < p <= 1:
+                raise DataError(f"keep['{name}'] is {p!r}; it must be in (0, 1].", hint="Try 0.5.")
+        self.keep = {name: float(p) for name, p in keep.items()}
+        if not self.params:
+            raise DataError("There are no parameters to train.", hint="Give their first values in params.")
+        self._check_observations([inputs[n] for n in inputs if n in data], program)
+        counts = {name: len(array) for name, array in self.data.items()}
         if not counts or min(counts.values()) < 1:
             raise DataError("There are no rows to train on.")
         if len(set(counts.values())) > 1:
             raise ShapeError(f"The data have different numbers of rows: {counts}.")
         self.rows = next(iter(counts.values()))
         self._check_sizes(program)
+
+    def _check_observations(self, data: list[Tensor], program: Program) -> None:
+        """All data begin with the axis of the observations, and nothing else has it."""
+        for t in data:
+            if not t.axes:
+                raise ShapeError(
+                    f"{t.name} is one number, and data come in rows.",
+                    hint=f"Make it a constant of the formula: parameter {t.name}: 1.",
+                )
+            if t.axes[0] is not data[0].axes[0]:
+                raise ShapeError(
+                    f"{data[0].name} begins with the axis {data[0].axes[0].name} and {t.name} with "
+                    f"{t.axes[0].name}: a step takes some rows of all, so they begin with the observations.",
+                    hint=f"Write the formula with the observations first, as {data[0].name}[n,d].",
+                )
+        for t in program.inputs:
+            for axis in t.axes if t.name in self.params else t.axes[1:]:
+                if data and axis is data[0].axes[0]:
+                    raise ShapeError(
+                        f"{t.name} has the axis {axis.name} of the observations, of which a step takes some "
+                        f"rows: its own entries would belong to others then.",
+                        hint="A loss for batches has that axis in the data only, as their first one.",
+                    )
 
     def _check_sizes(self, program: Program) -> None:
         """Every range has one size; masks get theirs; labels lie in their range."""
@@ -259,7 +290,10 @@ def _check_names(program: Program, *given: Mapping[str, Any]) -> None:
 
 def _array(t: Tensor, value: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
     """The value as a contiguous array of the input's element type."""
-    a = np.asarray(value)
+    try:
+        a = np.asarray(value)
+    except ValueError as cause:  # rows of different lengths
+        raise DataError(f"{t.name} is no array: {cause}.") from None
     if a.ndim != len(t.axes):
         axes = ", ".join(r.name for r in t.axes)
         raise ShapeError(f"{t.name} has the shape {a.shape}; it must have the axes ({axes}).")
@@ -267,11 +301,11 @@ def _array(t: Tensor, value: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
         if a.dtype.kind not in "fiub":
             raise DataError(f"{t.name} holds {a.dtype}, not numbers.")
         with np.errstate(over="ignore"):  # what the type cannot hold becomes inf, refused below
-            a = np.ascontiguousarray(a, dtype)
+            a = np.asarray(a, dtype, order="C")  # ascontiguousarray would give a number an axis
         if not np.isfinite(a).all():
             raise DataError(f"{t.name} holds a value that is not a finite {dtype} number.")
         return a
     kinds = {"int": ("iu", "integers"), "bool": ("b", "true and false")}[t.dtype]
     if a.dtype.kind not in kinds[0]:
         raise DataError(f"{t.name} holds {a.dtype}; it must hold {kinds[1]}.")
-    return np.ascontiguousarray(a, np.int64 if t.dtype == "int" else bool)
+    return np.asarray(a, np.int64 if t.dtype == "int" else bool, order="C")

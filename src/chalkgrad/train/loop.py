@@ -156,6 +156,8 @@ class _Run:
         self.held_out = None
         if validation is not None:
             check_alike(data, validation)
+            if not len(validation):
+                raise DataError("The validation data have no rows.", hint="Leave validation out.")
             self.held_out = network.check(validation.x, validation.y)
         settings = {
             "network": network.settings(),
@@ -172,6 +174,12 @@ class _Run:
         self.engine_name, self.device = "auto", "cpu"
         self.threads: int | None = None
         self.engine: Engine | None = None
+        for callback in callbacks:
+            if not hasattr(type(callback), "on_step"):
+                raise DataError(
+                    f"{callback!r} is no callback.",
+                    hint="Derive a class from chalkgrad.train.callbacks.Callback.",
+                )
         # Whoever wants to hear of each step gets steps one by one.
         self._singly = any(type(c).on_step is not Callback.on_step for c in callbacks)
         self._count = 1

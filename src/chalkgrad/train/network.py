@@ -140,9 +140,9 @@ class Network(Objective):
         return self._compiled if self._predicted >= WORTH_COMPILING else None
 
     def __getstate__(self) -> dict[str, Any]:
-        # A copy finds code of its own in its process, machine code only where llvmlite is installed.
-        code = ("_compiled", "probabilities_code")
-        return {name: value for name, value in self.__dict__.items() if name not in code}
+        # A copy finds code of its own: it reads other parameters, perhaps where there is no llvmlite.
+        code = ("_compiled", "_buffered", "probabilities_code")
+        return {name: value for name, value in super().__getstate__().items() if name not in code}
 
     def step_source(self, rule: str = "adam", batch_size: int = 32) -> str:
         """The text of a whole training step that writes into memory made once: the engine "numpy".
@@ -208,8 +208,9 @@ class Network(Objective):
                 raise DataError(f"The features are no numbers: {cause}.") from None
         # A sum of squares is finite only where all numbers are, and takes a third of the time.
         flat = x.reshape(-1)
-        if math.isfinite(np.dot(flat, flat)):
-            return x
+        with np.errstate(over="ignore", invalid="ignore"):
+            if math.isfinite(np.dot(flat, flat)):
+                return x
         finite = np.isfinite(x)
         if finite.all():
             return x

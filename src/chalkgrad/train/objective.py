@@ -65,10 +65,22 @@ class Objective:
         self.masks, self.seed = dict(masks or {}), seed
         _check_masks(program, self.masks)
         self.flat: Array = np.zeros(sum(math.prod(s) for s in self._shapes.values()), self.dtype)
+        self._view()
+
+    def _view(self) -> None:
         self.params: Mapping[str, Array] = self.views(self.flat)
         # Not zeros_like, which writes the zeros: pages that no step writes to shall take no memory.
         self._gradient = np.zeros(self.flat.shape, self.dtype)
         self._gradients = self.views(self._gradient)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A copy of a view would be an array of its own, which no step changes.
+        views = ("params", "_gradient", "_gradients")
+        return {name: value for name, value in self.__dict__.items() if name not in views}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._view()
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """The shape of every parameter, in the order in which they lie in `flat`."""

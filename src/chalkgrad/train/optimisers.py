@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from chalkgrad.errors import DataError, suggestion
 from chalkgrad.expr.nodes import Program
 from chalkgrad.train.emitted import ForwardCode, forward_code
+from chalkgrad.train.settings import is_number
 
 Vector = NDArray[np.floating[Any]]
 
@@ -249,13 +250,15 @@ class Optimiser:
                 if name not in dict(self.rule.constants):
                     self.rule = self.rule.clipped(CLIPS[name])
         known = dict(self.rule.constants)
-        for name in constants:
+        for name, value in constants.items():
             if name not in known:
                 names = (*known, *CLIPS)
                 raise DataError(
                     f"The rule '{self.rule.name}' has no constant '{name}'.{suggestion(name, names)}",
                     hint=f"It has: {', '.join(known) or 'none'}. Any rule takes {' and '.join(CLIPS)}.",
                 )
+            if not is_number(value) or not math.isfinite(value):
+                raise DataError(f"{name} is {value!r}; it must be a finite number.")
         self.constants: dict[str, float] = {**known, **{k: float(v) for k, v in constants.items()}}
         self.memories: dict[str, Vector] = {}
         self.steps = 0

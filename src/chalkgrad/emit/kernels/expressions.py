@@ -116,7 +116,7 @@ class Vectors:
                 return self._product(e)
             case Pow(base, exponent):
                 return self._power(base, exponent)
-        raise UnsupportedError(f"The compiled step has no code for {e}.", hint='Choose engine="numpy".')
+        raise UnsupportedError(f"The compiled step has no code for {e}.", hint='Choose engine="auto".')
 
     def condition(self, e: Expr) -> Any:
         """A vector of truth values."""
@@ -269,7 +269,7 @@ class Scalars:
                 return b.select(truth, self(yes), self(no))
             case Apply(("exp" | "log" | "sqrt" | "tanh" | "erf" | "log1p" | "expm1") as fn, (x,)):
                 return self.library(fn, self(x))
-        raise UnsupportedError(f"The compiled step has no code for {e}.", hint='Choose engine="numpy".')
+        raise UnsupportedError(f"The compiled step has no code for {e}.", hint='Choose engine="auto".')
 
     def library(self, name: str, *arguments: Any) -> Any:
         """A function of the C library."""

@@ -329,4 +329,4 @@ def apply(w: Writer, name: str, arguments: list[Any]) -> Any:
         return FUNCTIONS[name](w, *arguments)
     if name in LIBRARY:
         return library(w, name, arguments[0])
-    raise UnsupportedError(f"The compiled step has no '{name}'.", hint='Choose engine="numpy".')
+    raise UnsupportedError(f"The compiled step has no '{name}'.", hint='Choose engine="auto".')

@@ -18,9 +18,18 @@ def split_inputs(
     """
     data = tuple(t for t in program.inputs if t.name not in (*wrt, *masks))
     parameters = tuple(t for t in program.inputs if t.name in wrt)
-    if len(program.outputs) != 1 or program.outputs[0].axes or program.sizes:
-        raise UnsupportedError("The compiled step needs one scalar loss.", hint='Choose engine="numpy".')
+    if len(program.outputs) != 1 or program.outputs[0].axes:
+        raise UnsupportedError("The compiled step needs one scalar loss.")
     first = {t.axes[0] for t in data if t.axes}
-    if len(first) != 1 or any(not t.axes or len(t.axes) > 2 for t in data):
+    if len(first) != 1 or any(not t.axes for t in data):
         raise UnsupportedError("The compiled step needs data whose first axis is the observations.")
+    wide = [t.name for t in data if len(t.axes) > 2]
+    odd = [t.name for t in parameters if not 1 <= len(t.axes) <= 2]
+    if wide or odd or program.sizes:
+        what = [f"rows of {wide[0]} with more than one axis"] if wide else []
+        what += [f"a parameter such as {odd[0]}, which is neither vector nor weight"] if odd else []
+        what += ["sizes that follow from others"] if program.sizes else []
+        raise UnsupportedError(
+            f"The compiled step has no kernel for {' and '.join(what)}.", hint='Choose engine="auto".'
+        )
     return first.pop(), data, parameters

@@ -60,7 +60,7 @@ def observed(
                 return w.load(w["arena"], layout.features(t), offset, vector * lanes)
             if len(t.axes) == 1:
                 return w.splat_at(w["arena"], layout.vector(t), row)
-        raise UnsupportedError(f"The compiled step cannot read {e} here.", hint='Choose engine="numpy".')
+        raise UnsupportedError(f"The compiled step cannot read {e} here.", hint='Choose engine="auto".')
 
     return read
 
@@ -219,7 +219,7 @@ def _of_columns(w: Writer, layout: Layout, h: Any) -> Callable[[Expr], Any]:
     def read(e: Expr) -> Any:
         if isinstance(e, Access) and len(e.tensor.axes) == 1:
             return w.load(w["arena"], layout.vector(e.tensor), h)
-        raise UnsupportedError(f"The compiled step cannot read {e} here.", hint='Choose engine="numpy".')
+        raise UnsupportedError(f"The compiled step cannot read {e} here.", hint='Choose engine="auto".')
 
     return read
 

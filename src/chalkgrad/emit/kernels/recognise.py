@@ -306,5 +306,5 @@ def _sums(e: Expr) -> Iterable[Sum]:
 def _refusal(what: str) -> UnsupportedError:
     return UnsupportedError(
         f"The compiled step has no kernel for {what}.",
-        hint='Choose engine="numpy", which has no limits here.',
+        hint='Choose engine="auto".',
     )

@@ -154,7 +154,7 @@ def write_step(
         body.steps()
     w.end()
     if len(kernels.slots.of) > MOST_SLOTS:
-        raise UnsupportedError("The step has too many different scalars.", hint='Choose engine="numpy".')
+        raise UnsupportedError("The step has too many different scalars.", hint='Choose engine="auto".')
     named = tuple((t.name, t.role) for t in scalars)
     code = object_code(str(module), target)
     return StepCode(code, named, len(kernels.totals) * kernels.blocks, bool(rule.whole))
@@ -233,7 +233,7 @@ class _Body:
             if isinstance(e, Access) and e.tensor.name == "t" and not e.indices:
                 return w.b.sitofp(w.add(w["steps_before"], step, 1), DOUBLE)
             raise UnsupportedError(
-                f"The compiled step cannot read {e} once a step.", hint='Choose engine="numpy".'
+                f"The compiled step cannot read {e} once a step.", hint='Choose engine="auto".'
             )
 
         return read

@@ -76,7 +76,7 @@ class Rule:
             raise UnsupportedError(
                 f"The rule {update.program.name} needs one number of all parameters to work out another; the "
                 "compiled step works out all of them in one look.",
-                hint='Choose engine="numpy".',
+                hint='Choose engine="auto".',
             )
 
     def late(self, e: Expr) -> bool:

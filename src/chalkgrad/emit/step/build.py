@@ -83,7 +83,7 @@ class Builder(Appender):
     def _assign(self, target: Tensor, axes: Axes, value: Array, own: bool, home: str) -> None:
         found = self.operand(value)
         if isinstance(found, Host):
-            if axes:
+            if axes or home:
                 out = self._define(target, axes, home)
                 self._append("fill", "", (found,), out)
                 return

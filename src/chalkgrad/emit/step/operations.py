@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import re
+import ast
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from chalkgrad.expr.nodes import Range
 
@@ -60,7 +61,14 @@ class Host:
     @property
     def tight(self) -> str:
         """The code as an operand of any operator."""
-        return self.code if re.fullmatch(r"[\w.]+(\(.*\))?", self.code) else f"({self.code})"
+        return self.code if _is_atom(self.code) else f"({self.code})"
+
+
+@lru_cache(1024)
+def _is_atom(code: str) -> bool:
+    """Whether an expression binds as tightly as a name: a sum of two calls begins and ends like one call."""
+    atoms = (ast.Name, ast.Constant, ast.Attribute, ast.Call, ast.Subscript)
+    return isinstance(ast.parse(code, mode="eval").body, atoms)
 
 
 Arg = View | Host

@@ -99,7 +99,9 @@ class _Writer:
             if t.name in self.plans.masks:
                 self._mask(t)
                 continue
-            self.builder.known[t] = Value(t.axes, t.dtype, name, name, given=True)
+            # A parameter that is one number is read as Python's, anew in every step.
+            given = Value(t.axes, t.dtype, name, name, given=True) if t.axes else Host(f"float({name})", True)
+            self.builder.known[t] = given
             self.arguments[t.name] = name
             self._see_sizes(t.axes, name)
         for t, _ in program.parameters:
