@@ -1,13 +1,14 @@
 """Predicting with a trained network, one row and many, beside ONNX Runtime and PyTorch where installed.
 
-    python benchmarks/inference.py
+    python benchmarks/inference.py [--threads 2]
 
 The same weights give the same probabilities in all. One row is the median of many calls; many rows are the
-best of three passes; all take turns, on one thread. Packages that are missing are left out, and said so.
+best of three passes; all take turns, on one thread or more. Packages that are missing are left out, and said so.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import resource
 import statistics
@@ -22,7 +23,12 @@ from machine import machine_line
 
 from chalkgrad.train.network import Network
 
-SIZES = {"A": ((64, 100, 10), 1_000_000), "B": ((784, 256, 128, 10), 100_000)}
+SIZES = {
+    "A": ((64, 100, 10), 1_000_000),
+    "B": ((784, 256, 128, 10), 100_000),
+    "C": ((784, 1024, 1024, 10), 20_000),
+    "D": ((3072, 2048, 2048, 10), 4_096),
+}
 """Units per layer, and how many rows "many" are."""
 
 CALLS = 3000
@@ -31,7 +37,7 @@ Predict = Callable[[Any], Any]
 
 
 def onnx_session(network: Network) -> Predict:
-    """The same network as an ONNX graph, run by ONNX Runtime on one thread."""
+    """The same network as an ONNX graph, run by ONNX Runtime."""
     import onnxruntime
     from onnx import TensorProto, checker, helper, numpy_helper
 
@@ -53,7 +59,7 @@ def onnx_session(network: Network) -> Predict:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     checker.check_model(model)
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.intra_op_num_threads, options.inter_op_num_threads = int(os.environ[THREADS[0]]), 1
     session = onnxruntime.InferenceSession(
         model.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
@@ -61,10 +67,10 @@ def onnx_session(network: Network) -> Predict:
 
 
 def torch_module(network: Network) -> Predict:
-    """The same network as torch.nn modules, without gradients, on one thread."""
+    """The same network as torch.nn modules, without gradients."""
     import torch
 
-    torch.set_num_threads(1)
+    torch.set_num_threads(int(os.environ[THREADS[0]]))
     layers: list[Any] = []
     for layer in range(1, network.layers + 1):
         w, b = network.params[f"W{layer}"], network.params[f"b{layer}"]
@@ -97,10 +103,10 @@ def contenders(network: Network) -> dict[str, Predict]:
     return found
 
 
-def one_row(all_of: dict[str, Predict], row: Any) -> dict[str, float]:
+def one_row(all_of: dict[str, Predict], row: Any, calls: int) -> dict[str, float]:
     """Median microseconds of a call, in turns."""
     times: dict[str, list[float]] = {label: [] for label in all_of}
-    for _ in range(CALLS):
+    for _ in range(calls):
         for label, predict in all_of.items():
             began = time.perf_counter()
             predict(row)
@@ -122,9 +128,13 @@ def many_rows(all_of: dict[str, Predict], x: Any) -> dict[str, tuple[float, floa
 
 
 def main() -> None:
-    if any(os.environ.get(name) != "1" for name in THREADS):  # libraries read these when they are loaded
-        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **dict.fromkeys(THREADS, "1")})
-    print(machine_line(), "· float32, one thread")
+    parser = argparse.ArgumentParser(description="Predicting, one row and many, beside others.")
+    parser.add_argument("--threads", type=int, default=1)
+    threads = str(parser.parse_args().threads)
+    if any(os.environ.get(name) != threads for name in THREADS):  # libraries read these when they are loaded
+        environment = {**os.environ, **dict.fromkeys(THREADS, threads)}
+        os.execve(sys.executable, [sys.executable, *sys.argv], environment)
+    print(machine_line(), f"· float32, {threads} thread(s)")
     for size, (units, rows) in SIZES.items():
         network = Network(units)
         all_of = contenders(network)
@@ -132,13 +142,16 @@ def main() -> None:
         expected = network.predict_proba(x[:64])
         for label, predict in all_of.items():
             np.testing.assert_allclose(predict(x[:64]), expected, rtol=1e-4, atol=1e-6, err_msg=label)
-        single, many = one_row(all_of, x[:1]), many_rows(all_of, x)
+        single, many = (
+            one_row(all_of, x[:1], CALLS // (1 + network.flat.size // 200_000)),
+            many_rows(all_of, x),
+        )
         print(f"\n{size}: {'–'.join(map(str, units))}")
         print(f"| {'':14} | one row, µs | {rows:>9,} rows, million a second | memory on top, MB |")
         print(f"|{'-' * 16}|------------:|{'-' * 35}:|------------------:|")
         for label in all_of:
             rate, grown = many[label]
-            print(f"| {label:14} | {single[label]:11.1f} | {rate / 1e6:34.2f} | {grown:17.0f} |")
+            print(f"| {label:14} | {single[label]:11.1f} | {rate / 1e6:34.4f} | {grown:17.0f} |")
 
 
 if __name__ == "__main__":
