@@ -3,7 +3,7 @@
     python benchmarks/inference.py [--threads 2]
 
 The same weights give the same probabilities in all. One row is the median of many calls; many rows are the
-best of three passes; all take turns, on one thread or more. Packages that are missing are left out, and said so.
+best of three passes; all take turns. Packages that are missing are left out, and said so.
 """
 
 from __future__ import annotations
@@ -142,10 +142,8 @@ def main() -> None:
         expected = network.predict_proba(x[:64])
         for label, predict in all_of.items():
             np.testing.assert_allclose(predict(x[:64]), expected, rtol=1e-4, atol=1e-6, err_msg=label)
-        single, many = (
-            one_row(all_of, x[:1], CALLS // (1 + network.flat.size // 200_000)),
-            many_rows(all_of, x),
-        )
+        calls = CALLS // (1 + network.flat.size // 200_000)
+        single, many = one_row(all_of, x[:1], calls), many_rows(all_of, x)
         print(f"\n{size}: {'–'.join(map(str, units))}")
         print(f"| {'':14} | one row, µs | {rows:>9,} rows, million a second | memory on top, MB |")
         print(f"|{'-' * 16}|------------:|{'-' * 35}:|------------------:|")
