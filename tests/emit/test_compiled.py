@@ -222,3 +222,30 @@ def test_parts_must_be_equal_as_in_numpy(layer, whole, odd):
     assert dx.shape == whole
     with pytest.raises(ShapeError, match="equal parts"):
         ops.forward(np.ones(odd))
+
+
+@pytest.mark.parametrize("target", ["numpy", "torch", "jax"])
+@pytest.mark.parametrize(
+    "body", ["-1(g[i] <= 0) / x[i]", "-m[i] / x[i]", "-1(g[i] <= 0)", "2 - m[i] * 1(g[i] > 0)"]
+)
+def test_conditions_are_numbers_in_arithmetic(target, body):
+    """No library has the negative of a boolean array."""
+    if target != "numpy":
+        pytest.importorskip(target)
+    declared = "m: N bool\n" if "m[i]" in body else ""
+    layer = cg.formula(f"{declared}y[i] = {body}")
+    values = {
+        "m": np.array([True, False, True]),
+        "g": np.array([-1.0, 2.0, 0.0]),
+        "x": np.array([2.0, 3.0, 4.0]),
+    }
+    arrays = [values[t.name] for t in layer.program.inputs]
+    ops = layer.compile(target)
+    if target == "torch":
+        torch = pytest.importorskip("torch")
+        found = ops(*map(torch.from_numpy, arrays))
+    else:
+        found = ops.forward(*arrays)[0] if target == "numpy" else ops(*arrays)
+    written = body.replace("1(g[i] <= 0)", "(g <= 0) * 1.0").replace("1(g[i] > 0)", "(g > 0) * 1.0")
+    expected = eval(written.replace("m[i]", "(m * 1.0)").replace("x[i]", "x"), {}, values)
+    np.testing.assert_allclose(np.asarray(found), expected, rtol=1e-6)

@@ -254,7 +254,9 @@ def _assemble(constant: Fraction, above: list[Array], below: list[Array], axes: 
     if "float" in kinds:
         above = [as_float(a) if kind(a) == "int" else a for a in above]
     elif not (set(kinds) == {"bool"} and not below and constant > 0):
-        above = [a if kind(a) == "bool" and below_float and len(above) == 1 else as_float(a) for a in above]
+        # A condition over numbers is one by itself; no library has the negative of a condition.
+        bare = below_float and len(above) == 1 and constant > 0
+        above = [a if kind(a) == "bool" and bare else as_float(a) for a in above]
     rank = {"host": 0, "float": 1, "bool": 2}
     above.sort(key=lambda a: rank.get(kind(a), 1))
     if len(above) == 1 and not below and constant > 0:

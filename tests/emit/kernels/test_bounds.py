@@ -52,9 +52,9 @@ def fence(step, fenced):
     """Let the step work on fenced copies of everything that its caller hands it."""
     call = step._call
 
-    def inside(arrays, order, batch, before, numbers, losses, ended):
+    def inside(arrays, order, batch, before, numbers, losses, *asked):
         own = fenced(losses)
-        taken = call([fenced(a) for a in arrays], fenced(order), batch, before, fenced(numbers), own, ended)
+        taken = call([fenced(a) for a in arrays], fenced(order), batch, before, fenced(numbers), own, *asked)
         losses[:] = own
         return taken
 
