@@ -246,6 +246,6 @@ def test_conditions_are_numbers_in_arithmetic(target, body):
         found = ops(*map(torch.from_numpy, arrays))
     else:
         found = ops.forward(*arrays)[0] if target == "numpy" else ops(*arrays)
-    written = body.replace("1(g[i] <= 0)", "(g <= 0) * 1.0").replace("1(g[i] > 0)", "(g > 0) * 1.0")
+    written = body.replace("1(g[i] <= 0)", "((g <= 0) * 1.0)").replace("1(g[i] > 0)", "((g > 0) * 1.0)")
     expected = eval(written.replace("m[i]", "(m * 1.0)").replace("x[i]", "x"), {}, values)
     np.testing.assert_allclose(np.asarray(found), expected, rtol=1e-6)
