@@ -26,6 +26,8 @@ class Dialect:
         sqrt, einsum, transpose, swap: Templates.
         stack: Template; {0} arrays, {1} the place of the new axis.
         as_array: Template; a Python number {0} as an array of the precision of {1}.
+        as_subscript: Template; {0} whole numbers of any type as such that may stand in brackets. Empty
+            where all may.
         clamp: Template; {0} integers, {1} the size of the axis that they must stay on.
         matrix_functions: Template per matrix function.
         functional: Whether arrays are never changed in place: JAX cannot, and PyTorch's `vmap` and double
@@ -58,6 +60,7 @@ class Dialect:
     transpose: str
     swap: str
     as_array: str
+    as_subscript: str
     clamp: str
     matrix_functions: dict[str, str]
     functional: bool
@@ -90,6 +93,7 @@ NUMPY = Dialect(
     transpose="{0}.transpose({1})",
     swap="{0}.swapaxes(-1, -2)",
     as_array="np.asarray({0}, {1}.dtype)",
+    as_subscript="",
     clamp="np.clip({0}, 0, {1} - 1)",
     matrix_functions={
         "inv": "np.linalg.inv({0})",
@@ -126,6 +130,7 @@ TORCH = Dialect(
     transpose="{0}.permute({1})",
     swap="{0}.mT",
     as_array="torch.as_tensor({0}, dtype={1}.dtype, device={1}.device)",
+    as_subscript="{0} if {0}.is_floating_point() else {0}.long()",
     clamp="torch.clamp({0}, 0, {1} - 1)",
     matrix_functions={
         "inv": "torch.linalg.inv({0})",
@@ -162,6 +167,7 @@ JAX = Dialect(
     transpose="{0}.transpose({1})",
     swap="{0}.mT",
     as_array="jnp.asarray({0}, {1}.dtype)",
+    as_subscript="",
     clamp="jnp.clip({0}, 0, {1} - 1)",
     matrix_functions={
         "inv": "jnp.linalg.inv({0})",
