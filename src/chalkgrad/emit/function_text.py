@@ -158,7 +158,7 @@ def _size_rows(
     # A part that was tried and put otherwise has left its sizes with the writer, but not in the code.
     words = frozenset(word for row in rows for word in re.findall(r"\w+", row.code))
     used = [r for r in writer.sizes if writer.names.of(r) in words]
-    follow = _following(writer, dict(program.sizes), seen, used)
+    follow = _following(dict(program.sizes), seen, used)
     wanted = [r for r in dict.fromkeys((*used, *_below(follow))) if r not in dict(follow)]
     found: list[Row] = []
     for t in visible:
@@ -184,7 +184,7 @@ def _below(follow: Sequence[tuple[Range, Expr]]) -> Iterator[Range]:
 
 
 def _following(
-    writer: Printer, derived: dict[Range, Expr], seen: set[Range], used: Sequence[Range]
+    derived: dict[Range, Expr], seen: set[Range], used: Sequence[Range]
 ) -> list[tuple[Range, Expr]]:
     """The used sizes that no argument shows, after those that they follow from."""
     found: dict[Range, Expr] = {}
