@@ -259,10 +259,9 @@ def same_length(a: Range, b: Range) -> bool:
 
 
 def subscripts_of(statements: Iterable[Statement]) -> frozenset[Tensor]:
-    """The arrays of whole numbers that are subscripts, or that whole-number arithmetic and comparisons read."""
+    """The arrays of whole numbers in subscripts, and those that arithmetic or comparisons of such read."""
     found: set[Tensor] = set()
-    for s in statements:
-        s = s.at_once if isinstance(s, Loop) else s
+    for s in (s.at_once if isinstance(s, Loop) else s for s in statements):
         whole = list(s.subscripts) if isinstance(s, AddAt) else []
         for part in (p for a in arrays_of(s) for p in every_part(a)):
             match part:
