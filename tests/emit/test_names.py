@@ -11,8 +11,9 @@ import chalkgrad as cg
 from tests.emitted import TARGETS
 
 NAMES = [
-    *keyword.kwlist, "3d net", "none", "true", "np", "torch", "jax", "jnp", "float", "range", "math", 
-    "functools", "sum", "object", "Formula", "_", "", "a-b", "été", "x", "y", "dy", "cache", "ctx", "self", "1", "match",
+    *keyword.kwlist, "3d net", "none", "true", "np", "torch", "jax", "jnp", "float", "range", "math",
+    "functools", "sum", "object", "Formula", "_", "", "a-b", "été", "x", "y", "dy", "cache", "ctx", "self",
+    "1", "match",
 ]  # fmt: skip
 
 
