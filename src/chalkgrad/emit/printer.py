@@ -218,7 +218,9 @@ class Printer:
             return template, ATOM
         for place, arg in enumerate(a.args):
             loose, tight = self.aligned(arg, a.axes), self.aligned(arg, a.axes, ATOM)
-            takes_numbers = _index_function(a.fn) or (a.fn == "clip" and place > 0)
+            # PyTorch's `where` takes a number beside a tensor, whose precision it then has.
+            beside = a.fn == "where" and place > 0 and any(kind(b) != "host" for b in a.args[1:])
+            takes_numbers = _index_function(a.fn) or (a.fn == "clip" and place > 0) or beside
             if self.dialect.name == "torch" and kind(arg) == "host" and not takes_numbers:
                 loose = tight = self._tensor(loose, condition=a.fn == "where" and place == 0)
             if template.startswith("jax.") and kind(arg) == "host":  # these take no Python integer
