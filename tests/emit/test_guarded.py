@@ -1,4 +1,4 @@
-"""Guarded formulas: where the guard lets nothing through, values and gradients are those of the other branch."""
+"""Guarded formulas: where the guard lets nothing through, gradients are those of the other branch."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def expected(value):
 
 @st.composite
 def formulas(draw):
-    """A guarded formula as text, and one entry of it by PyTorch: by the branch that is taken, nothing else."""
+    """A guarded formula as text, and one entry of it by PyTorch: by the branch that is taken alone."""
     function, argument, factor, other = (
         draw(st.sampled_from(sorted(table))) for table in (POSITIVE, ARGUMENTS, FACTORS, OTHERWISE)
     )
@@ -179,7 +179,8 @@ def test_gradients_are_finite_and_right_elsewhere(name, target):
 LOSSES = {
     "root": "z[i] = sum(d, x[i,d] * v[d])\nL = mean(i, where(z[i] > 0, sqrt(z[i]), 0)) + sum(d, v[d]^2)",
     "logarithm": "z[i] = sum(d, x[i,d] * v[d])\nL = mean(i, where(z[i] > 0, z[i] * log(z[i]), z[i]^2))",
-    "named": "z[i] = sum(d, x[i,d] * v[d])\nr[i] = sqrt(z[i]^2)\nL = mean(i, where(r[i] > 0, z[i] / r[i], 0))",
+    "named": "z[i] = sum(d, x[i,d] * v[d])\nr[i] = sqrt(z[i]^2)\n"
+    "L = mean(i, where(r[i] > 0, z[i] / r[i], 0))",
     "shortest": "z[i] = sum(d, x[i,d] * v[d])\nL = mean(i, where(z[i] != 0, (1 - cos(z[i])) / z[i], 0))",
 }
 
