@@ -18,7 +18,7 @@ from fractions import Fraction
 
 from chalkgrad.emit.share import least_key, number_and_rest
 from chalkgrad.expr.nodes import ONE, Access, Apply, Definition, Expr, Mul, Pow, Program, Tensor
-from chalkgrad.expr.ops import children, rebuild, substitute, tensors_in, walk
+from chalkgrad.expr.ops import children, free_indices, rebuild, substitute, tensors_in, walk
 from chalkgrad.primitives import PRIMITIVES
 from chalkgrad.rules.conditions import Guard, Guards, Reads, is_conditional, moving, risk
 from chalkgrad.rules.polynomial import collect, expand, to_expr
@@ -63,8 +63,13 @@ class _Asked(Reads):
 
 
 def _joint(e: Expr, guards: Guards) -> frozenset[Expr]:
-    """A key for the argument and each guard together, whatever their letters."""
-    return frozenset(_pair(e, g) for g in guards.values())
+    """A key for the argument and each guard together, whatever their letters.
+
+    A factor that is finer than the argument, as a mask beside the row's sum, does not guard it: rows of
+    which nothing is let through are for a `where` to speak of.
+    """
+    free = free_indices(e)
+    return frozenset(_pair(e, g) for g in guards.values() if g.branch or free_indices(g.condition) <= free)
 
 
 def _pair(e: Expr, g: Guard) -> Expr:

@@ -8,7 +8,7 @@ a t,  t = 1(c) b   a counts where c holds: t is 0 elsewhere
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from chalkgrad.expr.nodes import (
@@ -45,10 +45,11 @@ OPPOSITE = {"<": ">=", ">=": "<", ">": "<=", "<=": ">", "==": "!=", "!=": "=="}
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """A condition, and whether it must hold or fail."""
+    """A condition, whether it must hold or fail, and whether it chooses a branch or is a factor."""
 
     condition: Expr
     holds: bool = True
+    branch: bool = False
 
     @property
     def key(self) -> Expr:
@@ -65,7 +66,7 @@ class Guard:
 
     def at(self, mapping: Mapping[Index, Expr]) -> Guard:
         """The same guard with indices replaced."""
-        return Guard(substitute(self.condition, mapping), self.holds)
+        return replace(self, condition=substitute(self.condition, mapping))
 
 
 Guards = Mapping[Expr, Guard]
@@ -136,13 +137,13 @@ class Conditions:
             case Apply("where", (c, yes, no)):
                 return [
                     (c, guards),
-                    (yes, {**guards, **when(c, True)}),
-                    (no, {**guards, **when(c, False)}),
+                    (yes, {**guards, **when(c, True, branch=True)}),
+                    (no, {**guards, **when(c, False, branch=True)}),
                 ]
             case Mul(factors):
                 own = [self.of(f) for f in factors]
                 return [
-                    (f, {**guards, **{k: g for m, o in enumerate(own) if m != n for k, g in o.items()}})
+                    (f, {**{k: g for m, o in enumerate(own) if m != n for k, g in o.items()}, **guards})
                     for n, f in enumerate(factors)
                 ]
             case _ if isinstance(e, BINDERS):
@@ -166,15 +167,15 @@ def negated(e: Expr) -> Expr | None:
     return None
 
 
-def when(c: Expr, holds: bool) -> dict[Expr, Guard]:
+def when(c: Expr, holds: bool, *, branch: bool = False) -> dict[Expr, Guard]:
     """The guards of a branch."""
     opposite = negated(c)
     if opposite is not None:
-        return when(opposite, not holds)
+        return when(opposite, not holds, branch=branch)
     if not is_condition(c):
         return {}
     parts = c.factors if isinstance(c, Mul) and holds else (c,)
-    return keyed(Guard(p, holds) for p in parts)
+    return keyed(Guard(p, holds, branch) for p in parts)
 
 
 def risk(e: Expr) -> Expr | None:

@@ -349,7 +349,9 @@ class Builder(Appender):
         match a.subscripts:
             case (Positions(), column) if column is not None and len(a.shared) == 1:
                 places = self._places(table.ranges, column, a.shared)
-                return self._new("take", "np.take", (View(table, (0, 1)), View(places, (0,))), a.axes)
+                return self._new(
+                    "take", "np.take", (View(table, (0, 1)), View(places, (0,))), a.axes, a.tensor.dtype
+                )
             case (Load(tensor, axes), *rest) if tensor.dtype == "int" and not any(rest):
                 rows = self._array(tensor)
                 plain = tuple(range(len(table.ranges)))
