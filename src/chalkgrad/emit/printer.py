@@ -24,6 +24,7 @@ from chalkgrad.emit.arrays import (
     Power,
     Product,
     ReduceAxes,
+    Running,
     SizeOf,
     Spread,
     Stack,
@@ -113,6 +114,11 @@ class Printer:
                 rest = tuple(i for i in axes if i is not index)
                 written = ", ".join(self.exact(o, rest) for o in operands)
                 return self.dialect.stack.format(written, axes.index(index)), ATOM
+            case Running(arg, over, _, backwards, _):
+                place = arg.axes.index(over)
+                turned = ", ".join([":"] * place + ["::-1"])
+                template = self.dialect.running_back if backwards else self.dialect.running
+                return template.format(self.wrapped(arg, ATOM if backwards else COMPARE), place, turned), ATOM
             case Spread(arg, axes):
                 return self._spread(arg, axes), ATOM
             case Window(tensor, slots, _):
