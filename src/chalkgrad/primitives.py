@@ -30,6 +30,8 @@ class Primitive:
         numpy, torch, jax: Spellings with `{0}`, `{1}` for the arguments' code.
         latex: LaTeX with the same places.
         domain: Interval to draw test points from.
+        above: Where the function ends: it and its derivatives are finite for larger arguments alone, of
+            which 1 is one. None where there is no such end.
         kinks: Points where the derivative jumps; sampling stays away. For functions of several
             arguments they are points of the first minus the second.
         holomorphic: Whether the complex step may be used.
@@ -47,6 +49,7 @@ class Primitive:
     reference: Callable[..., Any]
     in_value: tuple[str | None, ...] = ()
     domain: tuple[float, float] = (-2.0, 2.0)
+    above: float | None = None
     kinks: tuple[float, ...] = ()
     holomorphic: bool = True
     because: str = ""
@@ -88,15 +91,15 @@ _RECORDS = (
     ),
     Primitive(
         "log", ("1 / x",), "np.log({0})", "torch.log({0})", "jnp.log({0})",
-        r"\log\left({0}\right)", np.log, domain=(0.3, 3.0), because="(log x)' = 1/x",
+        r"\log\left({0}\right)", np.log, domain=(0.3, 3.0), above=0.0, because="(log x)' = 1/x",
     ),
     Primitive(
         "log1p", ("1 / (1 + x)",), "np.log1p({0})", "torch.log1p({0})", "jnp.log1p({0})",
-        r"\log\left(1 + {0}\right)", lambda x: np.log(1 + x), domain=(-0.6, 2.0),
+        r"\log\left(1 + {0}\right)", lambda x: np.log(1 + x), domain=(-0.6, 2.0), above=-1.0,
     ),
     Primitive(
         "sqrt", ("1 / (2 * sqrt(x))",), "np.sqrt({0})", "torch.sqrt({0})", "jnp.sqrt({0})",
-        r"\sqrt{{{0}}}", np.sqrt, in_value=("1 / (2 * y)",), domain=(0.3, 3.0),
+        r"\sqrt{{{0}}}", np.sqrt, in_value=("1 / (2 * y)",), domain=(0.3, 3.0), above=0.0,
     ),
     Primitive(
         "tanh", ("1 - tanh(x)^2",), "np.tanh({0})", "torch.tanh({0})", "jnp.tanh({0})",

@@ -72,7 +72,7 @@ def derive(
         for d in chosen.definitions
         if d.target not in adjoints
     )
-    _, stable_stages = stabilise(written)
+    _, stable_stages, _ = stabilise(written)
     stages = (*_forward(written), *stable_stages, *swept.stages)
     if chosen.form == "closed" and closing.stages:
         stages = (*stages, *closing.stages)
@@ -89,9 +89,9 @@ def _own_values(program: Program, named: Program) -> frozenset[Tensor]:
 @collector_held()
 def for_code(program: Program, wrt: tuple[str, ...] = ()) -> tuple[Program, Backward]:
     """The forward made numerically safe and its cheaper backward, with the upstream gradient an argument."""
-    safe, _ = stabilise(normal_form(program))
+    safe, _, shifts = stabilise(normal_form(program))
     wanted = inputs_named(program, wrt)
-    swept = sweep(safe, wanted, given=True)
+    swept = sweep(safe, wanted, given=True, fixed=shifts)
     adjoints = tuple(t.adjoint for t in wanted)
     with derived_sizes(program.sizes):
         closing = close(safe, swept.definitions, adjoints, solve=False)

@@ -30,11 +30,13 @@ class Sweep:
     stages: tuple[Stage, ...]
 
 
-def active_values(program: Program, wrt: tuple[Tensor, ...]) -> set[Tensor]:
-    """The tensors on a path from the wanted inputs to the output."""
+def active_values(
+    program: Program, wrt: tuple[Tensor, ...], fixed: frozenset[Tensor] = frozenset()
+) -> set[Tensor]:
+    """The tensors on a path from the wanted inputs to the output, none through `fixed`."""
     forward = set(wrt)
     for d in program.definitions:
-        if d.target.dtype == "float" and forward & tensors_in(d.body):
+        if d.target not in fixed and d.target.dtype == "float" and forward & tensors_in(d.body):
             forward.add(d.target)
     backward = set(program.outputs)
     for d in reversed(program.definitions):
@@ -43,14 +45,17 @@ def active_values(program: Program, wrt: tuple[Tensor, ...]) -> set[Tensor]:
     return forward & backward
 
 
-def sweep(program: Program, wrt: tuple[Tensor, ...], given: bool) -> Sweep:
+def sweep(
+    program: Program, wrt: tuple[Tensor, ...], given: bool, fixed: frozenset[Tensor] = frozenset()
+) -> Sweep:
     """Adjoints of all active values, then of the wanted inputs.
 
     Args:
         given: Whether the adjoint of a scalar output is an argument; otherwise it is one, since the
             output is the loss itself.
+        fixed: Values that nothing depends on, proved otherwise; their adjoints are 0.
     """
-    active = active_values(program, wrt)
+    active = active_values(program, wrt, fixed)
     definitions: list[Definition] = []
     stages: list[Stage] = []
     order = [d.target for d in reversed(program.definitions) if d.target in active]

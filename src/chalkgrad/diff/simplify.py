@@ -38,6 +38,7 @@ from chalkgrad.expr.ops import (
     walk,
 )
 from chalkgrad.rules.affine import solve_indices
+from chalkgrad.rules.conditions import unguarded
 from chalkgrad.rules.contraction import Collapse, contract_all
 from chalkgrad.rules.factoring import Condition, absorb, choose, condition_of, undistribute
 from chalkgrad.rules.identities import NEATER, apply_identities
@@ -101,7 +102,8 @@ class Knowledge:
         definitions = program.definitions
         compared = (n for d in definitions for n in walk(d.body) if isinstance(n, Indicator))
         conditions = frozenset(map(condition_of, compared))
-        return Knowledge(definitions, relations(definitions), sum_relations(definitions), conditions, solve)
+        always = unguarded(definitions, program.outputs)
+        return Knowledge(definitions, relations(always), sum_relations(definitions), conditions, solve)
 
 
 def simplify(e: Expr, knowledge: Knowledge) -> Simplified:

@@ -1,7 +1,7 @@
 """Numerical stability, derived: exponentials shifted by their maximum where nothing can notice.
 
-    p = e/z with e = exp f, z = Σ e:   e and z scaled by the same factor leave p unchanged
-    log z:                             log Σ exp f = m + log Σ exp(f − m)
+    p = e/z with e = exp f, z = Σ w e: e and z scaled by the same factor leave p unchanged
+    log z:                             log Σ w exp f = m + log Σ w exp(f − m)
     log p:                             log(e/z) = f − m − log z, never the logarithm of an underflow
 
 Found from the definitions, whatever they are called; every rewrite is a shown step.
@@ -9,65 +9,55 @@ Found from the definitions, whatever they are called; every rewrite is a shown s
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from fractions import Fraction
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
 
 from chalkgrad.derivation import Stage, Step
 from chalkgrad.diff.normal_form import normal_form
+from chalkgrad.diff.shift import Exponential, VisibleError, exponentials, multiple, shifted, summed
 from chalkgrad.expr.cost import expression_flops
 from chalkgrad.expr.nodes import (
     Access,
     Add,
     Apply,
-    Const,
     Definition,
     Expr,
-    Index,
     Mul,
     Pow,
     Program,
-    Reduce,
-    Sum,
     Tensor,
 )
 from chalkgrad.expr.ops import (
-    canonical,
-    free_indices,
-    index_names,
     inline,
     map_children,
-    rename_bound,
     substitute,
     tensors_in,
     walk,
 )
-from chalkgrad.rules.identities import apply_identities
-from chalkgrad.rules.polynomial import collect, expand, to_expr
+from chalkgrad.rules.identities import apply_identities, functions_in
+from chalkgrad.rules.polynomial import Monomial, Powers, collect, expand, plain, to_expr
 
 
-@dataclass(frozen=True, slots=True)
-class Normaliser:
-    """A pair e[.., k] = exp(g), z[..] = Σ_k e[.., k]."""
+def stabilise(program: Program) -> tuple[Program, tuple[Stage, ...], frozenset[Tensor]]:
+    """The program made safe for large inputs, the steps that show it is the same, and what it shifts by.
 
-    exponential: Definition
-    total: Definition
-
-    @property
-    def score(self) -> Expr:
-        assert isinstance(self.exponential.body, Apply)
-        return self.exponential.body.args[0]
-
-
-def stabilise(program: Program) -> tuple[Program, tuple[Stage, ...]]:
-    """The program made safe for large inputs, and the steps that show it computes the same."""
+    Nothing depends on the last, so that its adjoint is 0.
+    """
     program, recognised = recognise(program)
-    stages = list(recognised)
-    for pair in _normalisers(program):
-        opened = _open_logarithms(program, pair, stages)
-        if _shift_is_invisible(opened, pair):
-            program = _shifted(opened, pair, stages)
-    return program, tuple(stages)
+    stages, by = list(recognised), set[Tensor]()
+    for target in [d.target for d in exponentials(program)]:
+        e = summed(program, target)
+        if e is None:
+            continue
+        seen: list[Stage] = []
+        try:
+            program, largest = shifted(_open_logarithms(program, e, seen), e, seen)
+        except VisibleError:
+            continue
+        stages += seen
+        by.add(largest)
+    return program, tuple(stages), frozenset(by)
 
 
 @lru_cache(16)
@@ -122,37 +112,20 @@ def _is_exponential(body: Expr) -> bool:
     """exp(a), σ(a), or a power of a sum, such as 1/(1 + exp a)."""
     if isinstance(body, Apply):
         return body.fn in ("sigmoid", "exp")
-    return isinstance(body, Pow) and isinstance(body.base, Add)
+    return isinstance(body, Pow) and (isinstance(body.base, Add) or functions_in(body) == {"cosh"})
 
 
-def _normalisers(program: Program) -> list[Normaliser]:
-    found = []
-    for z in program.definitions:
-        if not isinstance(z.body, Sum) or not isinstance(z.body.body, Access):
-            continue
-        e = program.definition(z.body.body.tensor.name)
-        if e is None or not isinstance(e.body, Apply) or e.body.fn != "exp":
-            continue
-        if e.target in program.outputs or z.target in program.outputs or _already_shifted(e.body):
-            continue
-        found.append(Normaliser(e, z))
-    return found
-
-
-def _already_shifted(e: Apply) -> bool:
-    """exp(f − max f) as the user wrote it needs no second shift."""
-    return any(isinstance(n, Reduce) and n.op == "max" for n in walk(e))
-
-
-def _open_logarithms(program: Program, pair: Normaliser, stages: list[Stage]) -> Program:
+def _open_logarithms(program: Program, e: Exponential, stages: list[Stage]) -> Program:
     """log(p) with p = e/z rewritten as score − log z."""
-    ratios = {
+    made_of = {e.definition.target, e.total.target}
+    exponents = {d.target: d for d in exponentials(program)}
+    quotients = {
         d.target: d for d in program.definitions
-        if pair.exponential.target in tensors_in(d.body) and pair.total.target in tensors_in(d.body)
+        if made_of & tensors_in(d.body) and exponents.keys() & tensors_in(d.body)
     }  # fmt: skip
     definitions = []
     for d in program.definitions:
-        body = _logs(d.body, ratios, pair)
+        body = _logs(d.body, quotients, exponents, made_of)
         if body is not d.body:
             because = "the logarithm of a quotient is a difference; log(exp f) = f"
             stages.append(_safe(d, d.body, body, "log-of-quotient", because))
@@ -160,119 +133,42 @@ def _open_logarithms(program: Program, pair: Normaliser, stages: list[Stage]) ->
     return replace(program, definitions=tuple(definitions))
 
 
-def _logs(e: Expr, ratios: dict[Tensor, Definition], pair: Normaliser) -> Expr:
+Named = Mapping[Tensor, Definition]
+
+
+def _logs(e: Expr, quotients: Named, exponents: Named, made_of: set[Tensor]) -> Expr:
     match e:
-        case Apply("log", (Access(tensor, indices),)) if tensor in ratios:
-            d = ratios[tensor]
+        case Apply("log", (Access(tensor, indices),)) if tensor in quotients:
+            d = quotients[tensor]
             mapping = dict(zip(d.indices, indices, strict=True))
-            return _log_of(substitute(d.body, mapping), pair) or e
-        case Apply("log", (Mul() as quotient,)):
-            return _log_of(quotient, pair) or e
-    return map_children(e, lambda kid: _logs(kid, ratios, pair))
+            return _log_of(substitute(d.body, mapping), exponents) or e
+        case Apply("log", (Mul() as quotient,)) if made_of & tensors_in(quotient):
+            return _log_of(quotient, exponents) or e
+    return map_children(e, lambda kid: _logs(kid, quotients, exponents, made_of))
 
 
-def _log_of(quotient: Expr, pair: Normaliser) -> Expr | None:
-    """log(e/z) as g − log z, where the quotient is exactly that."""
+def _log_of(quotient: Expr, exponents: Named) -> Expr | None:
+    """log(e/z) as g − log z, where exponentials are factors of what is not one itself."""
     poly = expand(quotient)
-    if len(poly) != 1 or poly[0].coeff != 1 or poly[0].bound or len(poly[0].powers) != 2:
+    if len(poly) != 1 or poly[0].bound or poly[0].coeff <= 0:
         return None
-    powers = {a.tensor: (a, p) for a, p in poly[0].powers if isinstance(a, Access)}
-    e, z = powers.get(pair.exponential.target), powers.get(pair.total.target)
-    if e is None or z is None or e[1] != 1 or z[1] != -1:
+    terms: list[Expr] = []
+    rest: Powers = {}
+    for atom, power in poly[0].powers:
+        if isinstance(atom, Access) and atom.tensor in exponents:
+            d = exponents[atom.tensor]
+            assert isinstance(d.body, Apply)
+            score = substitute(d.body.args[0], dict(zip(d.indices, atom.indices, strict=True)))
+            terms.append(multiple(power, score))
+        else:
+            rest[atom] = power
+    if not terms or not rest:
         return None
-    score = substitute(pair.score, dict(zip(pair.exponential.indices, e[0].indices, strict=True)))
-    return Add((score, Mul((Const(Fraction(-1)), Apply("log", (z[0],))))))
-
-
-def _shift_is_invisible(program: Program, pair: Normaliser) -> bool:
-    """Whether e and z are only used in quotients of degree zero, and z under a logarithm."""
-    e, z = pair.exponential.target, pair.total.target
-    for d in program.definitions:
-        if d.target is z:
-            continue
-        rest = _without_log(d.body, z)
-        if not {e, z} & tensors_in(rest):
-            continue
-        for m in expand(rest, distribute=True):
-            degree = sum(
-                (p for a, p in m.powers if isinstance(a, Access) and a.tensor in (e, z)), Fraction(0)
-            )
-            hidden = any(
-                {e, z} & tensors_in(a)
-                for a, _ in m.powers
-                if not (isinstance(a, Access) and a.tensor in (e, z))
-            )
-            if degree != 0 or hidden:
-                return False
-    return True
-
-
-def _without_log(e: Expr, z: Tensor) -> Expr:
-    match e:
-        case Apply("log", (Access(tensor, _),)) if tensor is z:
-            return Const(Fraction(1))
-    return map_children(e, lambda kid: _without_log(kid, z))
-
-
-def _shifted(program: Program, pair: Normaliser, stages: list[Stage]) -> Program:
-    e, z = pair.exponential, pair.total
-    assert isinstance(z.body, Sum)
-    assert isinstance(z.body.body, Access)
-    summed = z.body.indices
-    formal = dict(zip(e.indices, z.body.body.indices, strict=True))
-    largest = Reduce("max", summed, substitute(pair.score, formal))
-    taken = {t.name for t in program.tensors()} | {i.name for d in program.definitions for i in d.indices}
-    name = next(n for n in ("m", "top", "fmax", *(f"m{k}" for k in range(2, 99))) if n not in taken)
-    m = Definition(Tensor(name, z.target.axes, "float", "value"), z.indices, largest)
-    at = substitute(m.access, _outer_letters(pair))
-    shifted = Apply("exp", (Add((pair.score, Mul((Const(Fraction(-1)), at)))),))
-    definitions: list[Definition] = []
-    for d in program.definitions:
-        if d.target is e.target:
-            definitions.append(m)
-            definitions.append(replace(d, body=shifted))
-            continue
-        body = _shift_log(d.body, z.target, m)
-        definitions.append(replace(d, body=body))
-        stages.extend(_shift_stages(d, pair, largest, shifted, m))
-    return replace(program, definitions=tuple(definitions))
-
-
-def _outer_letters(pair: Normaliser) -> dict[Index, Expr]:
-    """From z's own letters to those that e uses for the same axes."""
-    assert isinstance(pair.total.body, Sum)
-    assert isinstance(pair.total.body.body, Access)
-    inner = pair.total.body.body.indices
-    pairs = zip(inner, pair.exponential.indices, strict=True)
-    return {a: b for a, b in pairs if isinstance(a, Index) and a in pair.total.indices}
-
-
-def _shift_log(e: Expr, z: Tensor, m: Definition) -> Expr:
-    match e:
-        case Apply("log", (Access(tensor, indices),)) if tensor is z:
-            return Add((Access(m.target, indices), e))
-    return map_children(e, lambda kid: _shift_log(kid, z, m))
-
-
-def _shift_stages(
-    d: Definition, pair: Normaliser, largest: Expr, shifted: Expr, m: Definition
-) -> list[Stage]:
-    """The shift shown on a line that uses e/z or log z, with everything written out."""
-    e, z = pair.exponential, pair.total
-    if d.target in (e.target, z.target) or not {e.target, z.target} & tensors_in(d.body):
-        return []
-    # Each Σ and max gets a letter that nothing around it uses.
-    around = {i.name for i in d.indices}
-    total = rename_bound(z.body, around)
-    inside = around | set(index_names(total))
-    before = inline(inline(d.body, z.access, total), e.access, e.body)
-    with_m = _shift_log(d.body, z.target, m)
-    after = inline(inline(with_m, z.access, total), e.access, shifted)
-    after = inline(after, m.access, rename_bound(largest, inside))
-    because = "shifting all scores by one number changes nothing, and exp of a number ≤ 0 cannot overflow"
-    if canonical(before) is canonical(after) or free_indices(before) != free_indices(after):
-        return []
-    return [_safe(d, before, after, "shift-by-maximum", because)]
+    ((only, power), *others) = rest.items()
+    if others or poly[0].coeff != 1:
+        left = plain(Monomial(poly[0].coeff, (), tuple(rest.items())))
+        return Add((*terms, Apply("log", (left,))))
+    return Add((*terms, multiple(power, Apply("log", (only,)))))
 
 
 def without_dead(program: Program, read: frozenset[Tensor]) -> Program:

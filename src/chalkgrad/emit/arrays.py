@@ -2,7 +2,7 @@
 
     a  ::=  number | |R| | t | arange(i) | t[a, ...] | window(t) | a + ... | a * ... / ... | a ^ a
          |  fn(a, ...) | a op a | float(a) | sum/max/min/prod over i of a | a @ a | einsum(a, ...)
-         |  spread(a) | stack(a, ...) | inv(a) | det(a) | logdet(a)
+         |  spread(a) | stack(a, ...) | cumsum(a) | inv(a) | det(a) | logdet(a)
 
 Every node knows its axes: a tuple of distinct indices, outermost first. Where arguments of one node
 have other axes than the node, the printer transposes and inserts axes of length one.
@@ -195,6 +195,17 @@ class Einsum:
 
 
 @dataclass(frozen=True, slots=True)
+class Running:
+    """Σ over `over` of 1(over <= to) arg: the sums up to each place, or from it on (`backwards`)."""
+
+    arg: Array
+    over: Index
+    to: Index
+    backwards: bool
+    axes: Axes
+
+
+@dataclass(frozen=True, slots=True)
 class Spread:
     """The argument repeated along axes that it does not have."""
 
@@ -217,7 +228,7 @@ class Stack:
 Array = (
     Number | SizeOf | Load | Positions | Gather | Terms | Product | Power | Call | Compare | Cast
     | ReduceAxes | MatMul | Einsum | Spread | Window | Clamp | MatrixFunction
-    | Stack
+    | Stack | Running
 )  # fmt: skip
 
 
@@ -319,6 +330,8 @@ def parts(a: Array) -> tuple[Array, ...]:
             return (left, right)
         case Cast(arg, _) | Spread(arg, _) | ReduceAxes(_, _, arg, _) | Clamp(arg, _, _):
             return (arg,)
+        case Running(arg, _, _, _, _):
+            return (arg,)
         case MatrixFunction(_, arg, _, _):
             return (arg,)
         case Einsum(operands, _) | Stack(operands, _, _):
@@ -367,7 +380,7 @@ def kind(a: Array) -> str:
             return "int" if inner == "bool" and op in ("sum", "prod") else inner
         case Spread(arg, _):
             return kind(arg)
-        case MatMul() | Einsum() | MatrixFunction() | Stack():
+        case MatMul() | Einsum() | MatrixFunction() | Stack() | Running():
             return "float"
         case Call("where", (_, one, other), _) if not one.axes and not other.axes:
             return "int"  # two Python numbers make an array of doubles: cast it like integers

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from chalkgrad.emit.arrays import Array, Axes, Cast, Einsum, MatMul, Product, ReduceAxes, kind
+from chalkgrad.emit.arrays import (
+    Array,
+    Axes,
+    Cast,
+    Compare,
+    Einsum,
+    MatMul,
+    Positions,
+    Product,
+    ReduceAxes,
+    Running,
+    kind,
+)
 from chalkgrad.expr.nodes import Expr, Index, Indicator, Mul, Sum
 from chalkgrad.expr.ops import free_indices
 
@@ -15,6 +27,9 @@ def group_factors(summed: Axes, factors: Sequence[Expr]) -> tuple[Axes, list[lis
     A factor whose indices another operand has is multiplied into it elementwise, which costs no more
     than reading that operand. An index summed in one operand only is summed there first.
     """
+    running = _running_last(summed, factors)
+    if running is not None:
+        return running
     groups = [[f] for f in factors]
     while (pair := _covered(groups)) is not None:
         small, large = pair
@@ -35,6 +50,19 @@ def group_factors(summed: Axes, factors: Sequence[Expr]) -> tuple[Axes, list[lis
             return group_factors(left, [*reduced, Sum(private, body)])
     first = {f: n for n, f in enumerate(factors)}
     return summed, sorted(groups, key=lambda g: min(first.get(f, 0) for f in g))
+
+
+def _running_last(summed: Axes, factors: Sequence[Expr]) -> tuple[Axes, list[list[Expr]]] | None:
+    """Σ_e 1(e <= d) of what does not depend on d: that first, its running sums afterwards."""
+    for f in factors:
+        match f:
+            case Indicator("<=" | ">=", Index() as left, Index() as right) if left.range is right.range:
+                rest = [g for g in factors if g is not f]
+                over, to = (left, right) if left in summed else (right, left)
+                if over in summed and over in _indices(rest) and to not in _indices(rest) | set(summed):
+                    others = tuple(i for i in summed if i is not over)
+                    return (over,), [[f], [Sum(others, Mul(tuple(rest)))] if others else rest]
+    return None
 
 
 def _vector_first(summed: Axes, factors: list[Expr]) -> tuple[Axes, list[list[Expr]]]:
@@ -80,6 +108,9 @@ def multiply(summed: Axes, operands: Sequence[Array], order: Axes) -> Array:
             case Product(False, (left, right), (), axes) if len(axes) == 1 and _vectors(left, right):
                 return MatMul(left, right, axes, axes, ())
         return ReduceAxes("sum", summed, arg, tuple(i for i in arg.axes if i not in summed))
+    running = _running(summed, operands)
+    if running is not None:
+        return running
     operands = [Cast(a, a.axes) if kind(a) in ("bool", "int") else a for a in operands]
     free = dict.fromkeys(i for a in operands for i in a.axes if i not in summed)
     axes = tuple(i for i in order if i in free)
@@ -90,6 +121,22 @@ def multiply(summed: Axes, operands: Sequence[Array], order: Axes) -> Array:
         if found is not None:
             return found
     return Einsum(tuple(operands), axes)
+
+
+def _running(summed: Axes, operands: Sequence[Array]) -> Running | None:
+    """Σ_e 1(e <= d) x_e as running sums of x: no matrix of ones below the diagonal, no product with it."""
+    if len(operands) != 2 or len(summed) != 1:
+        return None
+    (over,) = summed
+    for mask, arg in (operands, tuple(reversed(operands))):
+        match mask:
+            case Compare("<=" | ">=" as op, Positions(left), Positions(right)) if over in (left, right):
+                to = right if left is over else left
+                if to.range is over.range and to not in arg.axes and over in arg.axes:
+                    value = Cast(arg, arg.axes) if kind(arg) in ("bool", "int") else arg
+                    axes = tuple(to if i is over else i for i in arg.axes)
+                    return Running(value, over, to, (op == "<=") is (right is over), axes)
+    return None
 
 
 def _vectors(left: Array, right: Array) -> bool:

@@ -23,6 +23,7 @@ from chalkgrad.emit.arrays import (
     Power,
     Product,
     ReduceAxes,
+    Running,
     Scale,
     SizeOf,
     Stack,
@@ -137,7 +138,7 @@ def _array(a: Array, flops: Counter[Monomial], traffic: Counter[Monomial]) -> No
             _count(flops, a.axes, function_cost(fn))
         case Power():
             _count(flops, a.axes, 1)
-        case ReduceAxes(_, _, arg, _):
+        case ReduceAxes(_, _, arg, _) | Running(arg, _, _, _, _):
             _count(flops, arg.axes, 1)
         case MatMul(left, right, _, _, _):
             _count(flops, _union((left, right)), 2)

@@ -25,7 +25,11 @@ class Dialect:
         zeros, zeros_like, full, full_like, copy, spread: Templates; a shape is written as a tuple.
         sqrt, einsum, transpose, swap: Templates.
         stack: Template; {0} arrays, {1} the place of the new axis.
+        running, running_back: Templates of running sums, from the first entry on and from the last one
+            back; {0} array, {1} the axis, {2} the subscripts that turn it around.
         as_array: Template; a Python number {0} as an array of the precision of {1}.
+        as_subscript: Template; {0} whole numbers of any type as such that may stand in brackets. Empty
+            where all may.
         clamp: Template; {0} integers, {1} the size of the axis that they must stay on.
         matrix_functions: Template per matrix function.
         functional: Whether arrays are never changed in place: JAX cannot, and PyTorch's `vmap` and double
@@ -55,9 +59,12 @@ class Dialect:
     sqrt: str
     einsum: str
     stack: str
+    running: str
+    running_back: str
     transpose: str
     swap: str
     as_array: str
+    as_subscript: str
     clamp: str
     matrix_functions: dict[str, str]
     functional: bool
@@ -87,9 +94,12 @@ NUMPY = Dialect(
     sqrt="np.sqrt({0})",
     einsum='np.einsum("{0}", {1}, optimize=True)',
     stack="np.stack([{0}], axis={1})",
+    running="np.cumsum({0}, axis={1})",
+    running_back="np.cumsum({0}[{2}], axis={1})[{2}]",
     transpose="{0}.transpose({1})",
     swap="{0}.swapaxes(-1, -2)",
     as_array="np.asarray({0}, {1}.dtype)",
+    as_subscript="",
     clamp="np.clip({0}, 0, {1} - 1)",
     matrix_functions={
         "inv": "np.linalg.inv({0})",
@@ -123,9 +133,12 @@ TORCH = Dialect(
     sqrt="torch.sqrt({0})",
     einsum='torch.einsum("{0}", {1})',
     stack="torch.stack([{0}], dim={1})",
+    running="torch.cumsum({0}, dim={1})",
+    running_back="torch.cumsum({0}.flip({1}), dim={1}).flip({1})",
     transpose="{0}.permute({1})",
     swap="{0}.mT",
     as_array="torch.as_tensor({0}, dtype={1}.dtype, device={1}.device)",
+    as_subscript="{0} if {0}.is_floating_point() else {0}.long()",
     clamp="torch.clamp({0}, 0, {1} - 1)",
     matrix_functions={
         "inv": "torch.linalg.inv({0})",
@@ -159,9 +172,12 @@ JAX = Dialect(
     sqrt="jnp.sqrt({0})",
     einsum='jnp.einsum("{0}", {1})',
     stack="jnp.stack([{0}], axis={1})",
+    running="jnp.cumsum({0}, axis={1})",
+    running_back="jnp.cumsum({0}[{2}], axis={1})[{2}]",
     transpose="{0}.transpose({1})",
     swap="{0}.mT",
     as_array="jnp.asarray({0}, {1}.dtype)",
+    as_subscript="",
     clamp="jnp.clip({0}, 0, {1} - 1)",
     matrix_functions={
         "inv": "jnp.linalg.inv({0})",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from chalkgrad.emit.dialects import Dialect
@@ -10,7 +11,7 @@ from chalkgrad.emit.names import Names
 from chalkgrad.emit.plan import Line, Plan
 from chalkgrad.emit.printer import Printer
 from chalkgrad.emit.statement_code import WIDTH, statement_code
-from chalkgrad.emit.subscripts import whole_number
+from chalkgrad.emit.subscripts import subscripts_of, whole_number
 from chalkgrad.errors import UnsupportedError
 from chalkgrad.expr.linear import sizes_in
 from chalkgrad.expr.nodes import Expr, Program, Range, Tensor
@@ -49,7 +50,7 @@ def forward_function(p: Plan, dialect: Dialect, names: Names, name: str) -> str:
     arguments = [names.of(t) for t in program.inputs] + (["*", *parameters] if parameters else [])
     writer = new_writer(names, dialect, program.inputs)
     rows = rows_of(p.forward, writer)
-    rows = size_rows(writer, program.inputs, program) + rows
+    rows = opening_rows(writer, program.inputs, program, p.forward, rows) + rows
     outputs = ", ".join(names.of(t) for t in program.outputs)
     result = outputs if len(program.outputs) == 1 else f"({outputs})"
     rows.append(Row(f"return {result}, {tuple_text([names.of(t) for t in p.saved])}"))
@@ -66,7 +67,7 @@ def backward_function(p: Plan, dialect: Dialect, names: Names, name: str) -> str
     if p.saved:
         saved = [names.of(t) for t in p.saved]
         head.append(Row(f"{unpacked(saved)} = cache"))
-    rows = head + size_rows(writer, visible, p.program) + rows
+    rows = head + opening_rows(writer, visible, p.program, p.backward, rows) + rows
     rows.append(Row(f"return {unpacked([names.of(t) if t else 'None' for t in p.gradients])}"))
     return function_text(f"{name}_backward", [*upstream, "cache"], backward_doc(p, names), rows)
 
@@ -134,44 +135,68 @@ def unpacked(items: Sequence[str]) -> str:
 # --- lines ------------------------------------------------------------------------------------------
 
 
-def size_rows(writer: Printer, visible: Sequence[Tensor], program: Program) -> list[Row]:
+def opening_rows(
+    writer: Printer, visible: Sequence[Tensor], program: Program, lines: Sequence[Line], rows: Sequence[Row]
+) -> list[Row]:
+    """What stands before the lines of a function: the sizes that they name, and subscripts as such."""
+    return [*_size_rows(writer, visible, program, rows), *_subscript_rows(writer, visible, lines)]
+
+
+def _subscript_rows(writer: Printer, visible: Sequence[Tensor], lines: Sequence[Line]) -> list[Row]:
+    """Whole numbers made subscripts of the backend's own type: PyTorch takes those of 8 bits for a mask."""
+    template = writer.dialect.as_subscript
+    read = subscripts_of(s for line in lines for s in line.statements) if template else frozenset()
+    names = [writer.names.of(t) for t in visible if t in read]
+    return [Row(f"{name} = {template.format(name)}  # whole numbers of any type") for name in names]
+
+
+def _size_rows(
+    writer: Printer, visible: Sequence[Tensor], program: Program, rows: Sequence[Row]
+) -> list[Row]:
     """`N, D = x.shape` for the sizes that the code names, then those that follow from others."""
     seen = {r for t in visible for r in t.axes}
-    follow = _following(writer, dict(program.sizes), seen)
-    wanted = [r for r in writer.sizes if r not in dict(follow)]
-    rows: list[Row] = []
+    # A part that was tried and put otherwise has left its sizes with the writer, but not in the code.
+    words = frozenset(word for row in rows for word in re.findall(r"\w+", row.code))
+    used = [r for r in writer.sizes if writer.names.of(r) in words]
+    follow = _following(dict(program.sizes), seen, used)
+    wanted = [r for r in dict.fromkeys((*used, *_below(follow))) if r not in dict(follow)]
+    found: list[Row] = []
     for t in visible:
         mine = [r for r in dict.fromkeys(t.axes) if r in wanted]
         if not mine:
             continue
         wanted = [r for r in wanted if r not in mine]
-        if mine == list(t.axes):
-            left = ", ".join(writer.names.of(r) for r in mine)
-            rows.append(Row(f"{left}{',' if len(mine) == 1 else ''} = {writer.names.of(t)}.shape"))
-            if len(mine) == 1:
-                rows[-1] = Row(f"{left} = {writer.names.of(t)}.shape[0]")
-            continue
-        rows += [Row(f"{writer.names.of(r)} = {writer.names.of(t)}.shape[{t.axes.index(r)}]") for r in mine]
+        array, left = writer.names.of(t), [writer.names.of(r) if r in mine else "_" for r in t.axes]
+        if len(mine) > 1:
+            found.append(Row(f"{', '.join(left)} = {array}.shape"))
+        else:
+            found.append(Row(f"{writer.names.of(mine[0])} = {array}.shape[{t.axes.index(mine[0])}]"))
     if wanted:
         raise UnsupportedError(f"the size of {wanted[0]} cannot be read off any argument")
     for of, size in follow:
-        rows.append(Row(f"{writer.names.of(of)} = {whole_number(size, writer.number_of)}"))
-    return rows
+        found.append(Row(f"{writer.names.of(of)} = {whole_number(size, writer.number_of)}"))
+    return found
 
 
-def _following(writer: Printer, derived: dict[Range, Expr], seen: set[Range]) -> list[tuple[Range, Expr]]:
-    """The wanted sizes that no argument shows, after those that they follow from."""
+def _below(follow: Sequence[tuple[Range, Expr]]) -> Iterator[Range]:
+    """The ranges whose sizes the given ones follow from."""
+    return (below for _, size in follow for below in sizes_in(size))
+
+
+def _following(
+    derived: dict[Range, Expr], seen: set[Range], used: Sequence[Range]
+) -> list[tuple[Range, Expr]]:
+    """The used sizes that no argument shows, after those that they follow from."""
     found: dict[Range, Expr] = {}
 
     def visit(of: Range) -> None:
         if of in seen or of not in derived or of in found:
             return
         for below in sizes_in(derived[of]):
-            writer.size(below)
             visit(below)
         found[of] = derived[of]
 
-    for of in list(writer.sizes):
+    for of in used:
         visit(of)
     return list(found.items())
 

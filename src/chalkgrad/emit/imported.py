@@ -8,6 +8,7 @@ import sys
 from types import ModuleType
 from typing import Any
 
+from chalkgrad.emit.names import function_name, prefix
 from chalkgrad.errors import MissingExtraError
 
 
@@ -26,7 +27,9 @@ class Emitted:
         self.name = name
         self.source = source
         self._module = module
-        self._function = getattr(module, name, None) or getattr(module, f"{name}_forward")
+        self._function = getattr(module, function_name(name), None) or getattr(
+            module, f"{prefix(name)}_forward"
+        )
         self.__doc__ = self._function.__doc__
 
     def __call__(self, *inputs: Any, **parameters: Any) -> Any:

@@ -20,7 +20,7 @@ from chalkgrad.emit.function_text import (
     header,
     literal,
 )
-from chalkgrad.emit.names import prefix
+from chalkgrad.emit.names import function_name, prefix
 from chalkgrad.emit.plan import Plan
 
 RESERVED = ("derivative", "jnp", "jax", "functools")
@@ -30,19 +30,19 @@ def jax_module(p: Plan, name: str) -> str:
     """The module's text: NAME_forward, NAME_backward, and NAME."""
     p = _with_sharded(p)
     names = all_names(p, RESERVED)
-    function = prefix(name)
+    function, stem = function_name(name), prefix(name)
     inputs = [names.of(t) for t in p.program.inputs]
     numbers = [names.of(t) for t, _ in p.program.parameters]
-    texts = [forward_function(p, JAX, names, function), backward_function(p, JAX, names, function)]
+    texts = [forward_function(p, JAX, names, stem), backward_function(p, JAX, names, stem)]
     keywords = [f"{n}={n}" for n in numbers]
-    called = f"{function}_forward({', '.join([*inputs, *keywords])})"
+    called = f"{stem}_forward({', '.join([*inputs, *keywords])})"
     given = "*derivative" if len(p.upstream) > 1 else names.of(p.upstream[0])
     argument = "derivative" if len(p.upstream) > 1 else names.of(p.upstream[0])
     rows = [Row(f"return {called}[0]")]
     if not numbers:
         body = function_text(function, inputs, forward_doc(p), rows)
-        forward = f"{function}_forward"
-        backward = f"lambda cache, {argument}: {function}_backward({given}, cache)"
+        forward = f"{stem}_forward"
+        backward = f"lambda cache, {argument}: {stem}_backward({given}, cache)"
         texts.append(f"@jax.custom_vjp\n{body}")
         texts.append(f"{function}.defvjp({forward}, {backward})")
     else:
@@ -53,7 +53,7 @@ def jax_module(p: Plan, name: str) -> str:
         texts.append(f"@functools.partial(jax.custom_vjp, nondiff_argnums={static})\n{body}")
         texts.append(
             f"{private}.defvjp(\n    lambda {', '.join([*inputs, *numbers])}: {called},\n"
-            f"    lambda {', '.join([*numbers, 'cache', argument])}: {function}_backward({given}, cache),\n)"
+            f"    lambda {', '.join([*numbers, 'cache', argument])}: {stem}_backward({given}, cache),\n)"
         )
         defaults = [f"{names.of(t)}={literal(v)}" for t, v in p.program.parameters]
         plain = [Row(f"return {private}({', '.join([*inputs, *numbers])})")]

@@ -45,6 +45,7 @@ from chalkgrad.expr.nodes import (
 )
 from chalkgrad.expr.ops import free_indices, index_names, substitute, walk
 from chalkgrad.expr.text import number
+from chalkgrad.rules.conditions import negated
 
 
 def lower_to(e: Expr, indices: Axes) -> Array:
@@ -70,11 +71,15 @@ def lower(e: Expr, order: Axes = ()) -> Array:
             return access(e, order)
         case Indicator(op, left, right):
             whole = of_indices(left) and of_indices(right)
-            sides = tuple((index_array if whole else lower)(side, order) for side in (left, right))
-            return Compare(op, sides[0], sides[1], _present(layout(e, order), sides))
+            one, other = ((index_array if whole else lower)(side, order) for side in (left, right))
+            return Compare(op, one, other, _present(layout(e, order), (one, other)))
+        case Apply("where", (condition, yes, no)) if (opposite := negated(condition)) is not None:
+            return lower(Apply("where", (opposite, no, yes)), order)
         case Apply(fn, args):
             values = [lower(a, order) for a in args]
             values[fn == "where" :] = [as_float(v) for v in values[fn == "where" :]]
+            if fn == "where" and kind(values[0]) in ("int", "float"):
+                values[0] = Compare("!=", values[0], Number(Fraction(0)), values[0].axes)
             return Call(fn, tuple(values), _present(layout(e, order), values))
         case Add():
             return _terms(e, order)
@@ -240,8 +245,8 @@ def _assemble(constant: Fraction, above: list[Array], below: list[Array], axes: 
     """Order the factors so that precision is kept: Python numbers, then arrays, then masks."""
     if constant == 0:
         return Number(Fraction(0))
-    size = abs(constant)
-    numerator, denominator = (size, Fraction(1))
+    size = numerator = abs(constant)
+    denominator = Fraction(1)
     if "/" in number(size) and not _decimal(size):
         numerator, denominator = Fraction(size.numerator), Fraction(size.denominator)
     if numerator != 1:
@@ -254,9 +259,8 @@ def _assemble(constant: Fraction, above: list[Array], below: list[Array], axes: 
     if "float" in kinds:
         above = [as_float(a) if kind(a) == "int" else a for a in above]
     elif not (set(kinds) == {"bool"} and not below and constant > 0):
-        # A condition over numbers is one by itself; no library has the negative of a condition.
-        bare = below_float and len(above) == 1 and constant > 0
-        above = [a if kind(a) == "bool" and bare else as_float(a) for a in above]
+        lone = below_float and len(above) == 1 and constant > 0  # a mask has no negative
+        above = [a if kind(a) == "bool" and lone else as_float(a) for a in above]
     rank = {"host": 0, "float": 1, "bool": 2}
     above.sort(key=lambda a: rank.get(kind(a), 1))
     if len(above) == 1 and not below and constant > 0:
@@ -278,17 +282,14 @@ def _assemble(constant: Fraction, above: list[Array], below: list[Array], axes: 
 
 def _small(factors: Sequence[Array], axes: Axes) -> list[Array]:
     """The factors that together have fewer axes than the product: those without any, or with some."""
-    numbers = [f for f in factors if not f.axes]
     some = [f for f in factors if len(f.axes) < len(axes) and kind(f) != "bool"]
-    if {i for f in some for i in f.axes} != set(axes):
-        return some
-    return numbers
+    whole = {i for f in some for i in f.axes} == set(axes)
+    return [f for f in factors if not f.axes] if whole else some
 
 
 def _decimal(value: Fraction) -> bool:
     """Whether a fraction prints exactly as a short decimal."""
-    written = repr(float(value))
-    return len(written) <= 8 and Fraction(written) == value
+    return len(repr(float(value))) <= 8 and Fraction(repr(float(value))) == value
 
 
 # --- binders ----------------------------------------------------------------------------------------
@@ -380,8 +381,7 @@ def _fits(index: Index, other: Expr) -> bool:
 
 def _sum(e: Sum, order: Axes) -> Array:
     """Σ of a product: equations solved, what does not depend on the sum hoisted, the rest contracted."""
-    outer_names = {i.name for i in free_indices(e)} | {i.name for i in order}
-    summed, body = flat_sum(e, outer_names)
+    summed, body = flat_sum(e, {i.name for i in (*free_indices(e), *order)})
     summed, factors = solve_indicators(summed, factors_of(body))
     factors = without_guards([f for g in factors for f in factors_of(g)])
     inner = [f for f in factors if free_indices(f) & set(summed)]

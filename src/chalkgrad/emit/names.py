@@ -11,6 +11,9 @@ from chalkgrad.expr.nodes import Range, Tensor
 
 RESERVED = frozenset({"np", "torch", "jnp", "jax", "math", "erf", "cache"})
 
+CALLED = RESERVED | {"float", "range", "functools"}
+"""What emitted modules read as globals."""
+
 
 def identifier(name: str) -> str:
     """A legal Python name for `name`: itself where it is one and hides nothing."""
@@ -26,6 +29,12 @@ def identifier(name: str) -> str:
 def prefix(name: str) -> str:
     """`name` as the beginning of function names, where hiding a built-in is no danger."""
     return identifier(f"{name}_forward").removesuffix("_forward")
+
+
+def function_name(name: str) -> str:
+    """`name` as a function's own: no keyword, and nothing that emitted code calls is hidden."""
+    legal = prefix(name)
+    return f"{legal}_" if keyword.iskeyword(legal) or legal in CALLED else legal
 
 
 class Names:

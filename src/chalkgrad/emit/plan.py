@@ -23,6 +23,7 @@ from chalkgrad.emit.arrays import (
     parts,
 )
 from chalkgrad.emit.cost import Cost, total
+from chalkgrad.emit.guarded import guarded
 from chalkgrad.emit.kept import keep_values, reading
 from chalkgrad.emit.rescale import rescale
 from chalkgrad.emit.share import live, share
@@ -80,7 +81,8 @@ def _plan(program: Program, backward: Backward) -> Plan:
     scaled = _adjoint_definitions(program, derivation)
     program, values = keep_values(program, scaled, wanted)
     derivation = reading(derivation, values)
-    adjoints = live(share(reading(scaled, values), wanted), wanted)
+    program, finite = guarded(program, reading(scaled, values))
+    adjoints = live(share(finite, wanted), wanted)
     upstream = tuple(t.adjoint for t in program.outputs)
     _check(adjoints, wanted, program, upstream)
     derived = {d.target: _shown(d, upstream) for d in derivation}

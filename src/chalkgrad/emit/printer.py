@@ -24,6 +24,7 @@ from chalkgrad.emit.arrays import (
     Power,
     Product,
     ReduceAxes,
+    Running,
     SizeOf,
     Spread,
     Stack,
@@ -113,6 +114,11 @@ class Printer:
                 rest = tuple(i for i in axes if i is not index)
                 written = ", ".join(self.exact(o, rest) for o in operands)
                 return self.dialect.stack.format(written, axes.index(index)), ATOM
+            case Running(arg, over, _, backwards, _):
+                place = arg.axes.index(over)
+                turned = ", ".join([":"] * place + ["::-1"])
+                template = self.dialect.running_back if backwards else self.dialect.running
+                return template.format(self.wrapped(arg, ATOM if backwards else COMPARE), place, turned), ATOM
             case Spread(arg, axes):
                 return self._spread(arg, axes), ATOM
             case Window(tensor, slots, _):
@@ -218,7 +224,9 @@ class Printer:
             return template, ATOM
         for place, arg in enumerate(a.args):
             loose, tight = self.aligned(arg, a.axes), self.aligned(arg, a.axes, ATOM)
-            takes_numbers = _index_function(a.fn) or (a.fn == "clip" and place > 0)
+            # PyTorch's `where` takes a number beside a tensor, whose precision it then has.
+            beside = a.fn == "where" and place > 0 and any(kind(b) != "host" for b in a.args[1:])
+            takes_numbers = _index_function(a.fn) or (a.fn == "clip" and place > 0) or beside
             if self.dialect.name == "torch" and kind(arg) == "host" and not takes_numbers:
                 loose = tight = self._tensor(loose, condition=a.fn == "where" and place == 0)
             if template.startswith("jax.") and kind(arg) == "host":  # these take no Python integer

@@ -56,6 +56,7 @@ def share(definitions: Sequence[Definition], keep: Sequence[Tensor]) -> tuple[De
         key = key_in_order(body, d.indices)
         if not isinstance(body, Access | Const | Size) and free_indices(body) == set(d.indices):
             known.setdefault(key, d)
+            known.setdefault(key_in_order(d.body, d.indices), d)  # readers still have the parts written out
             coefficient, rest = number_and_rest(body)
             if rest is not body or not isinstance(rest, Access):
                 multiples.setdefault(key_in_order(rest, d.indices), (d, coefficient))

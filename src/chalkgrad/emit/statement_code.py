@@ -24,6 +24,7 @@ from chalkgrad.emit.arrays import (
     Power,
     Product,
     ReduceAxes,
+    Running,
     Scale,
     Slot,
     Statement,
@@ -41,7 +42,7 @@ from chalkgrad.expr.nodes import Tensor
 WIDTH = 100
 """No line of emitted code is longer, comments included."""
 
-SPLITS = (Terms, Product, Power, Call, Cast, ReduceAxes, MatMul, Einsum, Gather, Window)
+SPLITS = (Terms, Product, Power, Call, Cast, ReduceAxes, MatMul, Einsum, Gather, Window, Running)
 """Nodes that may get a line of their own."""
 
 ROOM = WIDTH - 4

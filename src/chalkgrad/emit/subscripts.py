@@ -5,7 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 
-from chalkgrad.emit.arrays import Slot
+from chalkgrad.emit.arrays import (
+    AddAt,
+    Call,
+    Clamp,
+    Compare,
+    Gather,
+    Load,
+    Loop,
+    Product,
+    Slot,
+    Statement,
+    Terms,
+    arrays_of,
+    every_part,
+    kind,
+)
 from chalkgrad.emit.dialects import Dialect
 from chalkgrad.emit.windows import is_whole
 from chalkgrad.errors import UnsupportedError
@@ -241,3 +256,23 @@ def cropped(frame: Sequence[Slot], name: Namer) -> str:
 def same_length(a: Range, b: Range) -> bool:
     """Whether two ranges have the same size, by proof."""
     return a is b or equal(size_of(a), size_of(b))
+
+
+def subscripts_of(statements: Iterable[Statement]) -> frozenset[Tensor]:
+    """The arrays of whole numbers in subscripts, and those that arithmetic or comparisons of such read."""
+    found: set[Tensor] = set()
+    for s in (s.at_once if isinstance(s, Loop) else s for s in statements):
+        whole = list(s.subscripts) if isinstance(s, AddAt) else []
+        for part in (p for a in arrays_of(s) for p in every_part(a)):
+            match part:
+                case Gather(subscripts=subscripts):
+                    whole += [a for a in subscripts if a is not None]
+                case Clamp(arg, _, _):
+                    whole.append(arg)
+                case Terms() | Product() | Call() if kind(part) == "int":
+                    whole.append(part)
+                case Compare(_, left, right, _) if kind(left) == kind(right) == "int":
+                    whole += [left, right]
+        read = (p for a in whole for p in every_part(a) if isinstance(p, Load | Gather))
+        found |= {p.tensor for p in read if p.tensor.dtype == "int"}
+    return frozenset(found)

@@ -23,12 +23,12 @@ from chalkgrad.emit.function_text import (
     header,
     literal,
     new_writer,
+    opening_rows,
     rows_of,
-    size_rows,
     tuple_text,
     unpacked,
 )
-from chalkgrad.emit.names import Names, prefix
+from chalkgrad.emit.names import Names, function_name, identifier
 from chalkgrad.emit.plan import Line, Plan, plan
 from chalkgrad.errors import UnsupportedError, suggestion
 from chalkgrad.expr.names import meant
@@ -40,9 +40,9 @@ RESERVED = ("ctx", "inputs", "output", "self")
 
 def torch_module(p: Plan, name: str, jvp: bool, parameters: Sequence[str]) -> str:
     """The module's text: the Function, the plain function, and an `nn.Module` where asked for."""
-    names = all_names(p, RESERVED)
-    function = prefix(name)
+    function = function_name(name)
     cls = _class_name(function)
+    names = all_names(p, (*RESERVED, cls))
     parts = [_forward(p, names), _setup(p, names, jvp), _backward(p, names, cls, jvp)]
     if jvp:
         parts.append(_jvp(p))
@@ -58,7 +58,7 @@ def torch_module(p: Plan, name: str, jvp: bool, parameters: Sequence[str]) -> st
 
 def _class_name(function: str) -> str:
     words = [w for w in function.split("_") if w]
-    made = "".join(w[:1].upper() + w[1:] for w in words) or "Formula"
+    made = identifier("".join(w[:1].upper() + w[1:] for w in words) or "Formula")
     return made if made != function else f"{made}Function"
 
 
@@ -96,7 +96,7 @@ def _arguments(p: Plan, names: Names) -> list[str]:
 def _forward(p: Plan, names: Names) -> str:
     writer = new_writer(names, TORCH, p.program.inputs)
     rows = rows_of(p.forward, writer)
-    rows = size_rows(writer, p.program.inputs, p.program) + rows
+    rows = opening_rows(writer, p.program.inputs, p.program, p.forward, rows) + rows
     results = [names.of(t) for t in (*p.program.outputs, *_extra(p))]
     rows.append(Row(f"return {', '.join(results)}"))
     return function_text("forward", _arguments(p, names), [], rows)
@@ -156,7 +156,7 @@ def _backward(p: Plan, names: Names, cls: str, jvp: bool) -> str:
             body.append(Row(f"if ctx.needs_input_grad[{place}]:"))
             lines = [Row(INDENT + r.code, r.comment) for r in lines]
         body += lines
-    rows += size_rows(writer, (*p.upstream, *stored), p.program) + body
+    rows += opening_rows(writer, (*p.upstream, *stored), p.program, p.backward, body) + body
     results = [names.of(t) if t else "None" for t in p.gradients] + ["None"] * len(p.program.parameters)
     rows.append(Row(f"return {', '.join(results)}"))
     arguments = ["ctx", *upstream, *(["*_"] if extra else [])]
@@ -199,7 +199,7 @@ def _jvp(p: Plan) -> str:
             rows.append(Row(f"{of} = torch.zeros_like({names.of(t)}) if {of} is None else {of}"))
     writer = new_writer(names, TORCH, program.inputs)
     body = rows_of(made.forward, writer)
-    rows += size_rows(writer, program.inputs, program) + body
+    rows += opening_rows(writer, program.inputs, program, made.forward, body) + body
     results = [names.of(t) for t in program.outputs] + ["None"] * len(_extra(p))
     rows.append(Row(f"return {', '.join(results)}"))
     arguments = ["ctx", *(names.of(t) if t is not None else f"_{n}" for n, t in enumerate(given))]

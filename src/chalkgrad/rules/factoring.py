@@ -19,6 +19,7 @@ from math import gcd, lcm
 from chalkgrad.expr.cost import expression_flops
 from chalkgrad.expr.nodes import Access, Add, Apply, Const, Expr, Indicator, Mul, Pow, Size, Tensor
 from chalkgrad.expr.ops import CACHE, canonical, flat_key, map_children, substitute, tensors_in
+from chalkgrad.rules.conditions import is_condition
 from chalkgrad.rules.contraction import direction
 from chalkgrad.rules.polynomial import Powers, factors_of, term_order, tidy
 
@@ -204,13 +205,16 @@ def _group(terms: list[Term]) -> Expr:
 def _shared(terms: Sequence[Term]) -> Term:
     """The greatest common factor."""
     powers: Powers = {}
+    masked = any(is_condition(a) for _, p in terms for a in p)
     for atom in dict.fromkeys(a for _, p in terms for a in p):
         exponents = [p.get(atom, Fraction(0)) for _, p in terms]
         low, high = min(exponents), max(exponents)
-        if low > 0:
-            powers[atom] = low
-        elif high < 0:
-            powers[atom] = high
+        least = low if low > 0 else high if high < 0 else Fraction(0)
+        if masked and any((p - least).denominator != 1 for p in exponents):
+            # 1(c) √x + x is no √x (1(c) + √x): where c fails, x may be negative.
+            least = Fraction(int(least))
+        if least:
+            powers[atom] = least
     top, bottom = 0, 1
     for c, _ in terms:
         top, bottom = gcd(top, abs(c.numerator)), lcm(bottom, c.denominator)

@@ -32,6 +32,11 @@ STABLE: tuple[Identity, ...] = (
     Identity("softplus", "log(1 + exp(a))", "softplus(a)", "log(1 + eᵃ) overflows for large a"),
     Identity("sigmoid", "1 / (1 + exp(-a))", "sigmoid(a)", "e⁻ᵃ overflows for very negative a"),
     Identity("sigmoid-odds", "exp(a) / (1 + exp(a))", "sigmoid(a)", "eᵃ overflows for large a"),
+    Identity("tanh", "(exp(a) - exp(-a)) / (exp(a) + exp(-a))", "tanh(a)", "∞/∞ for large a"),
+    Identity("tanh-negative", "(exp(-a) - exp(a)) / (exp(a) + exp(-a))", "-tanh(a)", "∞/∞ for large a"),
+    Identity("tanh-half", "(exp(a) - 1) / (exp(a) + 1)", "tanh(a / 2)", "∞/∞ for large a"),
+    Identity("tanh-by-sigmoid", "(1 - exp(-a)) * sigmoid(a)", "tanh(a / 2)", "∞ · 0 for very negative a"),
+    Identity("tanh-quotient", "sinh(a) / cosh(a)", "tanh(a)", "∞/∞ for large a"),
     Identity("log-sigmoid", "log(sigmoid(a))", "a - softplus(a)", "σ(a) underflows to 0"),
     Identity("log-one-minus-sigmoid", "log(1 - sigmoid(a))", "-softplus(a)", "1 − σ(a) is rounded to 0"),
 )  # fmt: skip
@@ -42,7 +47,7 @@ NEATER: tuple[Identity, ...] = (
 )
 """Applied to a closed form, where one function stands for several operations."""
 
-EXPONENTIALS = frozenset({"exp", "sigmoid"})
+EXPONENTIALS = frozenset({"exp", "sigmoid", "sinh"})
 """Every left side of the tables applies one of these."""
 
 VARIABLE = Access(Tensor("?a", ()), ())

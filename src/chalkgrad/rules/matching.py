@@ -7,9 +7,10 @@ starts with `?` (they stand for any expression).
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from fractions import Fraction
 from itertools import permutations
 
-from chalkgrad.expr.nodes import Access, Add, Expr, Index, Mul, Reduce, Sum
+from chalkgrad.expr.nodes import Access, Add, Const, Expr, Index, Mul, Reduce, Sum
 from chalkgrad.expr.ops import children, free_indices, map_children, substitute
 
 Binding = Mapping[Expr, Expr]
@@ -32,6 +33,10 @@ def match(
         return
     if type(pattern) is not type(e):
         return
+    multiple = _multiple(pattern, e, variables)
+    if multiple is not None:
+        yield from match(*multiple, variables, known)
+        return
     if isinstance(pattern, Sum | Reduce):
         yield from _match_binder(pattern, e, variables, known)
         return
@@ -45,6 +50,16 @@ def match(
             yield known
     else:
         yield from _match_in_order(left, right, variables, known)
+
+
+def _multiple(pattern: Expr, e: Expr, variables: Collection[Expr]) -> tuple[Expr, Expr] | None:
+    """For −a against −2 x: a, and the 2 x that it stands for; None where the numbers' signs differ."""
+    match pattern, e:
+        case Mul((Const(Fraction() as own), variable)), Mul((Const(Fraction() as number), *rest)):
+            if variable in variables and own * number > 0:
+                whole = (Const(number / own), *rest) if number != own else tuple(rest)
+                return variable, whole[0] if len(whole) == 1 else Mul(whole)
+    return None
 
 
 def _same_head(a: Expr, b: Expr) -> bool:

@@ -81,13 +81,18 @@ def monomial(coeff: Fraction, bound: Iterable[Index], powers: Powers) -> Monomia
     for atom, power in factors.items():
         factor = _fold(atom, power)
         if factor is None:
-            clean[atom] = Fraction(1) if isinstance(atom, Indicator) and power > 0 else power
+            clean[atom] = Fraction(1) if _is_bit(atom) and power > 0 else power
         else:
             coeff *= factor
     if coeff == 0:
         return None
     summed = tuple(i for i in bound if i in used)
     return Monomial(coeff, summed, tuple((a, p) for a, p in clean.items() if p != 0))
+
+
+def _is_bit(atom: Expr) -> bool:
+    """Whether the atom is 0 or 1, so that its powers are itself."""
+    return isinstance(atom, Indicator) or (isinstance(atom, Access) and atom.tensor.dtype == "bool")
 
 
 def _fold(atom: Expr, power: Fraction) -> Fraction | None:

@@ -16,6 +16,7 @@ class SoftmaxLoss(torch.autograd.Function):
     @staticmethod
     def forward(f, y):
         N = f.shape[0]
+        y = y if y.is_floating_point() else y.long()  # whole numbers of any type
         m = f.amax(dim=1)              # m_i = max_j f_ij  (N,)
         e = torch.exp(f - m[:, None])  # e_ik = exp(f_ik − m_i)  (N, K)
         z = e.sum(dim=1)               # z_i = Σ_j e_ij  (N,)
@@ -38,6 +39,7 @@ class SoftmaxLoss(torch.autograd.Function):
         if torch.is_grad_enabled():  # differentiated again
             _, p = SoftmaxLoss.forward(f, y)
         N = f.shape[0]
+        y = y if y.is_floating_point() else y.long()  # whole numbers of any type
         df = p.clone()  # ∂L/∂f_ik = (p_ik − 1(k = y_i)) / N  (N, K)
         df = df.index_put((torch.arange(N, device=f.device), y), df.new_full((), -1), accumulate=True)
         df = df * (dL / N)

@@ -19,6 +19,7 @@ class TwoLayerNet(torch.autograd.Function):
     @staticmethod
     def forward(x, W1, b1, W2, b2, y):
         N = x.shape[0]
+        y = y if y.is_floating_point() else y.long()  # whole numbers of any type
         a = x @ W1 + b1                  # a_im = Σ_d x_id W1_dm + b1_m  (N, M)
         h = torch.relu(a)                # h_im = relu a_im  (N, M)
         f = h @ W2 + b2                  # f_ik = Σ_m h_im W2_mk + b2_k  (N, K)
@@ -44,6 +45,7 @@ class TwoLayerNet(torch.autograd.Function):
         if torch.is_grad_enabled():  # differentiated again
             _, h, p = TwoLayerNet.forward(x, W1, b1, W2, b2, y)
         N = x.shape[0]
+        y = y if y.is_floating_point() else y.long()  # whole numbers of any type
         df = p.clone()              # ∂L/∂f_ik = (p_ik − 1(k = y_i)) / N  (N, K)
         df = df.index_put((torch.arange(N, device=x.device), y), df.new_full((), -1), accumulate=True)
         df = df * (dL / N)

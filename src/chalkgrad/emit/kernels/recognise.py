@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from chalkgrad.derivation import Backward
+from chalkgrad.emit.guarded import guarded
 from chalkgrad.emit.kernels.inputs import split_inputs
 from chalkgrad.emit.kernels.parts import (
     Columns,
@@ -67,7 +68,8 @@ def operations(program: Program, backward: Backward, masks: Mapping[str, float] 
     drawn = tuple(_mask(t, masks[t.name], batch) for t in program.inputs if t.name in masks)
     scalars = tuple(t for t, _ in program.parameters)
     reader = _Reader(batch, loss.adjoint, {t.adjoint: t for t in parameters}, scalars, drawn)
-    for definition in (*program.definitions, *backward.definitions):
+    program, derivatives = guarded(program, backward.definitions)
+    for definition in (*program.definitions, *derivatives):
         reader.read(definition)
     return Operations(batch, data, parameters, scalars, drawn, loss, _live(reader.found, loss))
 

@@ -23,6 +23,7 @@ from chalkgrad.emit.arrays import (
     Power,
     Product,
     ReduceAxes,
+    Running,
     Scale,
     SizeOf,
     Spread,
@@ -179,6 +180,10 @@ class Builder(Appender):
                 return self._einsum(a)
             case Gather():
                 return self._gather(a)
+            case Running(arg, over, to, backwards, axes):
+                op, places = (">=" if backwards else "<="), (Positions(over, (over,)), Positions(to, (to,)))
+                mask = Compare(op, *places, (over, to))
+                return self._einsum(Einsum((arg, Cast(mask, mask.axes)), axes))
             case Spread(arg, axes):
                 return self._new("copy", "np.copyto", (self._arg(self.operand(arg), axes),), axes, "float")
         raise UnsupportedError(
@@ -349,7 +354,9 @@ class Builder(Appender):
         match a.subscripts:
             case (Positions(), column) if column is not None and len(a.shared) == 1:
                 places = self._places(table.ranges, column, a.shared)
-                return self._new("take", "np.take", (View(table, (0, 1)), View(places, (0,))), a.axes)
+                return self._new(
+                    "take", "np.take", (View(table, (0, 1)), View(places, (0,))), a.axes, a.tensor.dtype
+                )
             case (Load(tensor, axes), *rest) if tensor.dtype == "int" and not any(rest):
                 rows = self._array(tensor)
                 plain = tuple(range(len(table.ranges)))
