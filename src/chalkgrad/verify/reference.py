@@ -255,7 +255,8 @@ class Evaluator:
             result, scope = result * holds, scope.where(holds != 0)
         for factor in e.factors:
             if not isinstance(factor, Indicator):
-                result = result * self.value(factor, scope)
+                # Where a guard fails nothing was read, so a factor there is no number: 1 / x[i - 1] at i = 0.
+                result = np.where(scope.live, result * self.value(factor, scope), 0.0)
         return result
 
     def apply(self, e: Apply, scope: Scope) -> Array:
@@ -352,9 +353,10 @@ class Evaluator:
         flat = np.zeros((1,) * scope.ndim, np.int64)
         for index, size in zip(wrt.indices, array.shape, strict=True):
             positions = self.position(index, scope)
-            if ((positions < 0) | (positions >= size)).any():
+            outside = (positions < 0) | (positions >= size)
+            if (scope.live & outside).any():
                 raise VerificationError(f"{wrt} reads outside of {wrt.tensor}: shape {array.shape}")
-            flat = flat * size + positions
+            flat = flat * size + np.where(outside, 0, positions)
         return flat
 
     def _unfolded(self, e: Partial, scope: Scope) -> tuple[Expr, Scope]:
