@@ -63,10 +63,14 @@ def stabilise(program: Program) -> tuple[Program, tuple[Stage, ...]]:
     """The program made safe for large inputs, and the steps that show it computes the same."""
     program, recognised = recognise(program)
     stages = list(recognised)
+    told = program
     for pair in _normalisers(program):
-        opened = _open_logarithms(program, pair, stages)
+        # Each shift is told by itself: with another one made, z would not be the z of the derivation.
+        told = _open_logarithms(told, pair, stages)
+        opened = _open_logarithms(program, pair, [])
         if _shift_is_invisible(opened, pair):
-            program = _shifted(opened, pair, stages)
+            _shifted(told, pair, stages)
+            program = _shifted(opened, pair, [])
     return program, tuple(stages)
 
 
