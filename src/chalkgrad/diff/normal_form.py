@@ -37,7 +37,16 @@ from chalkgrad.expr.nodes import (
     Sum,
     Tensor,
 )
-from chalkgrad.expr.ops import canonical, children, free_indices, map_children, substitute, tensors_in, walk
+from chalkgrad.expr.ops import (
+    canonical,
+    children,
+    free_indices,
+    index_names,
+    map_children,
+    substitute,
+    tensors_in,
+    walk,
+)
 from chalkgrad.primitives import PRIMITIVES
 from chalkgrad.rules.factoring import opposite
 
@@ -121,6 +130,8 @@ class _Naming:
                 with self._binding(indices):
                     return Reduce(op, indices, self.part(body))
             case Opaque(fn, indices, body, at):
+                if not _is_of_two_letters(e):
+                    return self.part(e)
                 with self._binding(indices):
                     return Opaque(fn, indices, self.part(body), at)
             case Add(terms):
@@ -196,8 +207,10 @@ class _Naming:
                 if op in ("max", "min") and not over:
                     return self.part(body)  # the largest of equal values is that value
                 return self.name(self.whole(e), op)
-            case Opaque(fn):
+            case Opaque(fn) if _is_of_two_letters(e):
                 return self.name(self.whole(e), fn)
+            case Opaque():
+                return self.entry(e)
             case Pow(base, Const(Fraction() as power)) if power.denominator != 1 or power < 0:
                 inner = Pow(self.argument(base), Const(power))
                 compound = not isinstance(inner.base, Access | Const | Size)
@@ -214,6 +227,14 @@ class _Naming:
             case Indicator():
                 return map_children(e, self.part)
         return e
+
+    def entry(self, e: Opaque) -> Expr:
+        """An entry such as inv(A)[i, i], or of a matrix that i chooses, read out of the whole inverse."""
+        taken = set(index_names(e))
+        first = fresh_index(e.indices[0].range, taken)
+        letters = sorted((first, fresh_index(e.indices[1].range, taken | {first.name})), key=lambda i: i.name)
+        inverse = self.name(self.whole(replace(e, at=tuple(letters))), e.fn)
+        return substitute(inverse, dict(zip(letters, e.at, strict=True)))
 
     def _shared(self, e: Expr) -> bool:
         return self.repeated[by_place(e)[0]] > 1
@@ -254,6 +275,12 @@ class _Naming:
             name, number = f"{base}{number}", number + 1
         self.taken.add(name)
         return name
+
+
+def _is_of_two_letters(e: Opaque) -> bool:
+    """Whether an entry stands for all: two indices, neither of which chooses the matrix, or none at all."""
+    letters = {i for i in e.at if isinstance(i, Index)}
+    return len(letters) == len(e.at) and letters.isdisjoint(free_indices(e.body) - set(e.indices))
 
 
 def _letters_of(tensor: Tensor) -> tuple[Index, ...]:

@@ -23,6 +23,7 @@ from chalkgrad.expr.nodes import (
     Index,
     Indicator,
     Mul,
+    Opaque,
     Program,
     Range,
     Tensor,
@@ -77,11 +78,17 @@ def compared_ranges(tensor: Tensor, program: Program) -> tuple[Range, ...]:
 def _selected(tensor: Tensor, definitions: tuple[Definition, ...]) -> Iterator[Range]:
     for definition in definitions:
         for node in walk(definition.body):
-            if isinstance(node, Access):
-                for axis, index in zip(node.tensor.axes, node.indices, strict=True):
-                    if tensor in tensors_in(index):
-                        yield axis
+            yield from (axis for index, axis in _places(node) if tensor in tensors_in(index))
     yield from (other.range for _, other in _compared(tensor, definitions) if isinstance(other, Index))
+
+
+def _places(e: Expr) -> Iterator[tuple[Expr, Range]]:
+    """The subscripts of an array, or of an inverse, with their axes."""
+    match e:
+        case Access(tensor, indices):
+            yield from zip(indices, tensor.axes, strict=True)
+        case Opaque(_, indices, _, at) if at:
+            yield from ((place, i.range) for place, i in zip(at, indices, strict=True))
 
 
 def _compared(tensor: Tensor, definitions: tuple[Definition, ...]) -> Iterator[tuple[Indicator, Expr]]:
@@ -104,11 +111,8 @@ def _compared_numbers(tensor: Tensor, program: Program) -> Iterator[int]:
 
 def _reads(e: Expr, tensor: Tensor, guards: Guards) -> Iterator[tuple[Expr, Range, Guards]]:
     """The subscripts that the input stands in, their axes, and the conditions under which they are read."""
+    yield from ((place, axis, guards) for place, axis in _places(e) if tensor in tensors_in(place))
     match e:
-        case Access(of, indices):
-            yield from (
-                (i, axis, guards) for i, axis in zip(indices, of.axes, strict=True) if tensor in tensors_in(i)
-            )
         case Mul(factors):
             guards += tuple(f for f in factors if isinstance(f, Indicator))
         case Apply("where", (condition, chosen, other)):

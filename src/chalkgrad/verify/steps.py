@@ -224,9 +224,7 @@ class Judge:
         method = max(methods, key=METHODS.index)
         tolerance = EXTRAPOLATED if method == "Richardson" else EXACT
         estimate = max(a.error, b.error, *(self.truth.errors[t] for t in used), 0.0)
-        scale = _finite(
-            np.maximum(np.maximum(abs(a.value), abs(b.value)), np.maximum(a.magnitude, b.magnitude))
-        )
+        scale = _finite(np.maximum.reduce([abs(a.value), abs(b.value), a.magnitude, b.magnitude]))
         granted = GRANTED * estimate / tolerance
         if granted > GRANTED * max(self._largest, float(scale.max(initial=0.0))):
             raise VerificationError(
