@@ -27,7 +27,8 @@ from chalkgrad.expr.nodes import (
 )
 from chalkgrad.primitives import PRIMITIVES
 from chalkgrad.verify.environment import Environment
-from chalkgrad.verify.reference import BRANCHES, COMPARE, evaluate, evaluate_closely, holomorphic, run
+from chalkgrad.verify.magnitude import evaluate_closely
+from chalkgrad.verify.reference import BRANCHES, COMPARE, evaluate, holomorphic, run
 from tests.verify.programs import (
     AFFINE,
     BATCH_NORM,

@@ -23,7 +23,8 @@ from chalkgrad.expr.nodes import (
 )
 from chalkgrad.frontend.text_formula import read_formula
 from chalkgrad.primitives import PRIMITIVES
-from chalkgrad.verify.sample import MARGIN, label_count, sample
+from chalkgrad.verify.labels import label_count
+from chalkgrad.verify.sample import MARGIN, sample
 from tests.verify.programs import PROGRAMS, D, K, N, at, b, d, e, f, fn, i, j, k, mask, n, value, x, y
 
 ROOT = Const(as_expr(0.5).value)

@@ -15,7 +15,8 @@ from chalkgrad.errors import VerificationError
 from chalkgrad.expr.nodes import Access, Apply, Expr, Index, Program, Range, Tensor
 from chalkgrad.expr.ops import walk
 from chalkgrad.verify.environment import Array, Environment, whole_size
-from chalkgrad.verify.reference import evaluate_closely, run_on
+from chalkgrad.verify.magnitude import evaluate_closely
+from chalkgrad.verify.reference import run_on
 from chalkgrad.verify.sample import TRIES, sample
 from chalkgrad.verify.sizes import draw_sizes
 

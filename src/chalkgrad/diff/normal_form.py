@@ -3,15 +3,22 @@
 The user's own names are kept. A part of a formula gets a made-up name when its value is worth
 reusing in the backward (exp, tanh: the derivative is a function of the value), when it is a sum or
 reduction inside something nonlinear, or when it is written more than once.
+
+A name says its value for all values of its indices. So a part that reads x[i - 1] beside 1(i >= 1) takes
+the comparison along, 1(i >= 1) Σ_k x[i - 1, k], or it gets no name.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
 
+from chalkgrad.expr.guarded import guards_for, guards_of
 from chalkgrad.expr.letters import fresh_index
+from chalkgrad.expr.linear import derived_sizes
 from chalkgrad.expr.nodes import (
     Access,
     Add,
@@ -30,8 +37,18 @@ from chalkgrad.expr.nodes import (
     Sum,
     Tensor,
 )
-from chalkgrad.expr.ops import canonical, children, free_indices, map_children, substitute, tensors_in, walk
+from chalkgrad.expr.ops import (
+    canonical,
+    children,
+    free_indices,
+    index_names,
+    map_children,
+    substitute,
+    tensors_in,
+    walk,
+)
 from chalkgrad.primitives import PRIMITIVES
+from chalkgrad.rules.factoring import opposite
 
 NAMES: dict[str, str] = {
     "exp": "e", "log": "l", "sqrt": "r", "tanh": "t", "sigmoid": "s", "relu": "h", "sum": "z",
@@ -43,7 +60,8 @@ NAMES: dict[str, str] = {
 
 def normal_form(program: Program) -> Program:
     """The program with named intermediates; its outputs and named values are unchanged."""
-    return _Naming(program).run()
+    with derived_sizes(program.sizes):
+        return _Naming(program).run()
 
 
 def first_appearance(e: Expr) -> tuple[Index, ...]:
@@ -71,6 +89,7 @@ class _Naming:
         self.known: dict[Expr, tuple[Tensor, tuple[int, ...]]] = {}
         self.definitions: list[Definition] = []
         self.repeated = _repeated(program)
+        self.guards: tuple[Indicator, ...] = ()
 
     def run(self) -> Program:
         for d in self.program.definitions:
@@ -102,14 +121,19 @@ class _Naming:
     def whole(self, e: Expr) -> Expr:
         """The body of a definition: its outermost operation needs no further name."""
         match e:
-            case Apply(fn, args):
-                return Apply(fn, tuple(self.argument(a) for a in args))
+            case Apply():
+                return self.applied(e)
             case Sum(indices, body):
-                return Sum(indices, self.whole_body(body))
+                with self._binding(indices):
+                    return Sum(indices, self.whole_body(body))
             case Reduce(op, indices, body):
-                return Reduce(op, indices, self.part(body))
+                with self._binding(indices):
+                    return Reduce(op, indices, self.part(body))
             case Opaque(fn, indices, body, at):
-                return Opaque(fn, indices, self.part(body), at)
+                if not _is_of_two_letters(e):
+                    return self.part(e)
+                with self._binding(indices):
+                    return Opaque(fn, indices, self.part(body), at)
             case Add(terms):
                 return Add(
                     tuple(self.whole(t) if not isinstance(t, Apply | Reduce) else self.part(t) for t in terms)
@@ -120,7 +144,8 @@ class _Naming:
                 if len(rest) == 1:
                     kept = self.whole(rest[0]) if isinstance(rest[0], Sum | Add) else self.part(rest[0])
                     return Mul(tuple(kept if f is rest[0] else f for f in factors))
-                return Mul(tuple(self.part(f) for f in factors))
+                with self._under(guards_of(e)):
+                    return Mul(tuple(self.part(f) for f in factors))
             case Pow(base, exponent):
                 return Pow(self.argument(base), self.part(exponent))
         return self.part(e)
@@ -136,25 +161,56 @@ class _Naming:
                 return self.name(self.whole(e), "add")
             case Mul(factors):
                 # A sign or number stays outside: 1/(1 + exp(−z)) is to be recognised.
-                return Mul(tuple(f if _is_number(f) else self.argument(f) for f in factors))
+                with self._under(guards_of(e)):
+                    return Mul(tuple(f if _is_number(f) else self.argument(f) for f in factors))
         return self.part(e)
+
+    def applied(self, e: Apply) -> Apply:
+        """A function of its arguments, each of which may have got a name."""
+        if e.fn != "where":
+            return Apply(e.fn, tuple(self.argument(a) for a in e.args))
+        condition, chosen, other = e.args
+        condition = self.argument(condition)
+        with self._under(guards_of(e.args[0])):
+            chosen = self.argument(chosen)
+        fails = guards_of(opposite(e.args[0])) if isinstance(e.args[0], Indicator) else ()
+        with self._under(fails):
+            other = self.argument(other)
+        return Apply("where", (condition, chosen, other))
+
+    @contextmanager
+    def _under(self, guards: tuple[Indicator, ...]) -> Iterator[None]:
+        """Within, what is named is read only where these comparisons hold too."""
+        kept, self.guards = self.guards, self.guards + guards
+        yield
+        self.guards = kept
+
+    @contextmanager
+    def _binding(self, indices: tuple[Index, ...]) -> Iterator[None]:
+        """Within a Σ, the comparisons around it that do not speak of its own indices."""
+        kept = self.guards
+        self.guards = tuple(g for g in kept if free_indices(g).isdisjoint(indices))
+        yield
+        self.guards = kept
 
     def part(self, e: Expr) -> Expr:
         """A part of a larger formula, with a name where it deserves one."""
         match e:
             case Apply(fn, args) if args:
-                new = Apply(fn, tuple(self.argument(a) for a in args))
+                new = self.applied(e)
                 reusable = any(PRIMITIVES[fn].in_value) if fn in PRIMITIVES else False
                 return self.name(new, fn) if reusable or self._shared(e) else self._reuse(new)
-            case Sum(indices, body):
-                return self.name(Sum(indices, self.whole_body(body)), "sum")
+            case Sum():
+                return self.name(self.whole(e), "sum")
             case Reduce(op, indices, body):
                 over = tuple(i for i in indices if i in free_indices(body))
                 if op in ("max", "min") and not over:
                     return self.part(body)  # the largest of equal values is that value
-                return self.name(Reduce(op, indices, self.part(body)), op)
-            case Opaque(fn, indices, body, at):
-                return self.name(Opaque(fn, indices, self.part(body), at), fn)
+                return self.name(self.whole(e), op)
+            case Opaque(fn) if _is_of_two_letters(e):
+                return self.name(self.whole(e), fn)
+            case Opaque():
+                return self.entry(e)
             case Pow(base, Const(Fraction() as power)) if power.denominator != 1 or power < 0:
                 inner = Pow(self.argument(base), Const(power))
                 compound = not isinstance(inner.base, Access | Const | Size)
@@ -165,9 +221,20 @@ class _Naming:
                 # A sum of terms inside a product stays in place; its heavy terms get names.
                 total = Add(tuple(self.part(t) for t in terms))
                 return self.name(total, "add") if self._shared(e) else self._reuse(total)
-            case Mul() | Indicator():
+            case Mul():
+                with self._under(guards_of(e)):
+                    return map_children(e, self.part)
+            case Indicator():
                 return map_children(e, self.part)
         return e
+
+    def entry(self, e: Opaque) -> Expr:
+        """An entry such as inv(A)[i, i], or of a matrix that i chooses, read out of the whole inverse."""
+        taken = set(index_names(e))
+        first = fresh_index(e.indices[0].range, taken)
+        letters = sorted((first, fresh_index(e.indices[1].range, taken | {first.name})), key=lambda i: i.name)
+        inverse = self.name(self.whole(replace(e, at=tuple(letters))), e.fn)
+        return substitute(inverse, dict(zip(letters, e.at, strict=True)))
 
     def _shared(self, e: Expr) -> bool:
         return self.repeated[by_place(e)[0]] > 1
@@ -181,9 +248,14 @@ class _Naming:
         return Access(tensor, tuple(order[p] for p in places))
 
     def name(self, e: Expr, kind: str) -> Expr:
-        """An access of a (new or known) value that is `e`."""
+        """An access of a (new or known) value that is `e`, wherever the formula reads it."""
         if isinstance(e, Access | Const | Size | Index):
             return e
+        guards = guards_for(e, self.guards)
+        if guards and not isinstance(e, Sum | Add):
+            return e  # 1(g) tanh(x) is no function with a derivative in its own value
+        if guards:
+            e = Sum(e.indices, Mul((*guards, e.body))) if isinstance(e, Sum) else Mul((*guards, e))
         found = self._reuse(e)
         if found is not e:
             return found
@@ -203,6 +275,12 @@ class _Naming:
             name, number = f"{base}{number}", number + 1
         self.taken.add(name)
         return name
+
+
+def _is_of_two_letters(e: Opaque) -> bool:
+    """Whether an entry stands for all: two indices, neither of which chooses the matrix, or none at all."""
+    letters = {i for i in e.at if isinstance(i, Index)}
+    return len(letters) == len(e.at) and letters.isdisjoint(free_indices(e.body) - set(e.indices))
 
 
 def _letters_of(tensor: Tensor) -> tuple[Index, ...]:

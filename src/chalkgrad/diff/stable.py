@@ -45,16 +45,19 @@ def stabilise(program: Program) -> tuple[Program, tuple[Stage, ...], frozenset[T
     Nothing depends on the last, so that its adjoint is 0.
     """
     program, recognised = recognise(program)
-    stages, by = list(recognised), set[Tensor]()
+    stages, by, told = list(recognised), set[Tensor](), program
     for target in [d.target for d in exponentials(program)]:
-        e = summed(program, target)
-        if e is None:
+        # Each shift is told by itself: with another one made, z would not be the z of the derivation.
+        e, alone, seen = summed(program, target), summed(told, target), list[Stage]()
+        if e is None or alone is None:
             continue
-        seen: list[Stage] = []
         try:
-            program, largest = shifted(_open_logarithms(program, e, seen), e, seen)
+            safe, largest = shifted(_open_logarithms(program, e, []), e, [])
+            opened = _open_logarithms(told, alone, seen)
+            shifted(opened, alone, seen)
         except VisibleError:
             continue
+        program, told = safe, opened
         stages += seen
         by.add(largest)
     return program, tuple(stages), frozenset(by)

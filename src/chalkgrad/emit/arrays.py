@@ -85,11 +85,12 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """t at affine subscripts, zero outside of t: slices, and windows whose axes come last."""
+    """t at affine subscripts, `fill` outside of t: slices, and windows whose axes come last."""
 
     tensor: Tensor
     slots: tuple[Slot, ...]
     axes: Axes
+    fill: Fraction | float = Fraction(0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from chalkgrad.emit.arrays import (
     kind,
 )
 from chalkgrad.emit.contract import group_factors, multiply
-from chalkgrad.emit.windows import access, index_array, of_indices, without_guards
+from chalkgrad.emit.windows import access, filled, index_array, of_indices, without_guards
 from chalkgrad.errors import UnsupportedError
 from chalkgrad.expr.letters import fresh_index
 from chalkgrad.expr.linear import as_index, holds_always, inside, linear, plus, times
@@ -73,6 +73,8 @@ def lower(e: Expr, order: Axes = ()) -> Array:
             whole = of_indices(left) and of_indices(right)
             one, other = ((index_array if whole else lower)(side, order) for side in (left, right))
             return Compare(op, one, other, _present(layout(e, order), (one, other)))
+        case Apply("where") if (padded := filled(e)) is not None:
+            return padded
         case Apply("where", (condition, yes, no)) if (opposite := negated(condition)) is not None:
             return lower(Apply("where", (opposite, no, yes)), order)
         case Apply(fn, args):

@@ -4,7 +4,7 @@ which forward values the backward needs."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from chalkgrad.derivation import Backward
 from chalkgrad.emit.arrays import (
@@ -25,6 +25,7 @@ from chalkgrad.emit.arrays import (
 from chalkgrad.emit.cost import Cost, total
 from chalkgrad.emit.guarded import guarded
 from chalkgrad.emit.kept import keep_values, reading
+from chalkgrad.emit.outside import without_poles
 from chalkgrad.emit.rescale import rescale
 from chalkgrad.emit.share import live, share
 from chalkgrad.emit.statements import statements
@@ -78,7 +79,9 @@ def plan(program: Program, backward: Backward) -> Plan:
 def _plan(program: Program, backward: Backward) -> Plan:
     wanted = tuple(backward.wanted)
     derivation = rescale(backward.definitions, wanted, program.tensors())
-    scaled = _adjoint_definitions(program, derivation)
+    # Before anything gets a name of its own: it would lose the guards that it stands beside.
+    scaled = [without_poles(d) for d in _adjoint_definitions(program, derivation)]
+    program = replace(program, definitions=tuple(without_poles(d) for d in program.definitions))
     program, values = keep_values(program, scaled, wanted)
     derivation = reading(derivation, values)
     program, finite = guarded(program, reading(scaled, values))

@@ -121,8 +121,9 @@ class Printer:
                 return template.format(self.wrapped(arg, ATOM if backwards else COMPARE), place, turned), ATOM
             case Spread(arg, axes):
                 return self._spread(arg, axes), ATOM
-            case Window(tensor, slots, _):
-                return window_code(self.names.of(tensor), slots, self.dialect, self.number_of), ATOM
+            case Window(tensor, slots, _, fill):
+                around = self.number(fill)[0]
+                return window_code(self.names.of(tensor), slots, self.dialect, self.number_of, around), ATOM
             case Clamp(arg, of, _):
                 return self.dialect.clamp.format(self.wrapped(arg, COMPARE), self.number_of(of)), ATOM
             case MatrixFunction(fn, arg, arg_axes, _):

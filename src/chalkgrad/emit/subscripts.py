@@ -124,9 +124,9 @@ def _stepped(start: Linear, length: Linear, step: int, name: Namer) -> str:
     return f"{text}:{step}" if simple else f"{text} : {step}"
 
 
-def window_code(code: str, slots: Sequence[Slot], dialect: Dialect, name: Namer) -> str:
+def window_code(code: str, slots: Sequence[Slot], dialect: Dialect, name: Namer, fill: str = "0") -> str:
     """An array, padded where it must be, sliced, its sliding windows' axes last."""
-    code = _padded(code, slots, dialect, name)
+    code = _padded(code, slots, dialect, name, fill)
     plain = [s if s.inner is None else Slot(s.axis, (), s.outer) for s in slots]
     windows = [n for n, s in enumerate(slots) if s.inner is not None]
     marks = [
@@ -211,15 +211,16 @@ def _by_index_arrays(
     return code
 
 
-def _padded(code: str, slots: Sequence[Slot], dialect: Dialect, name: Namer) -> str:
+def _padded(code: str, slots: Sequence[Slot], dialect: Dialect, name: Namer, fill: str) -> str:
     if not any(s.low or s.high for s in slots):
         return code
     widths = [(str(s.low), positive(dict(s.high), name)) for s in slots]
     if dialect.name == "torch":
         flat = ", ".join(f"{low}, {high}" for low, high in reversed(widths))
-        return f"torch.nn.functional.pad({code}, ({flat}))"
+        return f"torch.nn.functional.pad({code}, ({flat}){f', value={fill}' if fill != '0' else ''})"
     pairs = ", ".join(f"({low}, {high})" for low, high in widths)
-    return f"{dialect.module}.pad({code}, ({pairs}{',' if len(widths) == 1 else ''}))"
+    around = f", constant_values={fill}" if fill != "0" else ""
+    return f"{dialect.module}.pad({code}, ({pairs}{',' if len(widths) == 1 else ''}){around})"
 
 
 def positive(form: Linear, name: Namer) -> str:

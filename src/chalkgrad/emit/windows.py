@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 
 from chalkgrad.emit.arrays import (
@@ -149,24 +150,42 @@ def _beyond(of: Range, form: Linear) -> tuple[tuple[Expr | None, int], ...]:
     return tuple(excess.items())
 
 
+def filled(e: Apply) -> Window | None:
+    """where(u ≥ 0, x[u], c) as x with c around it, where the comparisons only keep u inside of x."""
+    match e.args:
+        case (condition, Access(tensor) as read, Const(fill)) if tensor.dtype == "float":
+            found = window(read)
+            inside_of = _places(read)
+            comparisons = condition.factors if isinstance(condition, Mul) else (condition,)
+            if found is not None and all(_keeps_inside(c, inside_of) for c in comparisons):
+                return replace(found, fill=fill)
+    return None
+
+
+def _places(e: Access) -> list[tuple[Linear, Range]]:
+    """The subscripts with their axes."""
+    pairs = zip(e.indices, e.tensor.axes, strict=True)
+    return [(form, of) for i, of in pairs if (form := linear(i)) is not None]
+
+
+def _keeps_inside(e: Expr, places: Sequence[tuple[Linear, Range]]) -> bool:
+    return isinstance(e, Indicator) and any(guards(e, form, of) for form, of in places)
+
+
 def without_guards(factors: Sequence[Expr]) -> list[Expr]:
     """Factors without comparisons that only keep a subscript inside of an array read beside them.
 
     Reading outside gives zero, so 1(0 <= u) 1(u < |H|) x[u] is x[u].
     """
     reads = [
-        (form, of)
+        place
         for f in factors
         if isinstance(f, Access)
         and not all(isinstance(i, Index) for i in f.indices)
         and window(f) is not None
-        for i, of in zip(f.indices, f.tensor.axes, strict=True)
-        if (form := linear(i)) is not None
+        for place in _places(f)
     ]
-    return [
-        f for f in factors
-        if not (isinstance(f, Indicator) and any(guards(f, form, of) for form, of in reads))
-    ]  # fmt: skip
+    return [f for f in factors if not _keeps_inside(f, reads)]
 
 
 def of_indices(e: Expr) -> bool:

@@ -20,14 +20,23 @@ Linear = dict[Expr | None, int]
 _derived: ContextVar[Mapping[Range, Expr]] = ContextVar("derived_sizes", default={})  # noqa: B039
 
 
+DerivedSizes = tuple[tuple[Range, Expr], ...]
+"""Sizes that follow from others, as `Program.sizes` has them."""
+
+
 @contextmanager
-def derived_sizes(sizes: tuple[tuple[Range, Expr], ...]) -> Iterator[None]:
+def derived_sizes(sizes: DerivedSizes) -> Iterator[None]:
     """Within, bounds are proved with these sizes (a program's own, see `Program.sizes`)."""
     token = _derived.set(dict(sizes))
     try:
         yield
     finally:
         _derived.reset(token)
+
+
+def known_sizes() -> DerivedSizes:
+    """The sizes that bounds are proved with here: what such a proof decides is remembered beside them."""
+    return tuple(_derived.get().items())
 
 
 def is_derived(of: Range) -> bool:

@@ -40,6 +40,7 @@ COMPARISONS = ("==", "!=", "<=", ">=", "<", ">")
 BINDERS = ("sum", "mean", "max", "min", "prod")
 MATRIX_FUNCTIONS = {"inv": 2, "det": 0, "logdet": 0}
 """Functions of a matrix, with how many indices their value has."""
+OF_TWO = {"max": " The larger of two is maximum(a, b).", "min": " The smaller of two is minimum(a, b)."}
 KEYWORDS: dict[str, type[RangeSize | Parameter]] = {"range": RangeSize, "parameter": Parameter}
 WHOLE = {"//": "floordiv", "%": "mod"}
 
@@ -355,11 +356,9 @@ class Parser:
             indices += [self.name() for _ in range(run)]
             self.advance()
         if not indices:
-            maximum = " The larger of two values is maximum(a, b)." if token.text in ("max", "min") else ""
-            raise error(
-                self.source, self.token, f"{token.text} needs its index first.",
-                f"Write {token.text}(d, body), or {token.text}(i k, body) for several.{maximum}",
-            )  # fmt: skip
+            hint = f"Write {token.text}(d, body), or {token.text}(i k, body) for several."
+            hint += OF_TWO.get(token.text, "")
+            raise error(self.source, self.token, f"{token.text} needs its index first.", hint)
         body = self.sum()
         closed = self.expect(")", opened)
         return Binder(token.start, closed.end, token.text, tuple(indices), body)
@@ -382,7 +381,8 @@ class Parser:
             at, closed = self.brackets()
         found = MatrixFunction(token.start, closed.end, token.text, names, body, at)
         if len(at) != MATRIX_FUNCTIONS[token.text]:
-            wanted = "the two indices of the entry: inv(i j, A[i,j])[a,b]" if not at else "no indices"
+            entry = "the two indices of the entry: inv(i j, A[i,j])[a,b]"
+            wanted = entry if MATRIX_FUNCTIONS[token.text] else "no indices"
             raise error(self.source, found, f"After {token.text}(...) come {wanted}.")
         return found
 

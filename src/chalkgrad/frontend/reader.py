@@ -23,6 +23,7 @@ from chalkgrad.expr.nodes import (
     Range,
     Size,
 )
+from chalkgrad.expr.ops import walk
 from chalkgrad.expr.syntax import (
     Binder,
     Call,
@@ -109,7 +110,8 @@ class Reader:
         shown = f"dL/d{at.name}" if at.adjoint else at.name
         if known is not None:
             if len(known.axes) != rank:
-                first = self.source[known.first.start : known.first.end]
+                declared = isinstance(known.first, Name) and known.axes
+                first = "" if declared else self.source[known.first.start : known.first.end]
                 ranges = (slot.root().fixed for slot in known.axes)
                 over = ", ".join(r.name for r in ranges if r is not None)
                 raise self.error(
@@ -188,7 +190,7 @@ class Reader:
         for place in tree.at:
             if isinstance(place, Name) and not place.adjoint and place.name in scope:
                 self.slots.unify(scope[place.name], inner[row.name].slot, tree, "the inverse's axis")
-            at.append(self.index(place, scope, written))
+            at.append(self.place(place, scope, written))
         bound = tuple(Index(n.name, inner[n.name].slot.placeholder) for n in tree.indices)
         return Opaque(tree.op, bound, body, tuple(at))
 
@@ -215,8 +217,23 @@ class Reader:
                 axis.hint = letter
             if isinstance(index, Name) and not index.adjoint and index.name in scope:
                 self.slots.unify(scope[index.name], axis, tree, described)
-            indices.append(self.index(index, scope, written))
+            indices.append(self.place(index, scope, written))
         return Access(known.placeholder, tuple(indices))
+
+    def place(self, tree: Syntax, scope: Scope, written: str) -> Expr:
+        """An index position that may be one: whole, and counted from 0."""
+        found = self.index(tree, scope, written)
+        numbers = [n.value for n in walk(found) if isinstance(n, Const)]
+        if any(Fraction(n).denominator != 1 for n in numbers):
+            shown = self.source[tree.start : tree.end]
+            raise self.error(tree, f"An index must be a whole number, and {shown} need not be one.")
+        if isinstance(found, Const) and found.value < 0:
+            raise self.error(
+                tree,
+                f"{written} reads before the first entry: indices count from 0.",
+                f"The last entry of an axis over N is {written.split('[', maxsplit=1)[0]}[size(N)-1].",
+            )
+        return found
 
     def index(self, tree: Syntax, scope: Scope, written: str) -> Expr:
         """An index position: a bound index, a gather such as y[i], or an affine combination."""
@@ -284,7 +301,8 @@ class Reader:
         return self.error(
             tree,
             f"The index {tree.name} in {written} is not bound: neither the left side nor a sum names it.",
-            f"Indices known here: {known}. Sum over it with sum({tree.name}, ...), or name it on the left.",
+            f"Indices known here: {known}. Sum over it with sum({tree.name}, ...), or name it on the left. "
+            f"A label is declared on a line of its own: {tree.name}: int.",
         )
 
     def integer(self, tree: Name | Entry) -> None:

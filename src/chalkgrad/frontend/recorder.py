@@ -16,8 +16,8 @@ from types import CodeType, FrameType
 from typing import Any
 
 from chalkgrad.errors import ChalkgradError
-from chalkgrad.expr.nodes import Access, Const, Expr, Index, Range, Size, Tensor
-from chalkgrad.expr.ops import canonical, map_children, substitute
+from chalkgrad.expr.nodes import Access, Apply, Const, Expr, Index, Range, Size, Tensor
+from chalkgrad.expr.ops import canonical, map_children, substitute, walk
 from chalkgrad.frontend.sizes import Sizes, in_order, size_form, sizes_in
 
 
@@ -82,7 +82,7 @@ class Recorder:
         for of, known in self.sizes.items():
             if known is normal:
                 return of
-        base = hint or min((r.name for r in sizes_in(normal)), key=len).rstrip("0123456789") or "R"
+        base = hint or _named_after(normal).name.rstrip("0123456789") or "R"
         name, number = hint or f"{base}2", 1 if hint else 2
         while name in self.range_names:
             number += 1
@@ -172,6 +172,14 @@ class Recorder:
         stop = len(encoded[:end_column].decode(errors="ignore")) if end_line == line else len(written)
         indent = len(written) - len(written.lstrip())
         return written.strip(), start - indent, stop - start
+
+
+def _named_after(size: Expr) -> Range:
+    """The range that a new one is a part of: F for |B T F| // |2 B T|. Of several the shortest name, then the
+    one that stands first: a set of ranges has another order in every run."""
+    divisors = {r for node in walk(size) if isinstance(node, Apply) for r in sizes_in(node.args[1])}
+    ranges = dict.fromkeys(node.range for node in walk(size) if isinstance(node, Size))
+    return min(ranges, key=lambda r: (r in divisors, len(r.name)))
 
 
 def ranges_text(axes: Sequence[Index | None]) -> str:

@@ -15,6 +15,7 @@ from functools import lru_cache
 from chalkgrad.errors import DerivationError
 from chalkgrad.expr.arithmetic import add, multiply
 from chalkgrad.expr.grammar import scalar
+from chalkgrad.expr.guarded import is_guard
 from chalkgrad.expr.nodes import (
     ONE,
     ZERO,
@@ -43,6 +44,7 @@ from chalkgrad.expr.ops import (
     walk,
 )
 from chalkgrad.primitives import PRIMITIVES
+from chalkgrad.rules.factoring import opposite
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +166,9 @@ def derivative_of(apply: Apply, argument: int, value: Access | None) -> Expr:
             hint="Add a record for it to chalkgrad/primitives.py.",
         )
     in_value = record.value_derivative(argument)
+    if apply.fn == "where" and argument == 2 and is_guard(apply.args[0]):
+        # As a comparison of its own it guards what that branch reads, which 1 − 1(a < b) does not.
+        return opposite(apply.args[0])
     if value is not None and in_value is not None:
         return _derivative_text(in_value, (*record.arguments, "y"), (*apply.args, value))
     return _derivative_text(record.derivatives[argument], record.arguments, apply.args)

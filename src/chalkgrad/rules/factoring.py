@@ -17,6 +17,8 @@ from functools import lru_cache
 from math import gcd, lcm
 
 from chalkgrad.expr.cost import expression_flops
+from chalkgrad.expr.guarded import guards_for, is_guard
+from chalkgrad.expr.linear import DerivedSizes, known_sizes
 from chalkgrad.expr.nodes import Access, Add, Apply, Const, Expr, Indicator, Mul, Pow, Size, Tensor
 from chalkgrad.expr.ops import CACHE, canonical, flat_key, map_children, substitute, tensors_in
 from chalkgrad.rules.conditions import is_condition
@@ -29,10 +31,17 @@ LARGEST_DENOMINATOR = 100
 Term = tuple[Fraction, Powers]
 """A rational coefficient and the factors of one written term, Σ included as atoms."""
 
+Guarded = tuple[Expr, tuple[Indicator, ...]]
+"""A factor, and the comparisons that keep what it reads inside of its array."""
 
-@lru_cache(CACHE)
+
 def undistribute(e: Expr) -> Expr:
     """Sums with factors that their terms share pulled out, greedily, most shared first."""
+    return _undistributed(e, known_sizes())
+
+
+@lru_cache(CACHE)
+def _undistributed(e: Expr, _sizes: DerivedSizes) -> Expr:
     inner = map_children(e, undistribute)
     if not isinstance(inner, Add):
         return inner
@@ -68,12 +77,16 @@ def _absorbed(f: Access, coeff: Fraction, powers: Powers) -> tuple[bool, Expr]:
     return False, _write(*_divide((coeff, powers), Fraction(1), {f: Fraction(-1)}))
 
 
-@lru_cache(CACHE)
 def common_denominator(e: Expr) -> Expr:
     """a − b/N as (N a − b)/N, and λ a + λ b as λ (a + b): how people write it.
 
     For numbers such as N and λ that is one multiplication more than computers need.
     """
+    return _over_one(e, known_sizes())
+
+
+@lru_cache(CACHE)
+def _over_one(e: Expr, _sizes: DerivedSizes) -> Expr:
     inner = map_children(e, common_denominator)
     if not isinstance(inner, Add):
         return tidy(inner) if isinstance(inner, Mul) else inner
@@ -206,7 +219,9 @@ def _shared(terms: Sequence[Term]) -> Term:
     """The greatest common factor."""
     powers: Powers = {}
     masked = any(is_condition(a) for _, p in terms for a in p)
-    for atom in dict.fromkeys(a for _, p in terms for a in p):
+    for atom, guards in dict.fromkeys(_guarded(a, p) for _, p in terms for a in p):
+        if any(_guarded(atom, p)[1] != guards for _, p in terms):
+            continue  # in front of terms of different guards it would be read where none of them holds
         exponents = [p.get(atom, Fraction(0)) for _, p in terms]
         low, high = min(exponents), max(exponents)
         least = low if low > 0 else high if high < 0 else Fraction(0)
@@ -233,18 +248,24 @@ def _divide(term: Term, coeff: Fraction, by: Powers) -> Term:
 
 def _partition(terms: list[Term]) -> Expr:
     """Groups of at least two terms that share an atom are factored; the others stay as they are."""
-    counts = Counter(a for _, p in terms for a in p if p[a] > 0 and not isinstance(a, Size))
-    best = max(counts, key=lambda a: (counts[a], _reverse_key(a)), default=None)
+    counts = Counter(_guarded(a, p) for _, p in terms for a in p if p[a] > 0 and not isinstance(a, Size))
+    best = max(counts, key=lambda a: (counts[a], _reverse_key(a[0])), default=None)
     if best is None or counts[best] < 2 or (counts[best] == len(terms) and len(terms) < 2):
         return _sum([_write(*t) for t in terms])
-    inside = [t for t in terms if t[1].get(best, Fraction(0)) > 0]
-    outside = [t for t in terms if t[1].get(best, Fraction(0)) <= 0]
+    inside = [t for t in terms if t[1].get(best[0], Fraction(0)) > 0 and _guarded(best[0], t[1]) == best]
+    outside = [t for t in terms if t not in inside]
     if not outside:
         return _sum([_write(*t) for t in terms])
     grouped = _group(inside)
     rest = _partition(outside)
     parts = list(rest.terms) if isinstance(rest, Add) else [rest]
     return _sum([grouped, *parts])
+
+
+def _guarded(atom: Expr, powers: Powers) -> Guarded:
+    """A factor with those of a term's comparisons of places without which it may read outside of an array."""
+    guards = tuple(a for a in powers if is_guard(a))
+    return atom, guards_for(atom, guards)
 
 
 def _reverse_key(e: Expr) -> tuple[tuple[int, float, str], ...]:

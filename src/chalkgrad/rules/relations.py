@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 
+from chalkgrad.expr.guarded import guards_for, is_guard
 from chalkgrad.expr.nodes import (
     Access,
     Add,
@@ -168,10 +169,18 @@ def _rewrites(m: Monomial, relation: Relation) -> Iterator[Monomial]:
             new: Powers = dict(powers)
             for a, p in body:
                 new[a] = new[a] - n * p
+            new |= _still_needed(new)
             new[target] = new.get(target, Fraction(0)) + n
             made = monomial(m.coeff / relation.coeff**n, m.bound, new)
             if made is not None:
                 yield made
+
+
+def _still_needed(powers: Powers) -> Powers:
+    """Comparisons that went into a name, though what is left reads outside of its array without them."""
+    gone = tuple(a for a, p in powers.items() if p == 0 and is_guard(a))
+    left = [a for a, p in powers.items() if p != 0] if gone else []
+    return {guard: Fraction(1) for a in left for guard in guards_for(a, gone)}
 
 
 def _instance(e: Expr, binding: Binding) -> Expr:

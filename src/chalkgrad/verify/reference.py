@@ -14,7 +14,7 @@ function with kinks continues the branch that its real part is on.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -52,31 +52,14 @@ __all__ = [
     "BRANCHES",
     "COMPARE",
     "Environment",
-    "Evaluated",
+    "Evaluator",
     "evaluate",
-    "evaluate_closely",
     "holomorphic",
+    "numbers",
     "run",
     "run_on",
+    "values",
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluated:
-    """A value with what is needed to judge a difference from it.
-
-    Attributes:
-        value: One axis per index.
-        magnitude: The same with every term taken as positive: rounding errors are in proportion to
-            it, not to a value that cancellation made small.
-        error: Estimated absolute error of the derivatives taken numerically inside, 0 if exact.
-        method: "exact", "complex step" or "Richardson": how derivatives inside were taken.
-    """
-
-    value: Array
-    magnitude: Array
-    error: float
-    method: str
 
 
 def evaluate(expr: Expr, indices: tuple[Index, ...], env: Environment) -> Array:
@@ -97,26 +80,28 @@ def evaluate(expr: Expr, indices: tuple[Index, ...], env: Environment) -> Array:
         >>> evaluate(Access(v, (k,)) * Sum((k,), Access(v, (k,))), (k,), env)
         array([ 7., 14., 28.])
     """
-    return evaluate_closely(expr, indices, env, magnitude=False).value
+    return numbers(expr, indices, Evaluator(env))
 
 
-def evaluate_closely(
-    expr: Expr, indices: tuple[Index, ...], env: Environment, magnitude: bool = True
-) -> Evaluated:
-    """`evaluate` with the magnitude of the summands and the error of derivatives inside."""
-    shape = tuple(env.size(i.range) for i in indices)
-    scope = Scope.over(indices, env)
-    evaluator = Evaluator(env)
+def values(expr: Expr, indices: tuple[Index, ...], evaluator: Evaluator) -> Array:
+    """What an evaluator makes of the expression, one axis per index."""
+    shape = tuple(evaluator.env.size(i.range) for i in indices)
     with np.errstate(all="ignore"):
-        value = np.array(np.broadcast_to(evaluator.value(expr, scope), shape))
-        large = value
-        if magnitude:
-            large = np.array(np.broadcast_to(_Magnitude(env).value(expr, scope), shape))
-    if np.isnan(value).any():
-        where = tuple(int(p) for p in np.argwhere(np.isnan(value))[0])
+        return np.array(np.broadcast_to(evaluator.value(expr, Scope.over(indices, evaluator.env)), shape))
+
+
+def numbers(expr: Expr, indices: tuple[Index, ...], evaluator: Evaluator) -> Array:
+    """The same, where each of these is a number.
+
+    Raises:
+        VerificationError: One is not.
+    """
+    found = values(expr, indices, evaluator)
+    if np.isnan(found).any():
+        where = tuple(int(p) for p in np.argwhere(np.isnan(found))[0])
         named = ", ".join(f"{i.name}={p}" for i, p in zip(indices, where, strict=True))
         raise VerificationError(f"{expr} is not a number{' at ' + named if named else ''}")
-    return Evaluated(value, np.abs(large), evaluator.error, evaluator.method)
+    return found
 
 
 def run(
@@ -255,7 +240,8 @@ class Evaluator:
             result, scope = result * holds, scope.where(holds != 0)
         for factor in e.factors:
             if not isinstance(factor, Indicator):
-                result = result * self.value(factor, scope)
+                # Where a guard fails nothing was read, so a factor there is no number: 1 / x[i - 1] at i = 0.
+                result = np.where(scope.live, result * self.value(factor, scope), 0.0)
         return result
 
     def apply(self, e: Apply, scope: Scope) -> Array:
@@ -325,12 +311,13 @@ class Evaluator:
 
     def partial(self, e: Partial, scope: Scope) -> Array:
         """d body / d wrt: perturb each entry of the tensor in turn, keep the one that wrt names."""
-        at = self._flat_position(e.wrt, scope)
-        body, inner = self._unfolded(e, scope)
-        tensor = e.wrt.tensor
+        if e.wrt.tensor.dtype != "float":
+            raise VerificationError(f"{e} differentiates by {e.wrt.tensor}, which is not a float tensor")
+        return self.slopes(*self.unfolded(e, scope), e.wrt.tensor, self.flat_position(e.wrt, scope))
+
+    def slopes(self, body: Expr, inner: Scope, tensor: Tensor, at: NDArray[np.int64]) -> Array:
+        """The derivatives of the body by the entries of the tensor that `at` counts in flat order."""
         array = self.env.array(tensor)
-        if tensor.dtype != "float":
-            raise VerificationError(f"{e} differentiates by {tensor}, which is not a float tensor")
 
         def of(values: Array) -> Array:
             return Evaluator(self.env.having({tensor: values})).value(body, inner)
@@ -347,17 +334,19 @@ class Evaluator:
             result = np.where(at == entry, slope, result)
         return result
 
-    def _flat_position(self, wrt: Access, scope: Scope) -> NDArray[np.int64]:
+    def flat_position(self, wrt: Access, scope: Scope) -> NDArray[np.int64]:
+        """Which entry is read, counted in flat order."""
         array = self.env.array(wrt.tensor)
         flat = np.zeros((1,) * scope.ndim, np.int64)
         for index, size in zip(wrt.indices, array.shape, strict=True):
             positions = self.position(index, scope)
-            if ((positions < 0) | (positions >= size)).any():
+            outside = (positions < 0) | (positions >= size)
+            if (scope.live & outside).any():
                 raise VerificationError(f"{wrt} reads outside of {wrt.tensor}: shape {array.shape}")
-            flat = flat * size + positions
+            flat = flat * size + np.where(outside, 0, positions)
         return flat
 
-    def _unfolded(self, e: Partial, scope: Scope) -> tuple[Expr, Scope]:
+    def unfolded(self, e: Partial, scope: Scope) -> tuple[Expr, Scope]:
         """The body; a bare value's own formula, with its indices bound to where it is read."""
         if not isinstance(e.body, Access) or e.body.tensor is e.wrt.tensor or e.body.tensor.role != "value":
             return e.body, scope
@@ -366,18 +355,6 @@ class Evaluator:
             raise VerificationError(f"{e} differentiates {e.body.tensor}, which has no definition here")
         actual = (self.position(a, scope).astype(float) for a in e.body.indices)
         return definition.body, replace(scope, values=dict(zip(definition.indices, actual, strict=True)))
-
-
-class _Magnitude(Evaluator):
-    """The same with positive leaves: sums of absolute values, without cancellation."""
-
-    def value(self, e: Expr, scope: Scope) -> Array:
-        match e:
-            case Add() | Mul() | Sum():
-                return super().value(e, scope)
-            case Pow(base, Const(Fraction(numerator=whole, denominator=1))) if whole > 0:
-                return np.asarray(self.value(base, scope) ** whole)
-        return np.abs(Evaluator(self.env).value(e, scope))
 
 
 def holomorphic(e: Expr) -> bool:
@@ -389,5 +366,7 @@ def holomorphic(e: Expr) -> bool:
         if isinstance(node, Partial):
             return False
         if isinstance(node, Apply) and not (PRIMITIVES[node.fn].holomorphic or node.fn in BRANCHES):
-            return False
+            perturbed = any(t.dtype == "float" for t in tensors_in(node))
+            if perturbed:  # not what is made of places and sizes alone, such as k // |T|
+                return False
     return True

@@ -15,6 +15,7 @@ from itertools import product
 import numpy as np
 
 from chalkgrad.errors import ShapeError, VerificationError
+from chalkgrad.expr.guarded import leaving
 from chalkgrad.expr.nodes import (
     Access,
     Apply,
@@ -30,14 +31,18 @@ from chalkgrad.expr.nodes import (
 from chalkgrad.expr.ops import tensors_in, walk
 from chalkgrad.primitives import PRIMITIVES
 from chalkgrad.verify.environment import Array, Environment, Scope
+from chalkgrad.verify.labels import label_values
 from chalkgrad.verify.reference import Evaluator, evaluate
-from chalkgrad.verify.sizes import draw_sizes, label_count
+from chalkgrad.verify.sizes import draw_sizes
 
 MARGIN = 2e-3
 """How near a kink or the end of a domain a value may come, relative to max(1, |value|)."""
 
 TRIES = 400
 """Draws before giving up. The later ones take positive and small values for some inputs."""
+
+FEW = 60
+"""So many draws look for a point at which no mask hides a division by 0: no row that is masked whole."""
 
 INTERVALS = ((0.4, 2.0), (0.02, 0.3), (1.1, 3.0), (-0.9, 0.9), (-2.0, -0.4))
 """Where later draws take the values of an input, if normal ones do not fit."""
@@ -83,7 +88,8 @@ def sample(
     fallback: Environment | None = None
     for attempt in range(tries):
         env, inspection = _draw(program, drawn, rng, attempt, parameters or {})
-        if not inspection.obstacles and not inspection.ties:
+        clear = not inspection.obstacles and not inspection.ties
+        if clear and (attempt >= FEW or not inspection.masked):
             return env
         if not inspection.obstacles and fallback is None:
             fallback = env
@@ -91,7 +97,7 @@ def sample(
         # the convention at kinks then holds on both sides of every line.
         if fallback is not None and attempt >= tries // 2:
             return fallback
-        obstacle = (inspection.obstacles + inspection.ties)[0]
+        obstacle = (inspection.obstacles + inspection.ties + inspection.masked)[0]
     raise VerificationError(
         f"no test point of {program.name} is inside every domain and away from every kink: {obstacle}",
         hint="Is the formula defined for any real input? Add a small constant where it divides.",
@@ -135,7 +141,8 @@ def _input(
 ) -> Array:
     shape = tuple(r.size if r.size is not None else sizes[r] for r in tensor.axes)
     if tensor.dtype == "int":
-        return _mixed(rng, label_count(tensor, program, sizes), shape).astype(np.int64)
+        values = np.array(label_values(tensor, program, tuple(sizes.items())), np.int64)
+        return np.asarray(values[_mixed(rng, len(values), shape, attempt)])
     if tensor.dtype == "bool":
         return _mixed(rng, 2, shape).astype(bool)
     if tensor.dtype != "float":
@@ -152,10 +159,15 @@ def _input(
     return rng.uniform(*INTERVALS[style - 1], size=shape) if style else rng.normal(size=shape)
 
 
-def _mixed(rng: np.random.Generator, count: int, shape: tuple[int, ...]) -> Array:
-    """Integers below `count`: the largest among them, and not all equal."""
+def _mixed(rng: np.random.Generator, count: int, shape: tuple[int, ...], attempt: int = 0) -> Array:
+    """Integers below `count`: the largest among them, and not all equal.
+
+    Where that fits no formula, later draws have all of them, if there is room, or just any.
+    """
     drawn = np.asarray(rng.integers(count, size=shape))
-    if count > 1 and drawn.size > 1:
+    if attempt % 3 == 1 and drawn.size >= count:
+        drawn.flat[rng.permutation(drawn.size)[:count]] = np.arange(count)
+    elif attempt % 3 == 0 and count > 1 and drawn.size > 1:
         last, other = rng.permutation(drawn.size)[:2]
         drawn.flat[last] = count - 1
         if (drawn == count - 1).all():
@@ -203,10 +215,13 @@ class Inspection:
     Attributes:
         obstacles: Values outside a domain, or near a kink.
         ties: Values exactly on a kink.
+        masked: Divisions by a value that is exactly 0, where a comparison says that none is needed. A line
+            of the derivation may read the same value without the comparison.
     """
 
     obstacles: list[str] = field(default_factory=list)
     ties: list[str] = field(default_factory=list)
+    masked: list[str] = field(default_factory=list)
 
 
 class _Inspector(Evaluator):
@@ -249,6 +264,9 @@ class _Inspector(Evaluator):
             self.report(e, scope.live & ~(base > MARGIN), "needs a positive base")
         elif (exponent < 0).any():
             self.report(e, scope.live & ~(np.abs(base) > MARGIN), "divides by nearly 0")
+            # What is read outside of an array is 0 too, and stands for nothing.
+            if (~scope.live & (base == 0)).any() and not any(leaving(e.base)):
+                self.inspection.masked.append(f"{e} divides by 0 behind a mask")
         return super().power(e, scope)
 
     def matrix_function(self, e: Opaque, scope: Scope) -> Array:

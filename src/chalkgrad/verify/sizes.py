@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
+from itertools import product
 
 import numpy as np
 
@@ -28,10 +29,14 @@ from chalkgrad.expr.nodes import (
 )
 from chalkgrad.expr.ops import children, free_indices, tensors_in, walk
 from chalkgrad.verify.environment import Environment, whole_size
+from chalkgrad.verify.labels import FEWEST_LABELS, compared_ranges, label_values, selected_ranges
 from chalkgrad.verify.reference import evaluate
 
 LARGEST = 64
 """So many entries at most has an array while sizes are distinct; larger ones take sizes 2 and 3 only."""
+
+FARTHEST = 12
+"""So much at most a size is changed at once for the sake of an equation between sizes."""
 
 ComputedAccess = tuple[Access, list[tuple[Range, Expr]]]
 """An access, and the axes that it reads at a computed place."""
@@ -62,6 +67,7 @@ def draw_sizes(
     if not distinct:
         sizes = {r: 2 + n % 2 for r, n in sizes.items()}
     _widen_labels(program, sizes)
+    _make_room_for_classes(program, sizes)
     given = given or {}
     sizes.update({r: n for r, n in given.items() if r not in derived})
     for _ in range(WIDENINGS):
@@ -70,7 +76,11 @@ def draw_sizes(
         if short is not None:
             _enlarge(short, program, sizes, given)
             continue
+        if _wrong(program, complete):
+            _make_equal(program, sizes, given, distinct)
+            continue
         wide = next((found for a, at in accesses if (found := _too_narrow(a, at, complete))), None)
+        wide = wide or _too_few_labels(program, complete, given)
         if wide is None:
             return complete
         axis, needed = wide
@@ -133,6 +143,29 @@ def _enlarge(short: Range, program: Program, sizes: dict[Range, int], given: Map
     raise VerificationError(f"the size of the range {short} in {program.name} cannot be made larger")
 
 
+def _wrong(program: Program, complete: Mapping[Range, int]) -> int:
+    """How many of the sizes that must come out equal do not."""
+    return sum(whole_size(one, complete) != whole_size(other, complete) for one, other in program.equal_sizes)
+
+
+def _make_equal(
+    program: Program, sizes: dict[Range, int], given: Mapping[Range, int], distinct: bool
+) -> None:
+    """The free size changed that makes more sizes equal that must be: to a multiple of three heads, say."""
+    wrong = _wrong(program, _complete(program, sizes))
+    for by in sorted(range(-FARTHEST, FARTHEST + 1), key=lambda by: (abs(by), -by)):
+        for of, size in sizes.items():
+            moved = {**sizes, of: size + by}
+            repeats = distinct and len(set(moved.values())) < len(set(sizes.values()))
+            if of in given or size + by < 2 or repeats:
+                continue
+            if _wrong(program, _complete(program, moved)) < wrong:
+                sizes.update(moved)
+                return
+    asked = " and ".join(f"{one} = {other}" for one, other in program.equal_sizes)
+    raise VerificationError(f"no sizes were found at which {program.name} has {asked}")
+
+
 def _unguarded(e: Expr, guarded: frozenset[Index]) -> Iterator[Access]:
     """The accesses that are read for all values of their indices: no factor 1(...) or where(...) around
     them looks at one of these, so all places must exist."""
@@ -192,29 +225,28 @@ def _widen_labels(program: Program, sizes: dict[Range, int]) -> None:
             sizes[other] = 2
 
 
-def label_count(tensor: Tensor, program: Program, sizes: Mapping[Range, int]) -> int:
-    """How many values an integer input may take: the range that it selects from, or is compared with.
-
-    Three where neither says anything.
-    """
-    found = [r.size if r.size is not None else sizes[r] for r in selected_ranges(tensor, program)]
-    return min(found, default=3)
-
-
-@lru_cache(512)
-def selected_ranges(tensor: Tensor, program: Program) -> tuple[Range, ...]:
-    """The ranges that an integer input chooses from."""
-    return tuple(_selected(tensor, program))
+def _make_room_for_classes(program: Program, sizes: dict[Range, int]) -> None:
+    """As many places as classes where labels are compared with a class: each mean is of somebody then."""
+    for t in program.inputs:
+        for classes in compared_ranges(t, program) if t.dtype == "int" and len(t.axes) == 1 else ():
+            own, needed = t.axes[0], classes.size or sizes.get(classes, 0)
+            if sizes.get(own, needed) < needed:
+                taken = set(sizes.values())
+                sizes[own] = next(n for n in range(needed, needed + len(taken) + 1) if n not in taken)
 
 
-def _selected(tensor: Tensor, program: Program) -> Iterator[Range]:
-    for definition in program.definitions:
-        for node in walk(definition.body):
-            if isinstance(node, Access):
-                for axis, index in zip(node.tensor.axes, node.indices, strict=True):
-                    if tensor in tensors_in(index):
-                        yield axis
-            if isinstance(node, Indicator):
-                for one, other in ((node.left, node.right), (node.right, node.left)):
-                    if isinstance(one, Access) and one.tensor is tensor and isinstance(other, Index):
-                        yield other.range
+def _too_few_labels(
+    program: Program, sizes: Mapping[Range, int], given: Mapping[Range, int]
+) -> tuple[Range, int] | None:
+    """An axis that labels choose from by 2 y + 1, say, and a size at which there are more to choose."""
+    fixed = {*given, *(r for r, _ in program.sizes)}
+    for t in program.inputs:
+        few = label_values(t, program, tuple(sizes.items())) if t.dtype == "int" else ()
+        if not 0 < len(few) < FEWEST_LABELS:
+            continue
+        free = (r for r in selected_ranges(t, program) if r.size is None and r not in fixed)
+        for r, by in product(free, range(1, FARTHEST)):
+            more = {**sizes, r: sizes[r] + by}
+            if len(label_values(t, program, tuple(more.items()))) > len(few):
+                return r, more[r]
+    return None
