@@ -40,8 +40,8 @@ RESERVED = ("ctx", "inputs", "output", "self")
 
 def torch_module(p: Plan, name: str, jvp: bool, parameters: Sequence[str]) -> str:
     """The module's text: the Function, the plain function, and an `nn.Module` where asked for."""
-    names = all_names(p, RESERVED)
     function = prefix(name)
+    names = all_names(p, (*RESERVED, function) if parameters else RESERVED)
     cls = _class_name(function)
     parts = [_forward(p, names), _setup(p, names, jvp), _backward(p, names, cls, jvp)]
     if jvp:
@@ -256,8 +256,8 @@ def _nn_module(p: Plan, names: Names, function: str, cls: str, parameters: Seque
     rows += [Row(f"self.{n} = {n}") for n in numbers]
     first = function_text("__init__", ["self", *own, *(["*", *defaults] if defaults else [])], [], rows)
     arguments = [f"self.{names.of(t)}" if t.name in parameters else names.of(t) for t in p.program.inputs]
-    arguments += [f"self.{n}" for n in numbers]
-    call = [Row(f"return {_applied(p, cls, arguments)}")]
+    arguments += [f"{n}=self.{n}" for n in numbers]
+    call = [Row(f"return {function}({', '.join(arguments)})")]
     second = function_text("forward", ["self", *given], [], call)
     shown = tuple_text(own)
     doc = f'{INDENT}"""{function} with the parameters {shown}, started from the values given."""'
