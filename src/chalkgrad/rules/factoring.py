@@ -161,7 +161,10 @@ def _chosen(e: Add, condition: Indicator, written: frozenset[Condition]) -> Expr
     branches = [choose(_sum(branch), written) for branch in (held, other)]
     if canonical(branches[0]) is canonical(branches[1]):
         return _sum([*rest, branches[0]])
-    return _sum([*rest, Apply("where", (condition, *branches))])
+    terms = [_term(b) for b in branches]
+    coeff, front = _shared(terms) if all(c for c, _ in terms) else (Fraction(1), Powers())
+    inside = [_write(*_divide(t, coeff, front)) for t in terms]
+    return _sum([*rest, _write(coeff, front, Apply("where", (condition, *inside)))])
 
 
 def _without(term: Expr, mask: Indicator) -> Expr:
