@@ -29,9 +29,9 @@ from chalkgrad.expr.nodes import (
 from chalkgrad.expr.ops import canonical, free_indices, inline, map_children, rename_bound, tensors_in, walk
 from chalkgrad.expr.text import tensor_name
 from chalkgrad.rules.calculus import clean
-from chalkgrad.rules.factoring import common_denominator
+from chalkgrad.rules.factoring import common_denominator, opposite_sum, with_opposites
 from chalkgrad.rules.partial_sums import read_off_partial_sums
-from chalkgrad.rules.polynomial import factors_of
+from chalkgrad.rules.polynomial import factors_of, tidy
 
 SLACK = 1 / 8
 """A substitution may cost this part of a pass over the adjoint more and still be made: lower-order
@@ -75,6 +75,26 @@ def _with_one_denominator(entry: _Entry) -> _Entry:
     return _Entry(replace(entry.definition, body=written), (*entry.steps, step), entry.lemmas)
 
 
+def _with_signs_aligned(entries: dict[Tensor, _Entry]) -> dict[Tensor, _Entry]:
+    """y − x as −(x − y) where x − y stands in an earlier line: one array, worked out once.
+
+    That is for code, and for counting what a form costs; to read, y − x is as good.
+    """
+    known: dict[Expr, Expr] = {}
+    result: dict[Tensor, _Entry] = {}
+    for target, entry in entries.items():
+        body = entry.definition.body
+        written = tidy(aligned) if (aligned := with_opposites(body, known)) is not body else body
+        if written is not body:
+            step = Step(body, written, "un-distribute", "the difference as it stands above", minor=True)
+            entry = _Entry(  # noqa: PLW2901
+                replace(entry.definition, body=written), (*entry.steps, step), entry.lemmas
+            )
+        result[target] = entry
+        known.update({opposite_sum(n): n for n in walk(written) if isinstance(n, Add)})
+    return result
+
+
 def close(
     program: Program, staged: tuple[Definition, ...], wanted: tuple[Tensor, ...], *, solve: bool = True
 ) -> Closed:
@@ -89,14 +109,18 @@ def close(
             if _must_cost_more(entries, tensor, program):
                 continue
             trial = _eliminate(entries, tensor, knowledge)
-            if _pays(entries, trial, entries[tensor].definition):
+            gone = entries[tensor].definition
+            if _is_one_number(gone, solve) or _pays(entries, trial, gone):
                 melted.append(entries[tensor])
                 entries = trial
         # What one substitution made simpler may now let another pay.
         if len(entries) in (tried, len(wanted)):
             break
-    plain = tuple(e.definition for e in entries.values())
-    if solve:
+    aligned = _with_signs_aligned(entries)
+    plain = tuple(e.definition for e in aligned.values())
+    if not solve:
+        entries = aligned
+    else:
         entries = {t: _with_one_denominator(e) for t, e in entries.items()}
     stages = _stages(staged, [*melted, *entries.values()])
     return Closed(tuple(e.definition for e in entries.values()), tuple(stages), cost(plain))
@@ -165,6 +189,14 @@ def _pays(before: dict[Tensor, _Entry], after: dict[Tensor, _Entry], gone: Defin
     if change > slack:
         return False
     return change < -slack or _is_short(gone.body) or _length(after) <= _length(before)
+
+
+def _is_one_number(d: Definition, page: bool) -> bool:
+    """Whether an adjoint is a short number that needs no name: 1/N in each of its entries, 1/(2 r) for a norm.
+
+    Code keeps the name of a single number, which it works out once; an array of equal ones it need not fill.
+    """
+    return _is_short(d.body) and not free_indices(d.body) and (page or bool(d.indices))
 
 
 def _is_short(body: Expr) -> bool:

@@ -11,14 +11,23 @@ Each step leaves fewer operations, so they end.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from functools import lru_cache
 from math import gcd, lcm
 
 from chalkgrad.expr.cost import expression_flops
-from chalkgrad.expr.nodes import Access, Add, Apply, Const, Expr, Indicator, Mul, Pow, Size, Tensor
-from chalkgrad.expr.ops import CACHE, canonical, flat_key, map_children, substitute, tensors_in
+from chalkgrad.expr.nodes import Access, Add, Apply, Const, Expr, Indicator, Mul, Pow, Size, Sum, Tensor
+from chalkgrad.expr.ops import (
+    CACHE,
+    canonical,
+    children,
+    flat_key,
+    free_indices,
+    map_children,
+    substitute,
+    tensors_in,
+)
 from chalkgrad.rules.contraction import direction
 from chalkgrad.rules.polynomial import Powers, factors_of, term_order, tidy
 
@@ -34,8 +43,16 @@ def undistribute(e: Expr) -> Expr:
     """Sums with factors that their terms share pulled out, greedily, most shared first."""
     inner = map_children(e, undistribute)
     if not isinstance(inner, Add):
-        return inner
+        # A number in front of a sum goes on to the front of the product, and of the Σ, that the sum stands in.
+        return tidy(inner) if any(_has_product(kid, inner) for kid in children(inner)) else inner
     return _group([_term(t) for t in inner.terms])
+
+
+def _has_product(e: Expr, of: Expr) -> bool:
+    """Whether a part of a product or a Σ is a product that belongs to it: x ((a + b)/N)."""
+    if isinstance(of, Sum):
+        return isinstance(e, Mul) and any(not free_indices(f) & set(of.indices) for f in e.factors)
+    return isinstance(of, Mul) and isinstance(e, Mul)
 
 
 @lru_cache(CACHE)
@@ -85,6 +102,18 @@ def common_denominator(e: Expr) -> Expr:
         return inner
     over = _sum([_write(*_divide(t, Fraction(1), front)) for t in terms])
     return tidy(_write(Fraction(1), front, undistribute(over)))
+
+
+def opposite_sum(e: Add) -> Expr:
+    """−e with the sign of each term changed: what y − x is to x − y."""
+    return canonical(_sum([_write(-coeff, powers) for coeff, powers in map(_term, e.terms)]))
+
+
+def with_opposites(e: Expr, known: Mapping[Expr, Expr]) -> Expr:
+    """Every sum whose opposite is known, as minus the one that is known: known[opposite_sum(x − y)] = x − y."""
+    if isinstance(e, Add) and canonical(e) in known:
+        return Mul((Const(Fraction(-1)), known[canonical(e)]))
+    return map_children(e, lambda kid: with_opposites(kid, known))
 
 
 def _is_number(e: Expr) -> bool:
