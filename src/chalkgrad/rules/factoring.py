@@ -96,8 +96,9 @@ def common_denominator(e: Expr) -> Expr:
     terms = [_term(t) for t in inner.terms]
     front: Powers = {a: p for a, p in _shared(terms)[1].items() if p > 0 and _is_number(a)}
     atoms = dict.fromkeys(a for _, powers in terms for a in powers if isinstance(a, Size))
-    lowest = {a: min(p.get(a, Fraction(0)) for _, p in terms) for a in atoms}
-    front |= {a: power for a, power in lowest.items() if power < 0}
+    lowest = {a: sorted(p.get(a, Fraction(0)) for _, p in terms)[:2] for a in atoms}
+    # Where one term alone is divided, a + b/N, that is how people leave it.
+    front |= {a: power for a, (power, next_power) in lowest.items() if power < 0 and next_power < 0}
     if not front:
         return inner
     over = _sum([_write(*_divide(t, Fraction(1), front)) for t in terms])
