@@ -21,8 +21,10 @@ from chalkgrad.expr.nodes import (
     Expr,
     Indicator,
     Opaque,
+    Pow,
     Program,
     Reduce,
+    Size,
     Sum,
     Tensor,
 )
@@ -66,13 +68,20 @@ def cost(definitions: tuple[Definition, ...]) -> float:
 
 
 def _with_one_denominator(entry: _Entry) -> _Entry:
-    """The last line as people write it: (γ s / N) (N G − Σ G − x̂ Σ G x̂)."""
+    """The last line as people write it, factors in front: (γ s / N) (N G − Σ G − x̂ Σ G x̂)."""
     body = entry.definition.body
     written = common_denominator(body)
     if canonical(written) is canonical(body):
         return entry
-    step = Step(body, written, "un-distribute", "one denominator", milestone=True)
+    fewer = _divided(written) < _divided(body)
+    because = "one denominator" if fewer else "common factors in front"
+    step = Step(body, written, "un-distribute", because, milestone=True)
     return _Entry(replace(entry.definition, body=written), (*entry.steps, step), entry.lemmas)
+
+
+def _divided(e: Expr) -> int:
+    """How often the expression is divided by a size."""
+    return sum(isinstance(n, Pow) and isinstance(n.base, Size) for n in walk(e))
 
 
 def _with_signs_aligned(entries: dict[Tensor, _Entry]) -> dict[Tensor, _Entry]:
@@ -118,10 +127,7 @@ def close(
             break
     aligned = _with_signs_aligned(entries)
     plain = tuple(e.definition for e in aligned.values())
-    if not solve:
-        entries = aligned
-    else:
-        entries = {t: _with_one_denominator(e) for t, e in entries.items()}
+    entries = {t: _with_one_denominator(e) for t, e in entries.items()} if solve else aligned
     stages = _stages(staged, [*melted, *entries.values()])
     return Closed(tuple(e.definition for e in entries.values()), tuple(stages), cost(plain))
 
@@ -192,7 +198,7 @@ def _pays(before: dict[Tensor, _Entry], after: dict[Tensor, _Entry], gone: Defin
 
 
 def _is_one_number(d: Definition, page: bool) -> bool:
-    """Whether an adjoint is a short number that needs no name: 1/N in each of its entries, 1/(2 r) for a norm.
+    """Whether an adjoint is a short number that needs no name: 1/N in each entry, or 1/(2 r) for a norm.
 
     Code keeps the name of a single number, which it works out once; an array of equal ones it need not fill.
     """

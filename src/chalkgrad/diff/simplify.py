@@ -40,6 +40,7 @@ from chalkgrad.expr.ops import (
 from chalkgrad.rules.affine import solve_indices
 from chalkgrad.rules.contraction import Collapse, contract_all
 from chalkgrad.rules.factoring import Condition, absorb, choose, condition_of, undistribute
+from chalkgrad.rules.fractions import one_fraction
 from chalkgrad.rules.identities import NEATER, apply_identities
 from chalkgrad.rules.masked import with_masks
 from chalkgrad.rules.polynomial import Monomial, collect, expand, to_expr
@@ -163,6 +164,7 @@ class _Simplifier:
         factored = undistribute(to_expr(poly))
         if expression_flops(factored) <= expression_flops(self.current):
             self._note(factored, "un-distribute", "common factors in front")
+        self._note(one_fraction(self.current), "one-fraction", "over one denominator, where terms cancel")
         absorbed = absorb(self.current)
         self._note(absorbed, "absorb", "under the indicator the factor cancels")
         chosen = choose(self.current, self.knowledge.conditions)

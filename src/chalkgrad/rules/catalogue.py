@@ -57,6 +57,11 @@ SUMS = (
         "a[i,j] * b[j] + a[i,j] * c[j] = a[i,j] * (b[j] + c[j])",
     ),
     Rule(
+        "one-fraction", "1/p + 1/(1 − p)", "1/(p (1 − p))", "p is neither 0 nor 1",
+        "over one denominator the numerators cancel",
+        "derive L = -sum(i, t[i] * log(p[i]) + (1 - t[i]) * log(1 - p[i]))",
+    ),
+    Rule(
         "absorb", "f_k (a + 1(k = e) / f_e)", "f_k a + 1(k = e)", "f_e is not zero",
         "where the indicator is not zero, k is e",
         "b[j] * (a[i,j] + 1(j == y[i]) / b[y[i]]) = a[i,j] * b[j] + 1(j == y[i])",

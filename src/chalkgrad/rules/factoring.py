@@ -43,9 +43,9 @@ def undistribute(e: Expr) -> Expr:
     """Sums with factors that their terms share pulled out, greedily, most shared first."""
     inner = map_children(e, undistribute)
     if not isinstance(inner, Add):
-        # A number in front of a sum goes on to the front of the product, and of the Σ, that the sum stands in.
+        # A number in front of a sum goes on to the front of the product, or of the Σ, that it stands in.
         return tidy(inner) if any(_has_product(kid, inner) for kid in children(inner)) else inner
-    return _group([_term(t) for t in inner.terms])
+    return _group([term_of(t) for t in inner.terms])
 
 
 def _has_product(e: Expr, of: Expr) -> bool:
@@ -63,7 +63,7 @@ def absorb(e: Expr) -> Expr:
     for total in factors if isinstance(inner, Mul) else ():
         for f in factors if isinstance(total, Add) else ():
             assert isinstance(total, Add)
-            terms = [_absorbed(f, *_term(t)) for t in total.terms] if isinstance(f, Access) else []
+            terms = [_absorbed(f, *term_of(t)) for t in total.terms] if isinstance(f, Access) else []
             if any(cancelled for cancelled, _ in terms):
                 rest = list(factors)
                 rest.remove(f)
@@ -80,45 +80,43 @@ def _absorbed(f: Access, coeff: Fraction, powers: Powers) -> tuple[bool, Expr]:
         if isinstance(equation, Indicator) and equation.op == "==":
             at = substitute(f, direction(equation))
             if at is not f and powers.get(at, Fraction(0)) < 0:
-                return True, _write(*_divide((coeff, powers), Fraction(1), {at: Fraction(-1)}))
-    return False, _write(*_divide((coeff, powers), Fraction(1), {f: Fraction(-1)}))
+                return True, write(*divide((coeff, powers), Fraction(1), {at: Fraction(-1)}))
+    return False, write(*divide((coeff, powers), Fraction(1), {f: Fraction(-1)}))
 
 
 @lru_cache(CACHE)
 def common_denominator(e: Expr) -> Expr:
-    """a − b/N as (N a − b)/N, and λ a + λ b as λ (a + b): how people write it.
+    """a/N − b/N + c as (a − b + N c)/N, and λ a + λ b as λ (a + b): how people write it.
 
-    For numbers such as N and λ that is one multiplication more than computers need.
+    That may be a multiplication more than computers need, which work λ a out for all entries at once.
     """
     inner = map_children(e, common_denominator)
     if not isinstance(inner, Add):
         return tidy(inner) if isinstance(inner, Mul) else inner
-    terms = [_term(t) for t in inner.terms]
-    front: Powers = {a: p for a, p in _shared(terms)[1].items() if p > 0 and _is_number(a)}
+    terms = [term_of(t) for t in inner.terms]
+    coeff, front = _shared(terms)
+    if coeff.denominator > 1:
+        coeff = Fraction(1)  # (1 + erf z)/2 + φ x is not (1 + erf z + 2 φ x)/2
     atoms = dict.fromkeys(a for _, powers in terms for a in powers if isinstance(a, Size))
     lowest = {a: sorted(p.get(a, Fraction(0)) for _, p in terms)[:2] for a in atoms}
     # Where one term alone is divided, a + b/N, that is how people leave it.
     front |= {a: power for a, (power, next_power) in lowest.items() if power < 0 and next_power < 0}
-    if not front:
+    if not front and coeff in (1, -1):
         return inner
-    over = _sum([_write(*_divide(t, Fraction(1), front)) for t in terms])
-    return tidy(_write(Fraction(1), front, undistribute(over)))
+    over = _sum([write(*divide(t, coeff, front)) for t in terms])
+    return tidy(write(coeff, front, undistribute(over)))
 
 
 def opposite_sum(e: Add) -> Expr:
     """−e with the sign of each term changed: what y − x is to x − y."""
-    return canonical(_sum([_write(-coeff, powers) for coeff, powers in map(_term, e.terms)]))
+    return canonical(_sum([write(-coeff, powers) for coeff, powers in map(term_of, e.terms)]))
 
 
 def with_opposites(e: Expr, known: Mapping[Expr, Expr]) -> Expr:
-    """Every sum whose opposite is known, as minus the one that is known: known[opposite_sum(x − y)] = x − y."""
+    """Every sum whose opposite is known, as minus the known one: known[opposite_sum(x − y)] is x − y."""
     if isinstance(e, Add) and canonical(e) in known:
         return Mul((Const(Fraction(-1)), known[canonical(e)]))
     return map_children(e, lambda kid: with_opposites(kid, known))
-
-
-def _is_number(e: Expr) -> bool:
-    return isinstance(e, Access) and not e.tensor.axes
 
 
 Condition = tuple[str, frozenset[Tensor], frozenset[Tensor]]
@@ -161,7 +159,7 @@ def _compares_values(e: Expr | None) -> bool:
 
 def _complement(e: Add) -> Expr | None:
     """One minus a comparison of values, as the opposite comparison; q + 1(r > 0) − 1 is q − 1(r ≤ 0)."""
-    terms = [_term(t) for t in e.terms]
+    terms = [term_of(t) for t in e.terms]
     for n, (one, powers) in enumerate(terms):
         if powers or abs(one) != 1:
             continue
@@ -170,7 +168,7 @@ def _complement(e: Add) -> Expr | None:
             if list(mask.values()) == [1] and coeff == -one and _compares_values(condition):
                 assert isinstance(condition, Indicator)
                 rest = [t for k, t in enumerate(e.terms) if k not in (n, m)]
-                return _sum([*rest, _write(one, {opposite(condition): Fraction(1)})])
+                return _sum([*rest, write(one, {opposite(condition): Fraction(1)})])
     return None
 
 
@@ -191,10 +189,10 @@ def _chosen(e: Add, condition: Indicator, written: frozenset[Condition]) -> Expr
     branches = [choose(_sum(branch), written) for branch in (held, other)]
     if canonical(branches[0]) is canonical(branches[1]):
         return _sum([*rest, branches[0]])
-    terms = [_term(b) for b in branches]
+    terms = [term_of(b) for b in branches]
     coeff, front = _shared(terms) if all(c for c, _ in terms) else (Fraction(1), Powers())
-    inside = [_write(*_divide(t, coeff, front)) for t in terms]
-    return _sum([*rest, _write(coeff, front, Apply("where", (condition, *inside)))])
+    inside = [write(*divide(t, coeff, front)) for t in terms]
+    return _sum([*rest, write(coeff, front, Apply("where", (condition, *inside)))])
 
 
 def _without(term: Expr, mask: Indicator) -> Expr:
@@ -205,7 +203,8 @@ def _without(term: Expr, mask: Indicator) -> Expr:
     return rest[0] if len(rest) == 1 else Mul(rest)
 
 
-def _term(e: Expr) -> Term:
+def term_of(e: Expr) -> Term:
+    """The coefficient and the factors of a written term."""
     coeff = Fraction(1)
     powers: Powers = {}
     for f in factors_of(e):
@@ -225,13 +224,13 @@ def _group(terms: list[Term]) -> Expr:
     if not terms:
         return Const(Fraction(0))
     if len(terms) == 1:
-        return _write(*terms[0])
+        return write(*terms[0])
     coeff, shared = _shared(terms)
-    rest = [_divide(t, coeff, shared) for t in terms]
+    rest = [divide(t, coeff, shared) for t in terms]
     inner = _partition(rest)
     if not shared and coeff == 1:
         return inner
-    return _write(coeff, shared, inner)
+    return write(coeff, shared, inner)
 
 
 def _shared(terms: Sequence[Term]) -> Term:
@@ -253,7 +252,8 @@ def _shared(terms: Sequence[Term]) -> Term:
     return (-coeff if negative == len(terms) else coeff), powers
 
 
-def _divide(term: Term, coeff: Fraction, by: Powers) -> Term:
+def divide(term: Term, coeff: Fraction, by: Powers) -> Term:
+    """The term without these factors."""
     powers = dict(term[1])
     for atom, power in by.items():
         powers[atom] = powers.get(atom, Fraction(0)) - power
@@ -265,11 +265,11 @@ def _partition(terms: list[Term]) -> Expr:
     counts = Counter(a for _, p in terms for a in p if p[a] > 0 and not isinstance(a, Size))
     best = max(counts, key=lambda a: (counts[a], _reverse_key(a)), default=None)
     if best is None or counts[best] < 2 or (counts[best] == len(terms) and len(terms) < 2):
-        return _sum([_write(*t) for t in terms])
+        return _sum([write(*t) for t in terms])
     inside = [t for t in terms if t[1].get(best, Fraction(0)) > 0]
     outside = [t for t in terms if t[1].get(best, Fraction(0)) <= 0]
     if not outside:
-        return _sum([_write(*t) for t in terms])
+        return _sum([write(*t) for t in terms])
     grouped = _group(inside)
     rest = _partition(outside)
     parts = list(rest.terms) if isinstance(rest, Add) else [rest]
@@ -285,7 +285,8 @@ def _sum(terms: list[Expr]) -> Expr:
     return terms[0] if len(terms) == 1 else Add(tuple(terms))
 
 
-def _write(coeff: Fraction, powers: Powers, inner: Expr | None = None) -> Expr:
+def write(coeff: Fraction, powers: Powers, inner: Expr | None = None) -> Expr:
+    """A coefficient and factors as an expression, with one more factor where there is one."""
     factors: list[Expr] = [a if p == 1 else Pow(a, Const(p)) for a, p in powers.items()]
     if inner is not None:
         factors.append(inner)
