@@ -72,6 +72,16 @@ SUMS = (
         "1(b[j] > 0) * a[i,j] + (1 - 1(b[j] > 0)) * c[j] = where(b[j] <= 0, c[j], a[i,j])",
     ),
     Rule(
+        "sign", "1(c a > d a)", "1(a > 0)", "c − d is a positive number",
+        "what compares two multiples of a value compares it with zero",
+        "derive y[i] = maximum(x[i], 0.1 * x[i])",
+    ),
+    Rule(
+        "trichotomy", "1(a > b) + 1(a = b) + 1(a < b)", "1", "",
+        "one of larger, equal and smaller holds",
+        "a[i,j] * (1(a[i,j] > b[j]) + 1(a[i,j] == b[j]) + 1(a[i,j] < b[j])) = a[i,j]",
+    ),
+    Rule(
         "masked-value", "1(a < b) min(a, b)", "1(a < b) a", "the comparison is of the same two values",
         "where it holds, the smaller one is known",
         "derive c[i] = minimum(x[i], w[i])\nL = sum(i, c[i] * (x[i] - c[i] / 2))",

@@ -17,7 +17,20 @@ from functools import lru_cache
 from math import gcd, lcm
 
 from chalkgrad.expr.cost import expression_flops
-from chalkgrad.expr.nodes import Access, Add, Apply, Const, Expr, Indicator, Mul, Pow, Size, Sum, Tensor
+from chalkgrad.expr.nodes import (
+    Access,
+    Add,
+    Apply,
+    Const,
+    Expr,
+    Index,
+    Indicator,
+    Mul,
+    Pow,
+    Size,
+    Sum,
+    Tensor,
+)
 from chalkgrad.expr.ops import (
     CACHE,
     canonical,
@@ -28,6 +41,7 @@ from chalkgrad.expr.ops import (
     substitute,
     tensors_in,
 )
+from chalkgrad.rules.comparisons import compares_values
 from chalkgrad.rules.contraction import direction
 from chalkgrad.rules.polynomial import Powers, factors_of, term_order, tidy
 
@@ -78,10 +92,18 @@ def _absorbed(f: Access, coeff: Fraction, powers: Powers) -> tuple[bool, Expr]:
     """The product of f and a term, and whether under the term's indicators f is what the term divides by."""
     for equation in powers:
         if isinstance(equation, Indicator) and equation.op == "==":
-            at = substitute(f, direction(equation))
+            at = substitute(f, direction(equation) or _fixed(equation))
             if at is not f and powers.get(at, Fraction(0)) < 0:
                 return True, write(*divide((coeff, powers), Fraction(1), {at: Fraction(-1)}))
     return False, write(*divide((coeff, powers), Fraction(1), {f: Fraction(-1)}))
+
+
+def _fixed(equation: Indicator) -> dict[Index, Expr]:
+    """The index that an equation sets to a number, 1(k = 0): what is read there has to be read already."""
+    for side, other in ((equation.left, equation.right), (equation.right, equation.left)):
+        if isinstance(side, Index) and isinstance(other, Const):
+            return {side: other}
+    return {}
 
 
 @lru_cache(CACHE)
@@ -152,11 +174,6 @@ def opposite(condition: Indicator) -> Indicator:
     return Indicator(OPPOSITE[condition.op], condition.left, condition.right)
 
 
-def _compares_values(e: Expr | None) -> bool:
-    """Whether a comparison looks at values; one of places says where to read or write, and stays a factor."""
-    return isinstance(e, Indicator) and any(t.dtype == "float" and t.axes for t in tensors_in(e))
-
-
 def _complement(e: Add) -> Expr | None:
     """One minus a comparison of values, as the opposite comparison; q + 1(r > 0) − 1 is q − 1(r ≤ 0)."""
     terms = [term_of(t) for t in e.terms]
@@ -165,7 +182,7 @@ def _complement(e: Add) -> Expr | None:
             continue
         for m, (coeff, mask) in enumerate(terms):
             condition = next(iter(mask), None)
-            if list(mask.values()) == [1] and coeff == -one and _compares_values(condition):
+            if list(mask.values()) == [1] and coeff == -one and compares_values(condition):
                 assert isinstance(condition, Indicator)
                 rest = [t for k, t in enumerate(e.terms) if k not in (n, m)]
                 return _sum([*rest, write(one, {opposite(condition): Fraction(1)})])
@@ -174,7 +191,7 @@ def _complement(e: Add) -> Expr | None:
 
 def _conditions(e: Add, written: frozenset[Condition]) -> list[Indicator]:
     """The comparisons of values that mask a whole term, those written by the user first."""
-    masks = {f for t in e.terms for f in factors_of(t) if isinstance(f, Indicator) and _compares_values(f)}
+    masks = {f for t in e.terms for f in factors_of(t) if isinstance(f, Indicator) and compares_values(f)}
     return sorted(masks, key=lambda m: (condition_of(m) not in written, flat_key(m)))
 
 

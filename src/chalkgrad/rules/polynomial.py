@@ -39,6 +39,7 @@ from chalkgrad.expr.ops import (
     substitute,
     walk,
 )
+from chalkgrad.rules.roots import roots_folded
 
 Powers = dict[Expr, Fraction]
 
@@ -84,6 +85,7 @@ def monomial(coeff: Fraction, bound: Iterable[Index], powers: Powers) -> Monomia
             clean[atom] = Fraction(1) if isinstance(atom, Indicator) and power > 0 else power
         else:
             coeff *= factor
+    coeff = roots_folded(coeff, clean)
     if coeff == 0:
         return None
     summed = tuple(i for i in bound if i in used)
