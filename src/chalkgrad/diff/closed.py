@@ -89,6 +89,8 @@ def _with_signs_aligned(entries: dict[Tensor, _Entry]) -> dict[Tensor, _Entry]:
 
     That is for code, and for counting what a form costs; to read, y − x is as good.
     """
+    if sum(any(isinstance(n, Add) for n in walk(e.definition.body)) for e in entries.values()) < 2:
+        return entries
     known: dict[Expr, Expr] = {}
     result: dict[Tensor, _Entry] = {}
     for target, entry in entries.items():

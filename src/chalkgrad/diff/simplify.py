@@ -38,7 +38,7 @@ from chalkgrad.expr.ops import (
     walk,
 )
 from chalkgrad.rules.affine import solve_indices
-from chalkgrad.rules.comparisons import by_signs, compares_values, three_ways
+from chalkgrad.rules.comparisons import by_signs, has_comparisons, three_ways
 from chalkgrad.rules.contraction import Collapse, contract_all
 from chalkgrad.rules.factoring import Condition, absorb, choose, condition_of, undistribute
 from chalkgrad.rules.fractions import one_fraction
@@ -196,7 +196,7 @@ class _Simplifier:
     def _compare(self, poly: list[Monomial]) -> list[Monomial]:
         """Comparisons of values in their simplest form, and those together that cover every case."""
         assert self.current is not None
-        if not any(compares_values(n) for n in walk(self.current)):
+        if not has_comparisons(self.current):
             return poly
         signs = by_signs(self.current)
         if signs is not self.current:

@@ -14,7 +14,7 @@ from fractions import Fraction
 from functools import lru_cache
 
 from chalkgrad.expr.nodes import ZERO, Access, Const, Expr, Indicator, Size
-from chalkgrad.expr.ops import CACHE, canonical, flat_key, map_children, tensors_in, walk
+from chalkgrad.expr.ops import CACHE, canonical, children, flat_key, map_children, tensors_in
 from chalkgrad.rules.polynomial import Monomial, collect, expand, monomial, plain
 
 WAYS = {
@@ -31,9 +31,15 @@ def compares_values(e: Expr | None) -> bool:
 
 
 @lru_cache(CACHE)
+def has_comparisons(e: Expr) -> bool:
+    """Whether values are compared anywhere in the expression."""
+    return compares_values(e) or any(map(has_comparisons, children(e)))
+
+
+@lru_cache(CACHE)
 def by_signs(e: Expr) -> Expr:
     """Every comparison of two multiples of one value, as a comparison of that value with zero."""
-    if not any(compares_values(n) for n in walk(e)):
+    if not has_comparisons(e):
         return e
     new = map_children(e, by_signs)
     if not isinstance(new, Indicator) or not compares_values(new) or isinstance(new.right, Const):
@@ -53,7 +59,8 @@ def by_signs(e: Expr) -> Expr:
 def three_ways(poly: Sequence[Monomial]) -> tuple[list[Monomial], bool]:
     """Terms that differ in one comparison of two values alone, as fewer; and whether there were any."""
     groups: dict[Expr, list[_Case]] = {}
-    for m in poly:
+    compared = [m for m in poly if any(compares_values(a) for a, _ in m.powers)]
+    for m in compared if len(compared) > 1 else ():
         for case in _cases(m):
             groups.setdefault(case.key, []).append(case)
     for found in groups.values():

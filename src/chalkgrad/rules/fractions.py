@@ -13,7 +13,7 @@ from functools import lru_cache
 
 from chalkgrad.expr.cost import expression_flops
 from chalkgrad.expr.nodes import Access, Add, Const, Expr, Mul, Pow
-from chalkgrad.expr.ops import CACHE, map_children, walk
+from chalkgrad.expr.ops import CACHE, children, map_children, walk
 from chalkgrad.rules.factoring import Term, divide, term_of, undistribute, write
 from chalkgrad.rules.polynomial import Powers, collect, expand, tidy, to_expr
 
@@ -21,7 +21,7 @@ from chalkgrad.rules.polynomial import Powers, collect, expand, tidy, to_expr
 @lru_cache(CACHE)
 def one_fraction(e: Expr) -> Expr:
     """Every sum of fractions whose numerators cancel over one denominator, as that one fraction."""
-    if not _has_fractions(e):
+    if len(_divisors(e)) < 2:
         return e
     inner = map_children(e, one_fraction)
     if not isinstance(inner, Add):
@@ -39,9 +39,10 @@ def one_fraction(e: Expr) -> Expr:
 
 
 @lru_cache(CACHE)
-def _has_fractions(e: Expr) -> bool:
-    """Whether two different values are divided by anywhere in the expression."""
-    return len({n.base for n in walk(e) if isinstance(n, Pow) and _is_divisor(n.base, n.exponent)}) > 1
+def _divisors(e: Expr) -> frozenset[Expr]:
+    """The values that are divided by anywhere in the expression."""
+    own = frozenset((e.base,)) if isinstance(e, Pow) and _is_divisor(e.base, e.exponent) else frozenset()
+    return own.union(*map(_divisors, children(e)))
 
 
 def _is_divisor(base: Expr, power: Expr) -> bool:

@@ -19,6 +19,7 @@ from chalkgrad.expr.letters import fresh_index
 from chalkgrad.expr.nodes import (
     Access,
     Add,
+    Apply,
     Const,
     Expr,
     Index,
@@ -85,7 +86,8 @@ def monomial(coeff: Fraction, bound: Iterable[Index], powers: Powers) -> Monomia
             clean[atom] = Fraction(1) if isinstance(atom, Indicator) and power > 0 else power
         else:
             coeff *= factor
-    coeff = roots_folded(coeff, clean)
+    if any(isinstance(atom, Apply) for atom in clean):
+        coeff = roots_folded(coeff, clean)
     if coeff == 0:
         return None
     summed = tuple(i for i in bound if i in used)
