@@ -13,10 +13,10 @@ from chalkgrad.diff.derive import inputs_named
 from chalkgrad.diff.gradient import gradient_program
 from chalkgrad.diff.tangent import jacobian_program, tangent_program
 from chalkgrad.emit.compiled import Ops, compile_numpy
-from chalkgrad.emit.imported import Emitted, imported
 from chalkgrad.emit.module_text import source
 from chalkgrad.emit.names import prefix
 from chalkgrad.emit.ranked import RankedOps
+from chalkgrad.emit.tensor_code import Emitted
 from chalkgrad.errors import ChalkgradError, DerivationError, UnsupportedError, suggestion
 from chalkgrad.expr.nodes import Program
 from chalkgrad.frontend.compose import chain as chain_programs
@@ -131,7 +131,7 @@ class Layer:
             >>> ops.backward(np.ones(3), cache)
             (array([2., 4., 6.]),)
 
-        For "torch" and "jax" it is the emitted module (`chalkgrad.emit.imported.Emitted`): called, it is
+        For "torch" and "jax" it is the emitted module (`chalkgrad.emit.tensor_code.Emitted`): called, it is
         a differentiable function of tensors. Options as in `source`.
 
         Raises:
@@ -139,8 +139,7 @@ class Layer:
         """
         self._check_target(target)
         if target != "numpy" or jvp or parameters:
-            name, text = prefix(self.name), self.source(target, jvp=jvp, parameters=parameters)
-            return Emitted(name, text, imported(name, text))
+            return self._for_tensors(target, jvp=jvp, parameters=parameters)
         ops = _compiled(self.program, self.name)
         if not self.forward.has_leading_axes:
             return ops
@@ -149,6 +148,16 @@ class Layer:
             return _compiled(self.forward.for_ranks(ranks), self.name)
 
         return RankedOps(*(getattr(ops, f.name) for f in fields(ops)), for_ranks=for_ranks)
+
+    def _for_tensors(self, target: str, **options: Any) -> Emitted:
+        """The PyTorch or JAX module, which goes on with another where inputs have other leading axes."""
+
+        def for_ranks(ranks: tuple[int, ...]) -> Emitted:
+            return self.with_options(leading=self.forward.leading_of(ranks))._for_tensors(target, **options)
+
+        text = self.source(target, **options)
+        other = for_ranks if self.forward.has_leading_axes else None
+        return Emitted(prefix(self.name), text, self.program.inputs, other)
 
     def gradient(self, *wrt: str | Sequence[str]) -> Layer:
         """The derivative as a layer: its inputs are this layer's, then the upstream gradient.

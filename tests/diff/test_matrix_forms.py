@@ -115,6 +115,8 @@ def check(derived) -> int:
         for equation in (*derived.shared, *derived.results):
             if equation.matrix is None:
                 continue
+            # A number is no vector: 1/N for each entry is (1/N) 1.
+            assert not (equation.indices and isinstance(equation.matrix, Scalar) and str(equation.rhs) != "0")
             expected = evaluate(equation.rhs, equation.indices, env)
             rows, columns = (*expected.shape, 1, 1)[:2]
             found = Values(env).value(equation.matrix, rows, columns).reshape(expected.shape)
@@ -135,6 +137,10 @@ FORMS = {
     "L = logdet(i j, X[i,j])": ("X⁻ᵀ",),
     "L = det(i j, X[i,j])": ("L X⁻ᵀ",),
     "L = sum(i, X[i,i])": ("I",),
+    "L = mean(i, x[i])": ("(1/N) 1",),
+    "L = sum(i, a[i] * b)": ("b 1", "1ᵀ a"),
+    "L = mean(i k, X[i,k])": ("(1/(K N)) 1 1ᵀ",),
+    "L = sum(i, w[i] * sum(k, X[i,k]))": ("X 1", "w 1ᵀ"),
     "L = sum(i k, X[i,k]^2)^0.5": ("(1/L) X",),
     "Y[a,b] = inv(i j, X[i,j])[a,b]": ("−Yᵀ ∂L/∂Y Yᵀ",),
     "e[i,k] = exp(f[i,k])\nz[i] = sum(k, e[i,k])\np[i,k] = e[i,k] / z[i]":

@@ -23,7 +23,7 @@ def last(layer: cg.Layer) -> str:
 
 def test_hessian_of_softmax_loss_is_diag_p_minus_p_p() -> None:
     assert (
-        last(cg.formula(SOFTMAX_LOSS).hessian("f")) == "p[i,j] * 1(i == n) * (1(j == k) - p[i,k]) / size(N)"
+        last(cg.formula(SOFTMAX_LOSS).hessian("f")) == "p[i,k] * 1(i == n) * (1(j == k) - p[i,j]) / size(N)"
     )
 
 

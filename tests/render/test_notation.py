@@ -11,6 +11,7 @@ from hand_derived import D, K, N, W, b, d, f, i, j, k, x, y
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import chalkgrad as cg
 from chalkgrad.expr.matrix import (
     Diag,
     Elementwise,
@@ -311,3 +312,31 @@ def test_arithmetic_text_means_what_the_expression_means(e: Expr) -> None:
 def test_indices_of_several_letters_take_brackets() -> None:
     row = Index("row", N)
     assert math_text(Access(x, (row, d))) == "x[row, d]"
+
+
+ALIKE = [
+    ("mu", "μ"),
+    ("lambda", "λ"),
+    ("lam", "lambda"),
+    ("eps", "epsilon"),
+    ("xhat", "x_hat"),
+    ("W1", "W_1"),
+]
+
+
+@pytest.mark.parametrize("pair", ALIKE)
+def test_different_names_look_different(pair: tuple[str, str]) -> None:
+    """In every format: exchanging the two changes what is shown of a formula that reads both."""
+    first, second = pair
+    text = "y[i] = {0} * x[i]^2 + {1} * x[i]"
+    one = cg.formula(text.format(first, second)).derive("x")
+    other = cg.formula(text.format(second, first)).derive("x")
+    assert first in one.to_text()
+    for shown in (cg.Derivation.to_text, cg.Derivation.to_latex, cg.Derivation.to_html):
+        assert shown(one).count("\n") == shown(other).count("\n")
+        assert shown(one) != shown(other)
+
+
+def test_a_lone_name_is_drawn() -> None:
+    assert "2 μ x_i" in cg.formula("y[i] = mu * x[i]^2").derive("x").to_text()
+    assert r"\mu" in cg.formula("y[i] = mu * x[i]^2").derive("x").to_latex()

@@ -21,17 +21,19 @@ from chalkgrad.expr.nodes import (
     Expr,
     Indicator,
     Opaque,
+    Pow,
     Program,
     Reduce,
+    Size,
     Sum,
     Tensor,
 )
 from chalkgrad.expr.ops import canonical, free_indices, inline, map_children, rename_bound, tensors_in, walk
 from chalkgrad.expr.text import tensor_name
 from chalkgrad.rules.calculus import clean
-from chalkgrad.rules.factoring import common_denominator
+from chalkgrad.rules.factoring import common_denominator, opposite_sum, with_opposites
 from chalkgrad.rules.partial_sums import read_off_partial_sums
-from chalkgrad.rules.polynomial import factors_of
+from chalkgrad.rules.polynomial import factors_of, tidy
 
 SLACK = 1 / 8
 """A substitution may cost this part of a pass over the adjoint more and still be made: lower-order
@@ -66,13 +68,42 @@ def cost(definitions: tuple[Definition, ...]) -> float:
 
 
 def _with_one_denominator(entry: _Entry) -> _Entry:
-    """The last line as people write it: (γ s / N) (N G − Σ G − x̂ Σ G x̂)."""
+    """The last line as people write it, factors in front: (γ s / N) (N G − Σ G − x̂ Σ G x̂)."""
     body = entry.definition.body
     written = common_denominator(body)
     if canonical(written) is canonical(body):
         return entry
-    step = Step(body, written, "un-distribute", "one denominator", milestone=True)
+    fewer = _divided(written) < _divided(body)
+    because = "one denominator" if fewer else "common factors in front"
+    step = Step(body, written, "un-distribute", because, milestone=True)
     return _Entry(replace(entry.definition, body=written), (*entry.steps, step), entry.lemmas)
+
+
+def _divided(e: Expr) -> int:
+    """How often the expression is divided by a size."""
+    return sum(isinstance(n, Pow) and isinstance(n.base, Size) for n in walk(e))
+
+
+def _with_signs_aligned(entries: dict[Tensor, _Entry]) -> dict[Tensor, _Entry]:
+    """y − x as −(x − y) where x − y stands in an earlier line: one array, worked out once.
+
+    That is for code, and for counting what a form costs; to read, y − x is as good.
+    """
+    if sum(any(isinstance(n, Add) for n in walk(e.definition.body)) for e in entries.values()) < 2:
+        return entries
+    known: dict[Expr, Expr] = {}
+    result: dict[Tensor, _Entry] = {}
+    for target, entry in entries.items():
+        body = entry.definition.body
+        written = tidy(aligned) if (aligned := with_opposites(body, known)) is not body else body
+        if written is not body:
+            step = Step(body, written, "un-distribute", "the difference as it stands above", minor=True)
+            entry = _Entry(  # noqa: PLW2901
+                replace(entry.definition, body=written), (*entry.steps, step), entry.lemmas
+            )
+        result[target] = entry
+        known.update({opposite_sum(n): n for n in walk(written) if isinstance(n, Add)})
+    return result
 
 
 def close(
@@ -89,15 +120,16 @@ def close(
             if _must_cost_more(entries, tensor, program):
                 continue
             trial = _eliminate(entries, tensor, knowledge)
-            if _pays(entries, trial, entries[tensor].definition):
+            gone = entries[tensor].definition
+            if _is_one_number(gone, solve) or _pays(entries, trial, gone):
                 melted.append(entries[tensor])
                 entries = trial
         # What one substitution made simpler may now let another pay.
         if len(entries) in (tried, len(wanted)):
             break
-    plain = tuple(e.definition for e in entries.values())
-    if solve:
-        entries = {t: _with_one_denominator(e) for t, e in entries.items()}
+    aligned = _with_signs_aligned(entries)
+    plain = tuple(e.definition for e in aligned.values())
+    entries = {t: _with_one_denominator(e) for t, e in entries.items()} if solve else aligned
     stages = _stages(staged, [*melted, *entries.values()])
     return Closed(tuple(e.definition for e in entries.values()), tuple(stages), cost(plain))
 
@@ -165,6 +197,14 @@ def _pays(before: dict[Tensor, _Entry], after: dict[Tensor, _Entry], gone: Defin
     if change > slack:
         return False
     return change < -slack or _is_short(gone.body) or _length(after) <= _length(before)
+
+
+def _is_one_number(d: Definition, page: bool) -> bool:
+    """Whether an adjoint is a short number that needs no name: 1/N in each entry, or 1/(2 r) for a norm.
+
+    Code keeps the name of a single number, which it works out once; an array of equal ones it need not fill.
+    """
+    return _is_short(d.body) and not free_indices(d.body) and (page or bool(d.indices))
 
 
 def _is_short(body: Expr) -> bool:

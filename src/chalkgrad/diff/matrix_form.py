@@ -52,7 +52,19 @@ def matrix_form(e: Expr, indices: tuple[Index, ...]) -> Matrix | None:
         return None
     rows = indices[0] if indices else None
     columns = indices[1] if len(indices) == 2 else None
+    if free_indices(e) < frozenset(indices):
+        return _repeated(e, (rows, columns))
     return _matrix(e, (rows, columns))
+
+
+def _repeated(e: Expr, at: Pair) -> Matrix | None:
+    """A result with the same entry everywhere, or along its rows or columns: 1/N for each x_i is (1/N) 1."""
+    if free_indices(e) or is_const(e, 0):
+        return _spread(e, at) if free_indices(e) else _number(e)
+    if any(isinstance(n, Sum) for n in walk(e)):
+        return None
+    ones: Matrix = Ones() if at[1] is None else product((Ones(), Transpose(Ones())))
+    return ones if is_const(e, 1) else Scaled(e, ones)
 
 
 def _matrix(e: Expr, at: Pair) -> Matrix | None:

@@ -49,6 +49,7 @@ from chalkgrad.expr.ops import (
 )
 from chalkgrad.primitives import PRIMITIVES
 from chalkgrad.rules.factoring import opposite
+from chalkgrad.rules.places import with_plain_places
 
 NAMES: dict[str, str] = {
     "exp": "e", "log": "l", "sqrt": "r", "tanh": "t", "sigmoid": "s", "relu": "h", "sum": "z",
@@ -93,7 +94,7 @@ class _Naming:
 
     def run(self) -> Program:
         for d in self.program.definitions:
-            body = self.whole(d.body)
+            body = self.whole(with_plain_places(d.body))
             self.definitions.append(replace(d, body=body))
             key, order = by_place(body)
             if not isinstance(body, Access | Const | Size) and set(order) == set(d.indices):

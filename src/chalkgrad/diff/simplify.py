@@ -39,8 +39,10 @@ from chalkgrad.expr.ops import (
 )
 from chalkgrad.rules.affine import solve_indices
 from chalkgrad.rules.conditions import unguarded
+from chalkgrad.rules.comparisons import by_signs, has_comparisons, three_ways
 from chalkgrad.rules.contraction import Collapse, contract_all
 from chalkgrad.rules.factoring import Condition, absorb, choose, condition_of, undistribute
+from chalkgrad.rules.fractions import one_fraction
 from chalkgrad.rules.identities import NEATER, apply_identities
 from chalkgrad.rules.masked import with_masks
 from chalkgrad.rules.polynomial import Monomial, collect, expand, to_expr
@@ -161,10 +163,12 @@ class _Simplifier:
             poly = again
         poly = collect(poly)
         self._note(to_expr(poly), "collect", "equal terms are added, opposite ones cancel")
+        poly = self._compare(poly)
         assert self.current is not None
         factored = undistribute(to_expr(poly))
         if expression_flops(factored) <= expression_flops(self.current):
             self._note(factored, "un-distribute", "common factors in front")
+        self._note(one_fraction(self.current), "one-fraction", "over one denominator, where terms cancel")
         absorbed = absorb(self.current)
         self._note(absorbed, "absorb", "under the indicator the factor cancels")
         chosen = choose(self.current, self.knowledge.conditions)
@@ -190,6 +194,20 @@ class _Simplifier:
         last = self.steps.pop()
         self.steps.append(Step(last.before, after, last.rule, last.because, last.minor, last.milestone))
         return after
+
+    def _compare(self, poly: list[Monomial]) -> list[Monomial]:
+        """Comparisons of values in their simplest form, and those together that cover every case."""
+        assert self.current is not None
+        if not has_comparisons(self.current):
+            return poly
+        signs = by_signs(self.current)
+        if signs is not self.current:
+            self._note(signs, "sign", "what compares two multiples of a value compares it with zero")
+            poly = collect(expand(signs, self.distribute))
+        new, changed = three_ways(poly)
+        if changed:
+            self._note(to_expr(new), "trichotomy", "one of larger, equal and smaller holds")
+        return new
 
     def _contract(self, poly: Sequence[Monomial]) -> list[Monomial]:
         new, used = contract_all(poly)

@@ -63,7 +63,7 @@ class Ops:
         tensors = self.program.inputs
         inputs, parameters = self.by_position(inputs, named)
         arrays = [_array(t, value) for t, value in zip(tensors, inputs, strict=True)]
-        sizes = _sizes(tensors, arrays)
+        sizes = axis_sizes(tensors, arrays)
         _check_equal(self.program, sizes)
         arrays = _one_precision(tensors, arrays)
         for t, a in zip(tensors, arrays, strict=True):
@@ -118,7 +118,7 @@ class Ops:
         kept = [(t, a) for t, a in zip(self.saved, cache, strict=True) if np.ndim(a) == len(t.axes) > 0]
         tensors = [t for t, _ in kept] + [t.adjoint for t in outputs if t.axes]
         arrays = [np.asarray(a) for _, a in kept] + [a for a in given if isinstance(a, np.ndarray)]
-        _sizes(tensors, arrays)
+        axis_sizes(tensors, arrays)
         return self.raw_backward(*given, cache)
 
     def _parameters(self, given: dict[str, Any]) -> dict[str, float]:
@@ -220,7 +220,7 @@ def _one_precision(tensors: Sequence[Tensor], arrays: list[AnyArray]) -> list[An
     ]
 
 
-def _sizes(tensors: Sequence[Tensor], arrays: Sequence[AnyArray]) -> dict[Range, int]:
+def axis_sizes(tensors: Sequence[Tensor], arrays: Sequence[Any]) -> dict[Range, int]:
     """The size of every range; each must be the same wherever it occurs."""
     found: dict[Range, tuple[int, str]] = {}
     for t, a in zip(tensors, arrays, strict=True):
@@ -228,7 +228,7 @@ def _sizes(tensors: Sequence[Tensor], arrays: Sequence[AnyArray]) -> dict[Range,
         if a.ndim != len(t.axes):
             axes = ", ".join(r.name for r in t.axes)
             raise ShapeError(
-                f"{name} has {count(a.ndim, 'axis')}, {a.shape}, but {len(t.axes)} "
+                f"{name} has {count(a.ndim, 'axis')}, {tuple(a.shape)}, but {len(t.axes)} "
                 f"{'is' if len(t.axes) == 1 else 'are'} needed: ({axes})",
             )
         for place, (r, size) in enumerate(zip(t.axes, a.shape, strict=True)):

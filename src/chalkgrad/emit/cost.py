@@ -129,9 +129,11 @@ def _array(a: Array, flops: Counter[Monomial], traffic: Counter[Monomial]) -> No
         case Terms(terms, _):
             passes = len(terms) - 1
             _count(flops, a.axes, passes)
-        case Product(_, above, below, _):
-            passes = max(1, len(above) + len(below) - 1)
-            _count(flops, a.axes, passes)
+        case Product():
+            passes = 0
+            for axes in _multiplications(a):
+                _count(flops, axes, 1)
+                _count(traffic, axes, 2)
         case MatrixFunction(_, arg, arg_axes, _):
             _count(flops, (*arg.axes, arg_axes[-1]), 2)
         case Call(fn, _, _):
@@ -149,6 +151,17 @@ def _array(a: Array, flops: Counter[Monomial], traffic: Counter[Monomial]) -> No
     if isinstance(a, Terms | Product):
         _count(traffic, a.axes, 2 * passes)  # each operation also reads one argument
     _count(traffic, a.axes, 1)
+
+
+def _multiplications(a: Product) -> list[Axes]:
+    """What each operation of a product runs over, from left to right: dL * w * t[:, None] scales w first."""
+    made: list[Axes] = []
+    for factors in (a.above, a.below):
+        for n in range(2, len(factors) + 1):
+            made.append(_union(factors[:n]))
+    if a.below or not made:
+        made.append(a.axes)  # the division, or the sign alone
+    return made
 
 
 def _union(arrays: Iterable[Array]) -> Axes:

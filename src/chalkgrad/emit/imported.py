@@ -6,46 +6,8 @@ import importlib.util
 import linecache
 import sys
 from types import ModuleType
-from typing import Any
 
-from chalkgrad.emit.names import function_name, prefix
 from chalkgrad.errors import MissingExtraError
-
-
-class Emitted:
-    """An emitted PyTorch or JAX module.
-
-    Calling it calls the layer's own function; everything else that the text defines is an attribute
-    (`.Affine`, `.AffineModule` for PyTorch; `.affine_forward`, `.affine_backward` for JAX).
-
-    Attributes:
-        name: The layer's name.
-        source: The text.
-    """
-
-    def __init__(self, name: str, source: str, module: ModuleType) -> None:
-        self.name = name
-        self.source = source
-        self._module = module
-        self._function = getattr(module, function_name(name), None) or getattr(
-            module, f"{prefix(name)}_forward"
-        )
-        self.__doc__ = self._function.__doc__
-
-    def __call__(self, *inputs: Any, **parameters: Any) -> Any:
-        """The layer's value."""
-        return self._function(*inputs, **parameters)
-
-    def __getattr__(self, attribute: str) -> Any:
-        if attribute.startswith("__"):
-            raise AttributeError(attribute)
-        return getattr(self._module, attribute)
-
-    def __dir__(self) -> list[str]:
-        return [*super().__dir__(), *(n for n in vars(self._module) if not n.startswith("__"))]
-
-    def __repr__(self) -> str:
-        return f"<emitted {self._module.__name__}>"
 
 
 def imported(name: str, text: str) -> ModuleType:

@@ -15,6 +15,7 @@ from chalkgrad.emit.torch_text import torch_module
 from chalkgrad.errors import UnsupportedError, suggestion
 from chalkgrad.expr.linear import derived_sizes
 from chalkgrad.expr.nodes import Program
+from chalkgrad.render.own_names import with_names_apart
 
 ERF = """\
 import math
@@ -30,6 +31,7 @@ except ImportError:  # as exact, one entry at a time
 """The head of a NumPy module that needs the error function, which NumPy itself lacks."""
 
 
+@with_names_apart
 def source(
     program: Program,
     backward: Backward,

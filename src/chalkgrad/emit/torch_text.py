@@ -42,7 +42,7 @@ def torch_module(p: Plan, name: str, jvp: bool, parameters: Sequence[str]) -> st
     """The module's text: the Function, the plain function, and an `nn.Module` where asked for."""
     function = function_name(name)
     cls = _class_name(function)
-    names = all_names(p, (*RESERVED, cls))
+    names = all_names(p, (*RESERVED, cls, *([function] if parameters else [])))
     parts = [_forward(p, names), _setup(p, names, jvp), _backward(p, names, cls, jvp)]
     if jvp:
         parts.append(_jvp(p))
@@ -256,8 +256,8 @@ def _nn_module(p: Plan, names: Names, function: str, cls: str, parameters: Seque
     rows += [Row(f"self.{n} = {n}") for n in numbers]
     first = function_text("__init__", ["self", *own, *(["*", *defaults] if defaults else [])], [], rows)
     arguments = [f"self.{names.of(t)}" if t.name in parameters else names.of(t) for t in p.program.inputs]
-    arguments += [f"self.{n}" for n in numbers]
-    call = [Row(f"return {_applied(p, cls, arguments)}")]
+    arguments += [f"{n}=self.{n}" for n in numbers]
+    call = [Row(f"return {function}({', '.join(arguments)})")]
     second = function_text("forward", ["self", *given], [], call)
     shown = tuple_text(own)
     doc = f'{INDENT}"""{function} with the parameters {shown}, started from the values given."""'

@@ -1,14 +1,17 @@
 """How a name is read and shown: Greek letters, hats, primes and layer numbers.
 
-`mu` is μ, `xhat` and `x_hat` are x̂, `W1` keeps its number, `scores` stays a word.
+`mu` is μ, `xhat` and `x_hat` are x̂, `W1` keeps its number, `scores` stays a word. Where two names
+of a formula would look the same, `mu` beside μ, the one that is spelled out stays as it is written.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 GREEK: dict[str, tuple[str, str]] = {
@@ -79,9 +82,42 @@ def split_accent(written: str) -> tuple[str, str]:
     return written, ""
 
 
-@lru_cache(4096)
+_apart: ContextVar[frozenset[str]] = ContextVar("_apart", default=frozenset())
+
+
+@contextmanager
+def names_apart(names: Iterable[str]) -> Iterator[None]:
+    """Within, of these names those that would look like another one are shown as they are written."""
+    alike: dict[Name, list[str]] = {}
+    for name in dict.fromkeys(names):  # in LaTeX W1 and W_1 are one name, too
+        alike.setdefault(replace(_drawn(name), numbered=False), []).append(name)
+    spelled: set[str] = set()
+    for same in alike.values():
+        drawn = next((name for name in same if _is_drawn(name)), None)
+        spelled.update(name for name in same if len(same) > 1 and name != drawn)
+    token = _apart.set(frozenset(spelled))
+    try:
+        yield
+    finally:
+        _apart.reset(token)
+
+
+def _is_drawn(name: str) -> bool:
+    """Whether the name is written as it looks."""
+    return unicodedata.normalize("NFD", name) == unicodedata.normalize("NFD", _drawn(name).text)
+
+
 def parse_name(written: str) -> Name:
     """The parts of a name as it was written in a formula or in code."""
+    if written in _apart.get():
+        stem = written.rstrip("′'")
+        return Name(stem, primes=len(written) - len(stem))
+    return _drawn(written)
+
+
+@lru_cache(4096)
+def _drawn(written: str) -> Name:
+    """The parts of a name with its letters and accents as people draw them."""
     stem = written.rstrip("′'")
     primes = len(written) - len(stem)
     if stem in GREEK:

@@ -13,6 +13,7 @@ from itertools import pairwise
 from chalkgrad.expr.names import parse_name
 from chalkgrad.expr.nodes import Program, Tensor
 from chalkgrad.render.graph import PORT, Arrow, Box, Graph, graph, shape_text
+from chalkgrad.render.own_names import with_names_apart
 
 MARGIN = 14.0
 APART = 5.0
@@ -26,6 +27,7 @@ STYLE = (
 )
 
 
+@with_names_apart
 def graph_svg(
     program: Program, wrt: tuple[Tensor, ...], loss: str = "L", *, across: bool = False, alone: bool = False
 ) -> str:

@@ -34,6 +34,7 @@ from chalkgrad.render.html_code import code_figure
 from chalkgrad.render.html_symbols import Symbols, graph_figure
 from chalkgrad.render.math_ml import math_ml
 from chalkgrad.render.math_text import math_piece
+from chalkgrad.render.own_names import with_names_apart
 from chalkgrad.render.wording import Inline
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
@@ -50,6 +51,7 @@ BRACED = re.compile(r"(?<![\w∂/])([^\W\d_]\d?)_\{([^{}<>]*)\}")
 SUBSCRIPTED = re.compile(r"(?<![\w∂/])([^\W\d_](?:[\u0300-\u036f])?\d?|out|Σ)_((?:[a-z]′*){1,4})(?![\w\[])")
 
 
+@with_names_apart
 def to_html(
     derived: Derived,
     *,

@@ -24,6 +24,7 @@ from chalkgrad.render.document import (
     document,
 )
 from chalkgrad.render.math_latex import escape, math_latex
+from chalkgrad.render.own_names import with_names_apart
 
 PREAMBLE = r"""\documentclass[10pt,a4paper,fleqn]{article}
 \usepackage[utf8]{inputenc}
@@ -38,6 +39,7 @@ PREAMBLE = r"""\documentclass[10pt,a4paper,fleqn]{article}
 """
 
 
+@with_names_apart
 def to_latex(
     derived: Derived,
     *,

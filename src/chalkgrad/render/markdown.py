@@ -23,11 +23,13 @@ from chalkgrad.render.document import (
     error_text,
 )
 from chalkgrad.render.math_latex import math_latex
+from chalkgrad.render.own_names import with_names_apart
 
 SPECIAL = re.compile(r"([\\`*_\[\]<>$|#~])")
 """Characters that Markdown, its tables or its mathematics would read as markup."""
 
 
+@with_names_apart
 def to_markdown(
     derived: Derived,
     *,

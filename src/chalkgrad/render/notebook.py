@@ -8,9 +8,11 @@ from chalkgrad.render.aligned import aligned
 from chalkgrad.render.document import EquationChain, Lemma, Verification, document
 from chalkgrad.render.markdown import document_markdown
 from chalkgrad.render.math_latex import math_latex
+from chalkgrad.render.own_names import with_names_apart
 from chalkgrad.render.terminal import document_text
 
 
+@with_names_apart
 def mime_bundle(derived: Derived, *, verification: Verification | None = None) -> dict[str, str]:
     r"""The derivation as "text/plain", "text/markdown" and "text/latex".
 
@@ -27,6 +29,7 @@ def mime_bundle(derived: Derived, *, verification: Verification | None = None) -
     }
 
 
+@with_names_apart
 def formula_bundle(program: Program, plain: str) -> dict[str, str]:
     r"""A forward pass as "text/plain", as given, and as "text/latex", one line per definition."""
     rows = [f"{math_latex(d.access)} &= {math_latex(d.body)}" for d in program.definitions]

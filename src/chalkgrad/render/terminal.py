@@ -25,6 +25,7 @@ from chalkgrad.render.document import (
     error_text,
 )
 from chalkgrad.render.math_text import display_width, math_piece, wrap
+from chalkgrad.render.own_names import with_names_apart
 from chalkgrad.render.pieces import Piece
 
 INDENT = 2
@@ -54,6 +55,7 @@ STYLES = {
 }  # fmt: skip
 
 
+@with_names_apart
 def to_text(
     derived: Derived,
     *,

@@ -57,6 +57,11 @@ SUMS = (
         "a[i,j] * b[j] + a[i,j] * c[j] = a[i,j] * (b[j] + c[j])",
     ),
     Rule(
+        "one-fraction", "1/p + 1/(1 − p)", "1/(p (1 − p))", "p is neither 0 nor 1",
+        "over one denominator the numerators cancel",
+        "derive L = -sum(i, t[i] * log(p[i]) + (1 - t[i]) * log(1 - p[i]))",
+    ),
+    Rule(
         "absorb", "f_k (a + 1(k = e) / f_e)", "f_k a + 1(k = e)", "f_e is not zero",
         "where the indicator is not zero, k is e",
         "b[j] * (a[i,j] + 1(j == y[i]) / b[y[i]]) = a[i,j] * b[j] + 1(j == y[i])",
@@ -65,6 +70,16 @@ SUMS = (
         "choose", "1(c) a + 1(not c) b", "where(c, a, b)", "c compares values",
         "of a condition and its opposite one holds",
         "1(b[j] > 0) * a[i,j] + (1 - 1(b[j] > 0)) * c[j] = where(b[j] <= 0, c[j], a[i,j])",
+    ),
+    Rule(
+        "sign", "1(c a > d a)", "1(a > 0)", "c − d is a positive number",
+        "what compares two multiples of a value compares it with zero",
+        "derive y[i] = maximum(x[i], 0.1 * x[i])",
+    ),
+    Rule(
+        "trichotomy", "1(a > b) + 1(a = b) + 1(a < b)", "1", "",
+        "one of larger, equal and smaller holds",
+        "a[i,j] * (1(a[i,j] > b[j]) + 1(a[i,j] == b[j]) + 1(a[i,j] < b[j])) = a[i,j]",
     ),
     Rule(
         "masked-value", "1(a < b) min(a, b)", "1(a < b) a", "the comparison is of the same two values",

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from chalkgrad.expr.cost import expression_flops
-from chalkgrad.expr.nodes import Access, Expr, Index, Indicator, Sum
+from chalkgrad.expr.nodes import Access, Add, Expr, Index, Indicator, Sum
 from chalkgrad.expr.ops import flat_key, free_indices, substitute, walk
-from chalkgrad.rules.polynomial import Monomial, Powers, collect, expand, monomial, raised, to_expr
+from chalkgrad.rules.polynomial import Monomial, Powers, collect, expand, monomial, raised, times, to_expr
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,13 +148,13 @@ def contract_all(poly: Sequence[Monomial]) -> tuple[list[Monomial], list[Collaps
 def settle(e: Expr) -> tuple[Expr, list[Collapse]]:
     """The expression tidied, its sums over indicators collapsed.
 
-    A Σ over several terms is taken apart only where that lets an indicator collapse.
+    A Σ over several terms is taken apart only where that lets an indicator collapse, and only those of its
+    factors that hold the indicator: (x − m)² beside it stays a square, which loses no digits.
     """
     poly, used = contract_all(expand(e, distribute=False))
     result = to_expr(collect(poly))
     if any(_stuck(n) for n in walk(result)):
-        poly, more = contract_all(expand(e))
-        apart = to_expr(collect(poly))
+        apart, more = _taken_apart(e)
         if expression_flops(apart) < expression_flops(result):
             return apart, more
     return result, used
@@ -162,7 +162,53 @@ def settle(e: Expr) -> tuple[Expr, list[Collapse]]:
 
 def _stuck(node: Expr) -> bool:
     """Whether the node is a Σ that holds an indicator of its own index without having collapsed."""
-    return isinstance(node, Sum) and any(
-        isinstance(n, Indicator) and n.op == "==" and {n.left, n.right} & set(node.indices)
-        for n in walk(node.body)
+    return isinstance(node, Sum) and _ties(node.body, node.indices)
+
+
+def _ties(e: Expr, indices: Sequence[Index]) -> bool:
+    """Whether an equation anywhere in the expression ties one of these indices."""
+    return any(
+        isinstance(n, Indicator) and n.op == "==" and {n.left, n.right} & set(indices) for n in walk(e)
     )
+
+
+def _taken_apart(e: Expr) -> tuple[Expr, list[Collapse]]:
+    """The expression with every Σ multiplied out as far as an indicator stands in its way, and collapsed."""
+    used: list[Collapse] = []
+    done: list[Monomial] = []
+    pending = expand(e, distribute=False)
+    while pending:
+        m = pending.pop(0)
+        held = [a for a, p in m.powers if isinstance(a, Add) and p >= 1 and _ties(a, m.bound)]
+        if held:
+            pending = [*_multiplied_out(m, held[0]), *pending]
+        else:
+            inner = _each_taken_apart(m, used)
+            done += [inner] if inner is not None else []
+    poly, collapses = contract_all(done)
+    return to_expr(collect(poly)), [*used, *collapses]
+
+
+def _multiplied_out(m: Monomial, total: Expr) -> list[Monomial]:
+    """The monomial as one for each term of a sum that is one of its factors."""
+    rest = [(a, p - 1 if a is total else p) for a, p in m.powers]
+    others = Monomial(m.coeff, m.bound, tuple((a, p) for a, p in rest if p))
+    parts = (times(others, term) for term in expand(total, distribute=False))
+    return [p for p in parts if p is not None]
+
+
+def _each_taken_apart(m: Monomial, used: list[Collapse]) -> Monomial | None:
+    """The monomial with the same done to sums inside of those that stay together."""
+    coeff, bound, powers = m.coeff, m.bound, Powers()
+    for atom, power in m.powers:
+        factor: Monomial | None = Monomial(Fraction(1), (), ((atom, power),))
+        if isinstance(atom, Add) and any(_stuck(n) for n in walk(atom)):
+            inner, more = _taken_apart(atom)
+            used += more
+            factor = raised(inner, power)
+        if factor is None:
+            return None
+        coeff, bound = coeff * factor.coeff, bound + factor.bound
+        for part, exponent in factor.powers:
+            powers[part] = powers.get(part, Fraction(0)) + exponent
+    return monomial(coeff, bound, powers)

@@ -11,7 +11,7 @@ Each step leaves fewer operations, so they end.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from functools import lru_cache
 from math import gcd, lcm
@@ -19,8 +19,31 @@ from math import gcd, lcm
 from chalkgrad.expr.cost import expression_flops
 from chalkgrad.expr.guarded import guards_for, is_guard
 from chalkgrad.expr.linear import DerivedSizes, known_sizes
-from chalkgrad.expr.nodes import Access, Add, Apply, Const, Expr, Indicator, Mul, Pow, Size, Tensor
-from chalkgrad.expr.ops import CACHE, canonical, flat_key, map_children, substitute, tensors_in
+from chalkgrad.expr.nodes import (
+    Access,
+    Add,
+    Apply,
+    Const,
+    Expr,
+    Index,
+    Indicator,
+    Mul,
+    Pow,
+    Size,
+    Sum,
+    Tensor,
+)
+from chalkgrad.expr.ops import (
+    CACHE,
+    canonical,
+    children,
+    flat_key,
+    free_indices,
+    map_children,
+    substitute,
+    tensors_in,
+)
+from chalkgrad.rules.comparisons import compares_values
 from chalkgrad.rules.conditions import is_condition
 from chalkgrad.rules.contraction import direction
 from chalkgrad.rules.polynomial import Powers, factors_of, term_order, tidy
@@ -44,8 +67,16 @@ def undistribute(e: Expr) -> Expr:
 def _undistributed(e: Expr, _sizes: DerivedSizes) -> Expr:
     inner = map_children(e, undistribute)
     if not isinstance(inner, Add):
-        return inner
-    return _group([_term(t) for t in inner.terms])
+        # A number in front of a sum goes on to the front of the product, or of the Σ, that it stands in.
+        return tidy(inner) if any(_has_product(kid, inner) for kid in children(inner)) else inner
+    return _group([term_of(t) for t in inner.terms])
+
+
+def _has_product(e: Expr, of: Expr) -> bool:
+    """Whether a part of a product or a Σ is a product that belongs to it: x ((a + b)/N)."""
+    if isinstance(of, Sum):
+        return isinstance(e, Mul) and any(not free_indices(f) & set(of.indices) for f in e.factors)
+    return isinstance(of, Mul) and isinstance(e, Mul)
 
 
 @lru_cache(CACHE)
@@ -56,7 +87,7 @@ def absorb(e: Expr) -> Expr:
     for total in factors if isinstance(inner, Mul) else ():
         for f in factors if isinstance(total, Add) else ():
             assert isinstance(total, Add)
-            terms = [_absorbed(f, *_term(t)) for t in total.terms] if isinstance(f, Access) else []
+            terms = [_absorbed(f, *term_of(t)) for t in total.terms] if isinstance(f, Access) else []
             if any(cancelled for cancelled, _ in terms):
                 rest = list(factors)
                 rest.remove(f)
@@ -71,16 +102,24 @@ def _absorbed(f: Access, coeff: Fraction, powers: Powers) -> tuple[bool, Expr]:
     """The product of f and a term, and whether under the term's indicators f is what the term divides by."""
     for equation in powers:
         if isinstance(equation, Indicator) and equation.op == "==":
-            at = substitute(f, direction(equation))
+            at = substitute(f, direction(equation) or _fixed(equation))
             if at is not f and powers.get(at, Fraction(0)) < 0:
-                return True, _write(*_divide((coeff, powers), Fraction(1), {at: Fraction(-1)}))
-    return False, _write(*_divide((coeff, powers), Fraction(1), {f: Fraction(-1)}))
+                return True, write(*divide((coeff, powers), Fraction(1), {at: Fraction(-1)}))
+    return False, write(*divide((coeff, powers), Fraction(1), {f: Fraction(-1)}))
+
+
+def _fixed(equation: Indicator) -> dict[Index, Expr]:
+    """The index that an equation sets to a number, 1(k = 0): what is read there has to be read already."""
+    for side, other in ((equation.left, equation.right), (equation.right, equation.left)):
+        if isinstance(side, Index) and isinstance(other, Const):
+            return {side: other}
+    return {}
 
 
 def common_denominator(e: Expr) -> Expr:
-    """a − b/N as (N a − b)/N, and λ a + λ b as λ (a + b): how people write it.
+    """a/N − b/N + c as (a − b + N c)/N, and λ a + λ b as λ (a + b): how people write it.
 
-    For numbers such as N and λ that is one multiplication more than computers need.
+    That may be a multiplication more than computers need, which work λ a out for all entries at once.
     """
     return _over_one(e, known_sizes())
 
@@ -90,19 +129,30 @@ def _over_one(e: Expr, _sizes: DerivedSizes) -> Expr:
     inner = map_children(e, common_denominator)
     if not isinstance(inner, Add):
         return tidy(inner) if isinstance(inner, Mul) else inner
-    terms = [_term(t) for t in inner.terms]
-    front: Powers = {a: p for a, p in _shared(terms)[1].items() if p > 0 and _is_number(a)}
+    terms = [term_of(t) for t in inner.terms]
+    coeff, front = _shared(terms)
+    if coeff.denominator > 1:
+        coeff = Fraction(1)  # (1 + erf z)/2 + φ x is not (1 + erf z + 2 φ x)/2
     atoms = dict.fromkeys(a for _, powers in terms for a in powers if isinstance(a, Size))
-    lowest = {a: min(p.get(a, Fraction(0)) for _, p in terms) for a in atoms}
-    front |= {a: power for a, power in lowest.items() if power < 0}
-    if not front:
+    lowest = {a: sorted(p.get(a, Fraction(0)) for _, p in terms)[:2] for a in atoms}
+    # Where one term alone is divided, a + b/N, that is how people leave it.
+    front |= {a: power for a, (power, next_power) in lowest.items() if power < 0 and next_power < 0}
+    if not front and coeff in (1, -1):
         return inner
-    over = _sum([_write(*_divide(t, Fraction(1), front)) for t in terms])
-    return tidy(_write(Fraction(1), front, undistribute(over)))
+    over = _sum([write(*divide(t, coeff, front)) for t in terms])
+    return tidy(write(coeff, front, undistribute(over)))
 
 
-def _is_number(e: Expr) -> bool:
-    return isinstance(e, Access) and not e.tensor.axes
+def opposite_sum(e: Add) -> Expr:
+    """−e with the sign of each term changed: what y − x is to x − y."""
+    return canonical(_sum([write(-coeff, powers) for coeff, powers in map(term_of, e.terms)]))
+
+
+def with_opposites(e: Expr, known: Mapping[Expr, Expr]) -> Expr:
+    """Every sum whose opposite is known, as minus the known one: known[opposite_sum(x − y)] is x − y."""
+    if isinstance(e, Add) and canonical(e) in known:
+        return Mul((Const(Fraction(-1)), known[canonical(e)]))
+    return map_children(e, lambda kid: with_opposites(kid, known))
 
 
 Condition = tuple[str, frozenset[Tensor], frozenset[Tensor]]
@@ -138,29 +188,24 @@ def opposite(condition: Indicator) -> Indicator:
     return Indicator(OPPOSITE[condition.op], condition.left, condition.right)
 
 
-def _compares_values(e: Expr | None) -> bool:
-    """Whether a comparison looks at values; one of places says where to read or write, and stays a factor."""
-    return isinstance(e, Indicator) and any(t.dtype == "float" and t.axes for t in tensors_in(e))
-
-
 def _complement(e: Add) -> Expr | None:
     """One minus a comparison of values, as the opposite comparison; q + 1(r > 0) − 1 is q − 1(r ≤ 0)."""
-    terms = [_term(t) for t in e.terms]
+    terms = [term_of(t) for t in e.terms]
     for n, (one, powers) in enumerate(terms):
         if powers or abs(one) != 1:
             continue
         for m, (coeff, mask) in enumerate(terms):
             condition = next(iter(mask), None)
-            if list(mask.values()) == [1] and coeff == -one and _compares_values(condition):
+            if list(mask.values()) == [1] and coeff == -one and compares_values(condition):
                 assert isinstance(condition, Indicator)
                 rest = [t for k, t in enumerate(e.terms) if k not in (n, m)]
-                return _sum([*rest, _write(one, {opposite(condition): Fraction(1)})])
+                return _sum([*rest, write(one, {opposite(condition): Fraction(1)})])
     return None
 
 
 def _conditions(e: Add, written: frozenset[Condition]) -> list[Indicator]:
     """The comparisons of values that mask a whole term, those written by the user first."""
-    masks = {f for t in e.terms for f in factors_of(t) if isinstance(f, Indicator) and _compares_values(f)}
+    masks = {f for t in e.terms for f in factors_of(t) if isinstance(f, Indicator) and compares_values(f)}
     return sorted(masks, key=lambda m: (condition_of(m) not in written, flat_key(m)))
 
 
@@ -175,7 +220,10 @@ def _chosen(e: Add, condition: Indicator, written: frozenset[Condition]) -> Expr
     branches = [choose(_sum(branch), written) for branch in (held, other)]
     if canonical(branches[0]) is canonical(branches[1]):
         return _sum([*rest, branches[0]])
-    return _sum([*rest, Apply("where", (condition, *branches))])
+    terms = [term_of(b) for b in branches]
+    coeff, front = _shared(terms) if all(c for c, _ in terms) else (Fraction(1), Powers())
+    inside = [write(*divide(t, coeff, front)) for t in terms]
+    return _sum([*rest, write(coeff, front, Apply("where", (condition, *inside)))])
 
 
 def _without(term: Expr, mask: Indicator) -> Expr:
@@ -186,7 +234,8 @@ def _without(term: Expr, mask: Indicator) -> Expr:
     return rest[0] if len(rest) == 1 else Mul(rest)
 
 
-def _term(e: Expr) -> Term:
+def term_of(e: Expr) -> Term:
+    """The coefficient and the factors of a written term."""
     coeff = Fraction(1)
     powers: Powers = {}
     for f in factors_of(e):
@@ -206,13 +255,13 @@ def _group(terms: list[Term]) -> Expr:
     if not terms:
         return Const(Fraction(0))
     if len(terms) == 1:
-        return _write(*terms[0])
+        return write(*terms[0])
     coeff, shared = _shared(terms)
-    rest = [_divide(t, coeff, shared) for t in terms]
+    rest = [divide(t, coeff, shared) for t in terms]
     inner = _partition(rest)
     if not shared and coeff == 1:
         return inner
-    return _write(coeff, shared, inner)
+    return write(coeff, shared, inner)
 
 
 def _shared(terms: Sequence[Term]) -> Term:
@@ -239,7 +288,8 @@ def _shared(terms: Sequence[Term]) -> Term:
     return (-coeff if negative == len(terms) else coeff), powers
 
 
-def _divide(term: Term, coeff: Fraction, by: Powers) -> Term:
+def divide(term: Term, coeff: Fraction, by: Powers) -> Term:
+    """The term without these factors."""
     powers = dict(term[1])
     for atom, power in by.items():
         powers[atom] = powers.get(atom, Fraction(0)) - power
@@ -251,11 +301,11 @@ def _partition(terms: list[Term]) -> Expr:
     counts = Counter(_guarded(a, p) for _, p in terms for a in p if p[a] > 0 and not isinstance(a, Size))
     best = max(counts, key=lambda a: (counts[a], _reverse_key(a[0])), default=None)
     if best is None or counts[best] < 2 or (counts[best] == len(terms) and len(terms) < 2):
-        return _sum([_write(*t) for t in terms])
+        return _sum([write(*t) for t in terms])
     inside = [t for t in terms if t[1].get(best[0], Fraction(0)) > 0 and _guarded(best[0], t[1]) == best]
     outside = [t for t in terms if t not in inside]
     if not outside:
-        return _sum([_write(*t) for t in terms])
+        return _sum([write(*t) for t in terms])
     grouped = _group(inside)
     rest = _partition(outside)
     parts = list(rest.terms) if isinstance(rest, Add) else [rest]
@@ -277,7 +327,8 @@ def _sum(terms: list[Expr]) -> Expr:
     return terms[0] if len(terms) == 1 else Add(tuple(terms))
 
 
-def _write(coeff: Fraction, powers: Powers, inner: Expr | None = None) -> Expr:
+def write(coeff: Fraction, powers: Powers, inner: Expr | None = None) -> Expr:
+    """A coefficient and factors as an expression, with one more factor where there is one."""
     factors: list[Expr] = [a if p == 1 else Pow(a, Const(p)) for a, p in powers.items()]
     if inner is not None:
         factors.append(inner)

@@ -19,6 +19,7 @@ from chalkgrad.expr.letters import fresh_index
 from chalkgrad.expr.nodes import (
     Access,
     Add,
+    Apply,
     Const,
     Expr,
     Index,
@@ -39,6 +40,7 @@ from chalkgrad.expr.ops import (
     substitute,
     walk,
 )
+from chalkgrad.rules.roots import roots_folded
 
 Powers = dict[Expr, Fraction]
 
@@ -84,6 +86,8 @@ def monomial(coeff: Fraction, bound: Iterable[Index], powers: Powers) -> Monomia
             clean[atom] = Fraction(1) if _is_bit(atom) and power > 0 else power
         else:
             coeff *= factor
+    if any(isinstance(atom, Apply) for atom in clean):
+        coeff = roots_folded(coeff, clean)
     if coeff == 0:
         return None
     summed = tuple(i for i in bound if i in used)
