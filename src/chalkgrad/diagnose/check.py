@@ -18,7 +18,7 @@ from chalkgrad.diagnose.class_layers import class_layer, functions_of
 from chalkgrad.diagnose.example import smallest
 from chalkgrad.diagnose.extras import lost_in_single_precision, other_subgradients
 from chalkgrad.diagnose.forms import Form, Prepared
-from chalkgrad.diagnose.forward_value import forward_fault
+from chalkgrad.diagnose.forward_value import forward_faults
 from chalkgrad.diagnose.frameworks import framework_of
 from chalkgrad.diagnose.judge import Judge
 from chalkgrad.diagnose.mended import Mender
@@ -305,11 +305,7 @@ class Check:
 
     def forward_faults(self, trial: Trial) -> list[Fault]:
         """What is wrong with the values of the user's own forward."""
-        for prepared in trial.prepared:
-            fault = forward_fault(prepared, self.caller.outputs, self.layer)
-            if fault is not None:
-                return [fault]
-        return []
+        return forward_faults(trial.prepared, self.caller.outputs, self.layer)
 
     def whole_faults(self, trial: Trial) -> list[Fault]:
         """Mutation and non-determinism."""

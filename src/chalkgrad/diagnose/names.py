@@ -72,6 +72,18 @@ def match_all(names: Sequence[str], inputs: Sequence[str]) -> dict[str, str] | N
     return found
 
 
+def match_rest(names: Sequence[str], inputs: Sequence[str]) -> dict[str, str] | None:
+    """As `match_all`; where all names but one are known, that one stands for the input that is left."""
+    found = match_all(names, inputs)
+    if found is None and len(names) == len(inputs) > 1:
+        for odd in (n for n in names if match(n, inputs) is None):
+            others = match_all([n for n in names if n != odd], inputs)
+            if others is not None:
+                (left,) = set(inputs) - set(others.values())
+                return {n: others.get(n, left) for n in names}
+    return found
+
+
 def match_key(key: str, inputs: Sequence[str]) -> str | None:
     """The input whose gradient a dictionary's key names: `W`, `dW`, `grad_W`."""
     key = key.removeprefix(SELF)
@@ -97,7 +109,7 @@ def required(function: Callable[..., Any]) -> tuple[list[str], list[str], bool] 
         return None
     plain = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     must = [p.name for p in parameters if p.kind in plain and p.default is p.empty]
-    may = [p.name for p in parameters if p.default is not p.empty]
+    may = [p.name for p in parameters if p.default is not p.empty or p.kind is p.KEYWORD_ONLY]
     many = any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in parameters)
     return must, may, many
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -45,6 +45,12 @@ class Trial:
         """The first error that the backward raised, or that came before it."""
         return self.failed or next((c.error for c in self.calls if c.error), "")
 
+    @property
+    def read(self) -> tuple[tuple[str, ...], int]:
+        """The inputs in the order in which their gradients were read, and where a loss stood beside them."""
+        result = self.results[0] if self.results else None
+        return (result.order or self.form.order, result.lead) if result is not None else (self.form.order, 0)
+
     def observed(self, name: str) -> list[Array] | None:
         """One input's gradients at all points, None where one is missing."""
         found = [r.gradients.get(name) for r in self.results]
@@ -68,7 +74,9 @@ def run(caller: Caller, form: Form, points: Sequence[Point], timeout: float | No
         trial.calls.append(made)
         if made.error:
             return trial
-        trial.results.append(caller.result(made.value, form))
+        trial.results.append(caller.result(made.value, form, prepared.point))
+        if trial.results[-1].lead and prepared.out is None:
+            trial.prepared[-1] = replace(prepared, out=trial.results[-1].loss)
     return trial
 
 

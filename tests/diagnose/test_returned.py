@@ -1,0 +1,193 @@
+"""How gradients are read: of some inputs alone, beside the loss, under names of one's own."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import chalkgrad as cg
+from chalkgrad.layers import GALLERY
+
+
+@cg.layer
+def classifier(W: "D K", X: "N D", y: "N int", *, reg=0.1):  # type: ignore[no-untyped-def]
+    """The softmax loss of a linear classifier with a penalty."""
+    f = X @ W
+    rows = np.arange(X.shape[0])
+    return -(f[rows, y] - np.log(np.exp(f).sum(axis=1))).mean() + reg * (W * W).sum()
+
+
+FORMULA = cg.formula("""
+f[i,k] = sum(d, X[i,d] * W[d,k])
+L = -1/size(i) * sum(i, f[i,y[i]] - log(sum(j, exp(f[i,j])))) + reg * sum(d, sum(k, W[d,k]^2))
+""")
+
+
+def parts(W: Any, X: Any, y: Any, reg: Any) -> tuple[Any, Any]:
+    rows = np.arange(len(X))
+    p = np.exp(X @ W)
+    p /= p.sum(axis=1, keepdims=True)
+    loss = -np.log(p[rows, y]).mean() + reg * (W * W).sum()
+    p[rows, y] -= 1
+    return loss, X.T @ p / len(X) + 2 * reg * W
+
+
+def tuple_of(W: Any, X: Any, y: Any, reg: Any) -> Any:
+    return parts(W, X, y, reg)
+
+
+def dictionary(W: Any, X: Any, y: Any, reg: Any) -> Any:
+    loss, dW = parts(W, X, y, reg)
+    return loss, {"W": dW}
+
+
+def cost_last(W: Any, X: Any, y: Any, reg: Any) -> Any:
+    loss, dW = parts(W, X, y, reg)
+    return {"dW": dW}, loss
+
+
+def no_loss(W: Any, X: Any, y: Any, reg: Any) -> Any:
+    return parts(W, X, y, reg)[1]
+
+
+def keys(W: Any, X: Any, y: Any, reg: Any) -> Any:
+    return {"grad_W": parts(W, X, y, reg)[1]}
+
+
+def another_order(X: Any, y: Any, W: Any, reg: Any) -> Any:
+    return parts(W, X, y, reg)
+
+
+def theta(theta: Any, X: Any, y: Any, reg: Any) -> Any:
+    loss, grad = parts(theta, X, y, reg)
+    return loss, grad
+
+
+def explicit(W: Any, X: Any, y: Any, reg: Any) -> Any:
+    return (*parts(W, X, y, reg), None)
+
+
+FORMS = [tuple_of, dictionary, cost_last, no_loss, keys, another_order, theta, explicit]
+
+
+@pytest.mark.parametrize("layer", [classifier, FORMULA], ids=["function", "formula"])
+@pytest.mark.parametrize("loss", FORMS)
+def test_a_loss_may_give_the_gradient_of_the_weights_alone(loss: Callable[..., Any], layer: Any) -> None:
+    diagnosis = cg.check(loss, layer)
+    assert diagnosis.ok, str(diagnosis)
+    assert "X" in diagnosis.notes[0]
+
+
+@pytest.mark.parametrize("layer", [classifier, FORMULA], ids=["function", "formula"])
+@pytest.mark.parametrize("loss", [f for f in FORMS if f is not explicit])
+def test_a_wrong_gradient_behind_a_loss_is_that_of_the_weights(loss: Callable[..., Any], layer: Any) -> None:
+    def off(*given: Any) -> Any:
+        return doubled(loss(*given))
+
+    def doubled(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {k: 2 * v for k, v in value.items()}
+        if isinstance(value, tuple):
+            return tuple(doubled(v) if np.ndim(v) or isinstance(v, dict) else v for v in value)
+        return 2 * value
+
+    off.__signature__ = inspect.signature(loss)  # type: ignore[attr-defined]
+    faults = cg.check(off, layer).faults
+    assert [(f.argument, f.cause) for f in faults] == [("W", "constant_factor")]
+
+
+LOSSES = ["softmax_loss", "svm_loss", "mse", "sigmoid_loss", "huber", "kl_divergence", "focal_loss"]
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize(
+    ("spoilt", "cause"),
+    [(lambda L: L, ""), (lambda L: 5 * L, "constant_factor"), (lambda L: -L, "sign"),
+     (lambda L: L + 1, "unknown"), (lambda L: L / 2, "constant_factor")],
+)  # fmt: skip
+def test_the_value_of_a_loss_is_checked(name: str, spoilt: Callable[[Any], Any], cause: str) -> None:
+    ops = GALLERY[name].compile("numpy")
+
+    def loss(f: Any, y: Any) -> Any:
+        value, cache = ops.raw_forward(f, y)
+        return spoilt(value), ops.raw_backward(1.0, cache)[0]
+
+    faults = cg.check(loss, GALLERY[name]).faults
+    assert [(f.argument, f.cause) for f in faults] == ([(None, cause)] if cause else [])
+    assert not faults or "the loss that it returns" in faults[0].evidence
+
+
+@pytest.mark.parametrize(("power", "cause"), [(1, "sum_for_mean"), (-1, "mean_for_sum")])
+def test_a_loss_over_the_number_of_observations(power: int, cause: str) -> None:
+    ops = GALLERY["softmax_loss"].compile("numpy")
+
+    def loss(f: Any, y: Any) -> Any:
+        value, cache = ops.raw_forward(f, y)
+        return value * float(len(f)) ** power, ops.raw_backward(1.0, cache)[0]
+
+    assert [f.cause for f in cg.check(loss, GALLERY["softmax_loss"]).faults] == [cause]
+
+
+def test_an_epsilon_inside_the_logarithm_of_a_loss_is_no_fault() -> None:
+    def loss(f: Any, y: Any) -> Any:
+        rows = np.arange(len(f))
+        p = np.exp(f) / np.exp(f).sum(axis=1, keepdims=True)
+        d = p.copy()
+        d[rows, y] -= 1
+        return -np.log(p[rows, y] + 1e-8).mean(), d / len(f)
+
+    assert cg.check(loss, GALLERY["softmax_loss"]).ok
+
+
+AFFINE = """
+import numpy as np
+
+def first(dout, x, W, b):
+    dW = x.T @ dout
+    db = dout.sum(axis=0)
+    return dW, db
+
+def mean(dout, x, W, b):
+    dW = x.T @ dout / len(x)
+    db = dout.sum(axis=0)
+    return db, dW
+
+def by_shape(dout, x, W, b):
+    return x.T @ dout, dout.sum(axis=0)
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "faults"),
+    [("first", {"x": "no gradient"}), ("by_shape", {"x": "no gradient"}),
+     ("mean", {"x": "no gradient", "W": "1/N"})],
+)  # fmt: skip
+def test_fewer_gradients_belong_to_the_inputs_whose_names_or_shapes_they_have(
+    name: str, faults: dict[str, str], tmp_path: Path
+) -> None:
+    path = tmp_path / "own.py"
+    path.write_text(AFFINE, encoding="utf-8")
+    seen: dict[str, Any] = {}
+    exec(compile(AFFINE, str(path), "exec"), seen)
+    found = {f.argument: f.evidence for f in cg.check(seen[name], GALLERY["affine"]).faults}
+    assert found.keys() == faults.keys()
+    assert all(words in found[a] for a, words in faults.items())
+
+
+def test_a_bias_that_comes_with_no_gradient_is_asked_for() -> None:
+    net = GALLERY["two_layer_net"]
+    ops = net.compile("numpy")
+    names = [t.name for t in net.program.inputs if t.dtype == "float"]
+
+    def loss(x: Any, W1: Any, b1: Any, W2: Any, b2: Any, y: Any) -> Any:
+        value, cache = ops.raw_forward(x, W1, b1, W2, b2, y)
+        grads = dict(zip(names, ops.raw_backward(1.0, cache), strict=False))
+        return value, {n: grads[n] for n in ("W1", "W2", "b2")}
+
+    (fault,) = cg.check(loss, net).faults
+    assert (fault.argument, "'W1', 'W2', 'b2'" in fault.evidence) == ("b1", True)
