@@ -78,5 +78,5 @@ def named_forms(
 def from_above(name: str, outputs: Sequence[str]) -> bool:
     """Whether an argument is called like the gradient from above."""
     return name.lower() in UPSTREAM or name in {
-        f"{p}{o}" for p in ("d", "grad_", "g_", "d_") for o in outputs
+        f"{p}{o}" for p in ("d", "grad_", "g_", "d_", "dLd", "dL_d") for o in outputs
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ GREEK = {
     "ε": ("eps", "epsilon"),
     "v": ("var", "sample_var", "running_var", "variance"),
     "f": ("scores", "logits", "x", "pred", "yhat", "y_pred", "y_hat", "out", "z"),
-    "t": ("target", "targets", "y", "labels", "y_true"),
+    "t": ("target", "targets", "y", "labels", "y_true", "idx", "ids", "index", "indices", "tokens"),
     "y": ("labels", "target", "targets", "t"),
     "x": ("X", "inputs", "input", "z", "a"),
     "W": ("w", "weights", "weight"),
@@ -42,7 +43,8 @@ STATISTICS = frozenset({"μ", "v"})
 SELF = "self_"
 """How a variable begins that stands for an attribute; see `class_layers`."""
 
-PREFIXES = ("", "d", "grad_", "d_", "∂", "g_")
+PREFIXES = ("", "d", "grad_", "d_", "∂", "g_", "dLd", "dL_d", "grad")
+"""How the name of a gradient begins."""
 
 
 def match(name: str, inputs: Sequence[str]) -> str | None:
@@ -85,8 +87,8 @@ def match_rest(names: Sequence[str], inputs: Sequence[str]) -> dict[str, str] | 
 
 
 def match_key(key: str, inputs: Sequence[str]) -> str | None:
-    """The input whose gradient a dictionary's key names: `W`, `dW`, `grad_W`."""
-    key = key.removeprefix(SELF)
+    """The input whose gradient a dictionary's key names: `W`, `dW`, `grad_W`, `W_grad`, `dLdW`."""
+    key = re.sub(r"^(.+)_grad(ient)?$", r"grad_\1", key.removeprefix(SELF))
     for prefix in PREFIXES:
         if key.startswith(prefix) and key[len(prefix) :] in inputs:
             return key[len(prefix) :]
