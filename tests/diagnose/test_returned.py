@@ -191,3 +191,53 @@ def test_a_bias_that_comes_with_no_gradient_is_asked_for() -> None:
 
     (fault,) = cg.check(loss, net).faults
     assert (fault.argument, "'W1', 'W2', 'b2'" in fault.evidence) == ("b1", True)
+
+
+@pytest.mark.parametrize(
+    ("backward", "words"),
+    [
+        (lambda dout, x, W, b: (dout @ W.T, x.T @ dout, None), "None stands in its place"),
+        (lambda dout, x, W, b: (dout @ W.T, x.T @ dout), "only 2 of 3 came back"),
+        (lambda dout, x, W, b: {"dx": dout @ W.T, "dW": x.T @ dout, "db_": dout.sum(0)},
+         "its keys are 'dx', 'dW', 'db_'"),
+    ],
+)  # fmt: skip
+def test_a_gradient_that_is_missing_is_headed_so(backward: Callable[..., Any], words: str) -> None:
+    diagnosis = cg.check(backward, GALLERY["affine"])
+    (fault,) = diagnosis.faults
+    assert (fault.argument, fault.cause) == ("b", "shape")
+    assert "db: the gradient is missing  [shape]" in str(diagnosis)
+    assert "the shape is wrong" not in str(diagnosis)
+    assert words in fault.evidence
+
+
+def test_a_cache_that_holds_another_number_of_values_is_counted() -> None:
+    def backward(dout: Any, cache: Any) -> Any:
+        x, W = cache
+        return dout @ W.T, x.T @ dout, dout.sum(0)
+
+    own = cg.check(backward, GALLERY["affine"], forward=lambda x, W, b: (x @ W + b, (x, W, b)))
+    assert "the cache from your forward holds 3 values" in own.faults[0].evidence
+    alone = cg.check(backward, GALLERY["affine"])
+    assert "the cache holds the 3 inputs x, W, b" in alone.faults[0].evidence
+
+
+ELEMENTWISE = [
+    n for n, layer in GALLERY.items()
+    if len(layer.program.inputs) == 1 and layer.program.inputs[0].axes == layer.program.outputs[0].axes
+    and len(layer.program.definitions) <= 2 and n != "rope"  # which moves between axes
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ELEMENTWISE)
+def test_a_wrong_backward_with_a_bare_cache_is_called_with_the_input(name: str) -> None:
+    ops = GALLERY[name].compile("numpy")
+
+    def backward(dout: Any, cache: Any) -> Any:
+        x = np.asarray(cache).reshape(np.shape(cache)[-2:])
+        found = 3 * ops.raw_backward(np.ones_like(x), ops.raw_forward(x)[1])[0]
+        return dout * np.broadcast_to(found, np.shape(cache))
+
+    faults = cg.check(backward, GALLERY[name]).faults
+    assert {f.argument for f in faults} == {GALLERY[name].program.inputs[0].name}
+    assert "shape" not in {f.cause for f in faults}

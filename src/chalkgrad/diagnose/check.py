@@ -196,12 +196,23 @@ class Check:
             ", ".join(f"{r.name} = {n}" for r, n in trial.points[0].env.sizes.items()) if trial.points else ""
         )
         at = f" The sizes were {sizes}." if sizes else ""
+        text += self.kept(trial) if "unpack" in error else ""
         fix = f"Write backward(dout, cache) or backward(dout, {', '.join(self.caller.names)})."
         fault = Fault(
             None, "shape" if shapes else "unknown", f"{ended(text)}{at}", self.all_lines(),
             fix if "argument" in text else "Make it run first: the lines below are what it has to compute.",
         )  # fmt: skip
         return self.done([fault], trial)
+
+    def kept(self, trial: Trial) -> str:
+        """How many values a backward is given in its cache, where it expects others."""
+        cache = trial.prepared[-1].arguments.get("cache") if trial.prepared else None
+        if not isinstance(cache, tuple | list):
+            return ""
+        if self.caller.forward is not None:
+            return f"; the cache from your forward holds {len(cache)} values"
+        inputs = ", ".join(self.caller.names)
+        return f"; without a forward of yours the cache holds the {len(cache)} inputs {inputs}"
 
     def made_to_run(self, trial: Trial, error: str) -> list[Fault]:
         """The one change of the text after which it runs and a gradient is right."""

@@ -147,6 +147,8 @@ def best(
 ) -> Trial | None:
     """The form of calling that fits best: right beats wrong, running beats raising, earlier beats later.
 
+    Of forms that are wrong for as many inputs the one under which more shapes agree is meant.
+
     `points(unit)` gives the test points, with an upstream gradient of 1 for a loss that takes none.
     """
     ranked: list[tuple[tuple[float, ...], Trial]] = []
@@ -158,15 +160,23 @@ def best(
             if not wrong:
                 return run(caller, form, some, timeout)
             problem = any(r.problem for r in first.results)
-            ranked.append(((float(problem), float(len(wrong)), float(place)), first))
+            odd = sum(_misshapen(n, first) for n in wrong)
+            ranked.append(((float(problem), float(len(wrong)), float(odd), float(place)), first))
         else:
-            ranked.append(((2.0, 0.0, float(place)), first))
+            ranked.append(((2.0, 0.0, 0.0, float(place)), first))
     if not ranked:
         return None
     _, chosen = min(ranked, key=lambda r: r[0])
     if chosen.error:
         return chosen
     return run(caller, chosen.form, points(not chosen.form.upstream), timeout)
+
+
+def _misshapen(name: str, trial: Trial) -> bool:
+    """Whether a gradient has another shape than its input at the first point, or is missing."""
+    true = {t.name: a for t, a in trial.points[0].true.items()}
+    returned = trial.results[0].gradients.get(name)
+    return returned is None or returned.shape != np.shape(true[name])
 
 
 def relative_error(derived: Derived, trial: Trial) -> float:
