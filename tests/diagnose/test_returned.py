@@ -241,3 +241,32 @@ def test_a_wrong_backward_with_a_bare_cache_is_called_with_the_input(name: str) 
     faults = cg.check(backward, GALLERY[name]).faults
     assert {f.argument for f in faults} == {GALLERY[name].program.inputs[0].name}
     assert "shape" not in {f.cause for f in faults}
+
+
+SCALAR_BIAS = """
+import numpy as np
+
+def bias_first(X, w, b, y):
+    r = X @ w + b - y
+    dw = 2 * X.T @ r / len(y)
+    db = 2 * r.mean()
+    return db, dw
+
+def loss_first(X, w, b, y):
+    r = X @ w + b - y
+    dw = 2 * X.T @ r / len(y)
+    db = 2 * r.mean()
+    return (r ** 2).mean(), dw, db
+"""
+
+
+@pytest.mark.parametrize("name", ["bias_first", "loss_first"])
+def test_the_gradient_of_a_scalar_bias_is_no_loss(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "own.py"
+    path.write_text(SCALAR_BIAS, encoding="utf-8")
+    seen: dict[str, Any] = {}
+    exec(compile(SCALAR_BIAS, str(path), "exec"), seen)
+    regression = cg.formula("r[i] = sum(d, X[i,d] * w[d]) + b - y[i]\nL = mean(i, r[i]^2)")
+    diagnosis = cg.check(seen[name], regression)
+    assert diagnosis.ok, str(diagnosis)
+    assert "X and y" in diagnosis.notes[0]

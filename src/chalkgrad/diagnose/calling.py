@@ -236,9 +236,7 @@ class Caller:
     ) -> Any:
         """Call the backward: what it is told stands among the values where its signature has it."""
         by_name, rest = dict(told), list(values)
-        data = self.options.data(names, self.names)
-        args = [by_name.pop(n) if n not in data and n in by_name else rest.pop(0)
-                for n in names if rest or n in by_name]  # fmt: skip
+        args = [by_name.pop(n) if n in by_name else rest.pop(0) for n in names if rest or n in by_name]
         return self.backward(*ups, *args, *rest, **by_name)
 
     def values(self, point: Point) -> dict[str, Any]:

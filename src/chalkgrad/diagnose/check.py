@@ -64,13 +64,16 @@ def check(
     the user's `forward` saved; `backward(dout, x, W, b)` by position or name; a
     `torch.autograd.Function`; a `jax.custom_vjp` function; or a class, or an object, with methods
     `forward(x)` and `backward(dout)` that keeps its parameters and their gradients as attributes
-    (W and dW, params["W"] and grads["W"]). It may return a tuple, list or dictionary of gradients, or
-    one array. It is called several times.
+    (W and dW, params["W"] and grads["W"], or lists of them). It may return a tuple, list or dictionary
+    of gradients, or one array. A loss may be a function of the inputs that returns (loss, gradients),
+    and leave out the gradients of its data. Parameters of the layer, such as eps, are passed where the
+    function takes them. It is called several times.
 
     Args:
         backward: What to check.
         layer: The layer whose backward it should be.
-        forward: The user's own forward, which returns (out, cache); it is checked too.
+        forward: The user's own forward, which returns (out, cache), or the output alone where the
+            backward takes the inputs; it is checked too, and may have its weights transposed.
         name: What the report calls the backward; its own name if omitted.
         seed: Chooses the test points.
         timeout: Seconds that one call may take.

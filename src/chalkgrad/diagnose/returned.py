@@ -62,7 +62,10 @@ class Reader:
         (first, *others), last = value, value[-1]
         if _is_scalar(last) and isinstance(first, dict) and len(value) == 2:
             return last, -1
-        order = form.order or self.names
+        order, parts = form.order or self.names, self._parts(0)
+        own = match_key(parts[0], self.floats) if len(parts) == len(value) else None
+        if own is not None and not self.tensors[own].axes:
+            return None, 0  # the gradient of a scalar bias
         taken = any(not self.tensors[n].axes for n in (*order[:1], *self.floats[:1]))
         whole = len(value) in (len(self.names), len(self.floats)) and (taken or form.upstream)
         valued = _is_scalar(first) and not whole and any(v is not None for v in others)
@@ -121,6 +124,7 @@ class Reader:
         return [n if found.count(n) == 1 else "" for n in found]
 
     def _parts(self, lead: int) -> list[str]:
+        """The names of what the text returns, without a loss."""
         value = behind_loss(returned_by(self._tree), lead)
         parts = value.elts if isinstance(value, ast.Tuple | ast.List) else [value]
         return [entry_of(p) for p in parts if p is not None]
