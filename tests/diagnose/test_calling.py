@@ -113,3 +113,39 @@ def test_what_a_forward_kept_is_used_where_it_kept_something() -> None:
         lambda dout, cache: dout * (cache > 0), GALLERY["relu"], forward=lambda x: (np.maximum(0, x), -x)
     )
     assert [f.argument for f in diagnosis.faults] == ["x"]
+
+
+BY_OUTPUT = {
+    "sigmoid": lambda d, out: d * out * (1 - out),
+    "tanh": lambda d, out: d * (1 - out**2),
+    "relu": lambda d, out: d * (out > 0),
+    "softmax": lambda d, out: out * (d - (d * out).sum(axis=1, keepdims=True)),
+}
+
+
+@pytest.mark.parametrize("name", BY_OUTPUT)
+@pytest.mark.parametrize("own", ["out", "output", "h"])
+def test_a_backward_may_take_the_output(name: str, own: str) -> None:
+    ops = GALLERY[name].compile("numpy")
+    seen = {"right": BY_OUTPUT[name]}
+    backward = written(f"def b(dout, {own}): return right(dout, {own})", "b", **seen)
+    assert cg.check(backward, GALLERY[name]).ok
+    assert cg.check(backward, GALLERY[name], forward=lambda x: ops.raw_forward(x)[0]).ok
+    wrong = written(f"def b(dout, {own}): return 2 * right(dout, {own})", "b", **seen)
+    for forward in (None, lambda x: ops.raw_forward(x)[0]):
+        assert not cg.check(wrong, GALLERY[name], forward=forward).ok
+
+
+def test_a_fault_of_a_backward_of_the_output_is_told_of_the_output() -> None:
+    backward = written("def b(dout, out): return dout * (1 - out)", "b")
+    for forward in (None, np.tanh):
+        faults = cg.check(backward, GALLERY["tanh"], forward=forward).faults
+        assert [f.cause for f in faults] == ["missing_factor"]
+
+
+def test_what_is_called_like_the_input_is_the_input() -> None:
+    for name in ("sigmoid", "tanh"):
+        backward = written("def b(dout, x): return right(dout, x)", "b", right=BY_OUTPUT[name])
+        assert not cg.check(backward, GALLERY[name]).ok
+        ops = GALLERY[name].compile("numpy")
+        assert not cg.check(backward, GALLERY[name], forward=lambda x, ops=ops: ops.raw_forward(x)[0]).ok

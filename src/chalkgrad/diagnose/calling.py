@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from chalkgrad.diagnose.capture import Call
 from chalkgrad.diagnose.forms import Form, Prepared, Result
 from chalkgrad.diagnose.frameworks import framework_of, jax_form, torch_form
 from chalkgrad.diagnose.named_forms import from_above, named_forms
-from chalkgrad.diagnose.names import CACHES, keyed, match, match_rest, required
+from chalkgrad.diagnose.names import CACHES, OUTPUTS, keyed, match, match_rest, required
 from chalkgrad.diagnose.options import Options
 from chalkgrad.diagnose.own_forward import OwnForward
 from chalkgrad.diagnose.points import Point
@@ -153,13 +154,15 @@ class Caller:
             return
         if data:
             own = match_rest(data, self.names)
-            if own is not None:
+            alone = len(data) == 1 and self._is_output(data[0])
+            if own is not None and not alone:
                 yield self._direct("backward(dout, inputs by name)", rest)
                 order = tuple(own[n] for n in data)
                 if sorted(order) == sorted(self.names) and order != tuple(self.names):
                     yield self._direct("backward(dout, inputs by name)", rest, order=order)
             if len(data) == 1:
-                yield from self._one_cache(data[0])
+                forms = [self._one_cache(data[0]), self._output_kept(data[0])]
+                yield from chain(*(forms[::-1] if alone else forms))
             elif len(data) == len(self.inputs) or len(data) == len(self.floats):
                 yield self._direct("backward(dout, inputs in order)", rest, ordered=True)
         elif self.scalar and must:
@@ -198,6 +201,21 @@ class Caller:
         if self.derived.program.parameters:
             yield whole
         yield named
+
+    def _output_kept(self, name: str) -> Iterator[Form]:
+        """The output for the cache, where the argument may be called after it: a sigmoid needs no more."""
+        known = match(name, self.names) is not None or name in CACHES
+        if len(self.outputs) != 1 or (known and not self._is_output(name)):
+            return
+        output = self.outputs[0]
+        form = self._cached(
+            "backward(dout, out), the layer's output",
+            lambda p: (p, _plain(p.env.array(output), output, self.dtype), None, None),
+        )
+        yield replace(form, note=f"{name} is taken for the layer's output" if self.own is None else "")
+
+    def _is_output(self, name: str) -> bool:
+        return name not in self.names and name in (*OUTPUTS, *(t.name for t in self.outputs))
 
     def _direct(
         self, title: str, names: Sequence[str], *, ordered: bool = False, upstream: bool = True,
@@ -271,7 +289,7 @@ def _beside(own: OwnForward, form: Form, note: str) -> Form:
         at, _, run, out = own.at(point)
         return replace(form.prepare(at), forward=run, out=out)
 
-    return replace(form, prepare=prepare, note=note)
+    return replace(form, prepare=prepare, note=note or form.note)
 
 
 def statics_of(layer: Any) -> dict[str, Any]:

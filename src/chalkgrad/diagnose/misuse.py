@@ -56,7 +56,7 @@ def _changed(derived: Derived, caller: Caller, name: str, prepared: Prepared, ma
                 inputs += [t.name for t in derived.program.inputs if same(one, np.asarray(arrays[t]))]
     if name == "cache" and not inputs and hasattr(caller.backward, "__tree__"):
         return []  # attributes of an object of the user's own
-    told = f"{', '.join(inputs)} in the cache" if name == "cache" and inputs else whose
+    told = f"{', '.join(inputs)} in {whose}" if name == "cache" and inputs else whose
     text = f"after the call {told} holds other values than before."
     write = write_into(caller.backward, [whose])
     whole: list[str | None] = [None]
@@ -72,6 +72,9 @@ def _fault(argument: str | None, text: str, write: Write | None, fix: str) -> Fa
 def own_name(caller: Caller, name: str) -> str:
     """The name that the user's function gives an argument."""
     outputs = [f"d{t.name}" for t in caller.outputs]
+    rest = [n for n in caller.must[len(outputs) :] if not is_settings(n)]
+    if name == "cache" and len(rest) == 1 and not hasattr(caller.backward, "__tree__"):
+        return rest[0]
     if framework_of(caller.backward) != "numpy" or name not in outputs:
         return name
     place = outputs.index(name)

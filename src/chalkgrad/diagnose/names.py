@@ -34,8 +34,8 @@ CACHES = frozenset(
 )
 """Names that say that an argument holds what the forward saved."""
 
-TARGETS = frozenset({"t", "target", "targets", "y_true"})
-"""Inputs of a loss that are data rather than something trained."""
+OUTPUTS = frozenset({"out", "output", "outputs", "activation"})
+"""Names that say that an argument is what the forward returned."""
 
 STATISTICS = frozenset({"μ", "v"})
 """Inputs of a normalisation that are stored statistics, where both are there."""
