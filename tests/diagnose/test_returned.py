@@ -270,3 +270,20 @@ def test_the_gradient_of_a_scalar_bias_is_no_loss(name: str, tmp_path: Path) -> 
     diagnosis = cg.check(seen[name], regression)
     assert diagnosis.ok, str(diagnosis)
     assert "X and y" in diagnosis.notes[0]
+
+
+@pytest.mark.parametrize("name", ["triplet_loss", "gaussian_nll", "gamma_regression", "poisson_regression"])
+@pytest.mark.parametrize("place", [0, 1, 2])
+@pytest.mark.parametrize("none", [True, False])
+def test_a_backward_that_gives_none_for_an_input_is_asked_for_it(name: str, place: int, none: bool) -> None:
+    layer = GALLERY[name]
+    ops = layer.compile("numpy")
+    left = layer.program.inputs[place].name
+
+    def backward(dL: Any, cache: Any) -> Any:
+        found = dict(zip((t.name for t in layer.program.inputs), ops.raw_backward(dL, cache), strict=True))
+        return {n: g for n, g in found.items() if n != left} | ({left: None} if none else {})
+
+    diagnosis = cg.check(backward, layer, forward=ops.raw_forward)
+    assert diagnosis.ok == (left == "t" or (left == "y" and not none)), str(diagnosis)
+    assert diagnosis.ok or [f.argument for f in diagnosis.faults] == [left]

@@ -37,6 +37,9 @@ CACHES = frozenset(
 OUTPUTS = frozenset({"out", "output", "outputs", "activation"})
 """Names that say that an argument is what the forward returned."""
 
+TARGETS = frozenset({"t", "target", "targets", "y_true"})
+"""Inputs of a loss that are data rather than something trained."""
+
 STATISTICS = frozenset({"μ", "v"})
 """Inputs of a normalisation that are stored statistics, where both are there."""
 

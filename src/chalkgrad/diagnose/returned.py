@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from chalkgrad.diagnose.capture import as_array
 from chalkgrad.diagnose.forms import Form, Result
-from chalkgrad.diagnose.names import STATISTICS, match_key
+from chalkgrad.diagnose.names import STATISTICS, TARGETS, match_key
 from chalkgrad.diagnose.own_source import behind_loss, entry_of, returned_by, tree_of
 from chalkgrad.expr.nodes import Program
 from chalkgrad.verify.environment import Array
 
 Shapes = Mapping[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """What was read: of a backward with the gradient from above, or of a loss, with its value and place."""
+
+    backward: bool
+    loss: Any
+    lead: int
 
 
 class Reader:
@@ -51,9 +61,9 @@ class Reader:
         if value is None:
             return Result({}, problem="it returns None; is the `return` missing?")
         if isinstance(value, dict):
-            return self._keyed(value, loss, lead)
+            return self._keyed(value, _Kind(form.upstream and not lead, loss, lead))
         values = list(value) if isinstance(value, tuple | list) and not _is_numbers(value) else [value]
-        return self._listed(values, form.order, loss, lead, shapes)
+        return self._listed(values, form.order, _Kind(form.upstream and not lead, loss, lead), shapes)
 
     def _loss(self, value: Any, form: Form) -> tuple[Any, int]:
         """The loss where it is returned beside its gradients: 1 where it comes first, -1 last, 0 nowhere."""
@@ -71,18 +81,16 @@ class Reader:
         valued = _is_scalar(first) and not whole and any(v is not None for v in others)
         return (first, 1) if valued else (None, 0)
 
-    def _keyed(self, value: Mapping[Any, Any], loss: Any, lead: int) -> Result:
+    def _keyed(self, value: Mapping[Any, Any], kind: _Kind) -> Result:
         pairs = [(match_key(str(k), self.names), v) for k, v in value.items()]
         keys = ", ".join(repr(str(k)) for k in value)
         what = f"the dictionary has no key for it; its keys are {keys}" if keys else "the dictionary is empty"
-        return self._sorted(pairs, getattr(self.backward, "__missing__", what), (), loss, lead)
+        return self._sorted(pairs, getattr(self.backward, "__missing__", what), (), kind)
 
-    def _listed(
-        self, values: list[Any], order: Sequence[str], loss: Any, lead: int, shapes: Shapes | None
-    ) -> Result:
+    def _listed(self, values: list[Any], order: Sequence[str], kind: _Kind, shapes: Shapes | None) -> Result:
         order = order or self.names
         if len(values) < len(self.floats):
-            order = self._some(values, order, lead, shapes)
+            order = self._some(values, order, kind.lead, shapes)
         elif len(values) != len(order) and len(values) <= len(self.floats):
             order = [n for n in order if n in self.floats]
         extra = [v for v in values[len(order) :] if v is not None]
@@ -91,7 +99,7 @@ class Reader:
                 {}, problem=f"it returns {len(values)} gradients, but there are {len(self.floats)} to return"
             )
         what = f"only {len(values)} of {len(self.floats)} came back"
-        return self._sorted(zip(order, values, strict=False), what, tuple(order), loss, lead)
+        return self._sorted(zip(order, values, strict=False), what, tuple(order), kind)
 
     def _some(
         self, values: Sequence[Any], order: Sequence[str], lead: int, shapes: Shapes | None
@@ -134,37 +142,46 @@ class Reader:
         return tree_of(self.backward)
 
     def _sorted(
-        self, pairs: Iterable[tuple[str | None, Any]], what: str, order: tuple[str, ...], loss: Any, lead: int
+        self, pairs: Iterable[tuple[str | None, Any]], what: str, order: tuple[str, ...], kind: _Kind
     ) -> Result:
         found: dict[str, Array] = {}
         missing: dict[str, str] = {}
+        refused = set()
         for name, value in pairs:
             if name is None or name not in self.floats:
                 continue
             array = as_array(value)
             if array is None:
                 missing[name] = f"{_kind(value)} stands in its place"
+                refused.add(name)
             else:
                 found[name] = array
         for name in self.floats:
             if name not in found and name not in missing:
                 missing[name] = what.format(name)
-        excused = tuple(n for n in missing if self._is_data(n, missing, found))
+        excused = tuple(n for n in missing if self._is_data(n, missing, found, kind, n in refused))
         kept = {n: m for n, m in missing.items() if n not in excused}
-        return Result(found, kept, excused, order=order, loss=loss, lead=lead)
+        return Result(found, kept, excused, order=order, loss=kind.loss, lead=kind.lead)
 
-    def _is_data(self, name: str, missing: Mapping[str, str], found: Mapping[str, Array]) -> bool:
+    def _is_data(
+        self, name: str, missing: Mapping[str, str], found: Mapping[str, Array], kind: _Kind, refused: bool
+    ) -> bool:
         """Whether an input without a gradient need not have one.
 
         Of a loss these are scalars, such as the weight of a penalty, and whatever has an axis of the
-        observations: one of the labels, or one that no gradient has. A bias beside weights has none.
+        observations: one of the labels, or one that no gradient has. A bias beside weights has none. Where a
+        backward is told the gradient from above, and has None in the place of one, only targets are data.
         """
         if not self.scalar or not found:
             return bool(found) and name in STATISTICS and set(self.names) >= STATISTICS
+        if kind.backward and refused:
+            return name in TARGETS
         trained = {r for n in found for r in self.tensors[n].axes}
         whole = {r for n, t in self.tensors.items() if n not in self.floats for r in t.axes}
         whole |= {r for n in missing for r in self.tensors[n].axes} - trained
         axes = set(self.tensors[name].axes)
+        if not whole and kind.backward:
+            return name in (*TARGETS, "y")
         return not axes or not whole or bool(axes & whole)
 
 
