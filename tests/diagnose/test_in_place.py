@@ -51,3 +51,22 @@ def test_work_on_a_copy_is_not_named(tmp_path: Path) -> None:
     body = "dx = dout.copy()\ndx[x <= 0] = 0\nx *= 1.5\nreturn dx"
     (fault,) = cg.check(function(body, tmp_path / "own.py"), GALLERY["relu"]).faults
     assert (fault.yours, fault.fix) == ("x *= 1.5", "x = x * 1.5")
+
+
+def test_a_tensor_is_cloned() -> None:
+    torch = pytest.importorskip("torch")
+
+    class InPlace(torch.autograd.Function):  # type: ignore[misc,name-defined]
+        @staticmethod
+        def forward(ctx: Any, x: Any) -> Any:
+            ctx.save_for_backward(x)
+            return x.clamp(min=0)
+
+        @staticmethod
+        def backward(ctx: Any, grad_output: Any) -> Any:
+            (x,) = ctx.saved_tensors
+            grad_output[x < 0] = 0
+            return grad_output
+
+    (fault,) = cg.check(InPlace, GALLERY["relu"]).faults
+    assert fault.fix == "grad_output = grad_output.clone()\ngrad_output[x < 0] = 0"

@@ -199,7 +199,7 @@ def test_a_bias_that_comes_with_no_gradient_is_asked_for() -> None:
         (lambda dout, x, W, b: (dout @ W.T, x.T @ dout, None), "None stands in its place"),
         (lambda dout, x, W, b: (dout @ W.T, x.T @ dout), "only 2 of 3 came back"),
         (lambda dout, x, W, b: {"dx": dout @ W.T, "dW": x.T @ dout, "db_": dout.sum(0)},
-         "its keys are 'dx', 'dW', 'db_'"),
+         "its keys are 'dx', 'dW', 'db_'; is 'db_' meant?"),
     ],
 )  # fmt: skip
 def test_a_gradient_that_is_missing_is_headed_so(backward: Callable[..., Any], words: str) -> None:

@@ -33,18 +33,21 @@ class Write:
     fix: str
 
 
-def write_into(function: Callable[..., Any] | None, names: Collection[str]) -> Write | None:
+def write_into(
+    function: Callable[..., Any] | None, names: Collection[str], copy: str = "copy"
+) -> Write | None:
     """The first statement of a function's text that writes into one of its arguments, or what they hold.
 
     Args:
         function: The user's.
         names: The arguments that are changed; where none of them is an argument's name, any may be it.
+        copy: The method that copies an array; PyTorch calls it clone.
     """
     tree = tree_of(function) if function is not None else None
     if not isinstance(tree, ast.FunctionDef):
         return None
     own = [a.arg for a in (*tree.args.posonlyargs, *tree.args.args, *tree.args.kwonlyargs)]
-    text = _Text({n: (n, None) for n in own if n in names or not set(own) & set(names)})
+    text = _Text({n: (n, None) for n in own if n in names or not set(own) & set(names)}, copy)
     nodes = [n for n in ast.walk(tree) if isinstance(n, ast.stmt)]
     for node in sorted(nodes, key=lambda n: n.lineno):
         found = text.written(node)
@@ -61,8 +64,8 @@ class _Text:
         known: By variable the argument, and the assignment that made the variable.
     """
 
-    def __init__(self, known: dict[str, tuple[str, ast.Assign | None]]) -> None:
-        self.known = known
+    def __init__(self, known: dict[str, tuple[str, ast.Assign | None]], copy: str) -> None:
+        self.known, self.copy = known, copy
 
     def follow(self, node: ast.stmt) -> None:
         """What an assignment makes of its variables."""
@@ -120,5 +123,5 @@ class _Text:
             )
             return Write(told, line, ast.unparse(fix))
         if made is not None:
-            return Write(told, ast.unparse(made), f"{name} = {ast.unparse(made.value)}.copy()")
-        return Write(told, line, f"{name} = {name}.copy()\n{line}")
+            return Write(told, ast.unparse(made), f"{name} = {ast.unparse(made.value)}.{self.copy}()")
+        return Write(told, line, f"{name} = {name}.{self.copy}()\n{line}")

@@ -58,7 +58,8 @@ def _changed(derived: Derived, caller: Caller, name: str, prepared: Prepared, ma
         return []  # attributes of an object of the user's own
     told = f"{', '.join(inputs)} in {whose}" if name == "cache" and inputs else whose
     text = f"after the call {told} holds other values than before."
-    write = write_into(caller.backward, [whose])
+    copy = "clone" if framework_of(caller.backward) == "torch" else "copy"
+    write = write_into(caller.backward, [whose], copy)
     whole: list[str | None] = [None]
     return [_fault(n, text, write, COPY) for n in (inputs or whole)]
 

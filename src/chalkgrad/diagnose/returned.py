@@ -84,7 +84,9 @@ class Reader:
     def _keyed(self, value: Mapping[Any, Any], kind: _Kind) -> Result:
         pairs = [(match_key(str(k), self.names), v) for k, v in value.items()]
         keys = ", ".join(repr(str(k)) for k in value)
-        what = f"the dictionary has no key for it; its keys are {keys}" if keys else "the dictionary is empty"
+        odd = [str(k) for k, (name, _) in zip(value, pairs, strict=True) if name is None]
+        meant = f"; is {odd[0]!r} meant?" if len(odd) == 1 else ""
+        what = f"the dictionary has no key for it; its keys are {keys}{meant}" if keys else "it is empty"
         return self._sorted(pairs, getattr(self.backward, "__missing__", what), (), kind)
 
     def _listed(self, values: list[Any], order: Sequence[str], kind: _Kind, shapes: Shapes | None) -> Result:
