@@ -81,6 +81,12 @@ def test_forward_and_backward_are_told_the_same(name: str, own: str) -> None:
     assert diagnosis.ok, str(diagnosis)
 
 
+def test_a_scalar_may_have_a_usual_name_and_a_default_of_its_own() -> None:
+    for name in ("slope", "alpha", "negative_slope"):
+        text = f"def b(dout, cache, {name}=0.2): return dout * np.where(cache[0] > 0, 1, {name})"
+        assert cg.check(written(text, "b"), GALLERY["leaky_relu"]).ok
+
+
 def test_a_scalar_that_is_told_and_ignored_is_a_fault() -> None:
     ignored = cg.check(
         lambda dout, cache, slope=0.01: dout * np.where(cache[0] > 0, 1, 0.01), GALLERY["leaky_relu"]

@@ -26,6 +26,8 @@ GREEK = {
     "delta": ("δ", "margin"),
     "lam": ("reg", "λ", "lambda_", "l2", "weight_decay"),
     "mask": ("m", "keep"),
+    "slope": ("alpha", "negative_slope", "leak"),
+    "tau": ("temperature", "τ"),
 }
 """Usual other names of an input or parameter."""
 

@@ -20,8 +20,10 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """What was read: of a backward with the gradient from above, or of a loss, with its value and place."""
+    """What was read, and in which form: of a backward with the gradient from above, or of a loss, with its
+    value and where that stood."""
 
+    form: str
     backward: bool
     loss: Any
     lead: int
@@ -41,7 +43,7 @@ class Reader:
         self.names = list(self.tensors)
         self.floats = [n for n, t in self.tensors.items() if t.dtype == "float"]
         self.scalar = all(not t.axes for t in program.outputs if t.dtype == "float")
-        self.chosen: dict[tuple[int, int], tuple[str, ...]] = {}
+        self.chosen: dict[tuple[str, int, int], tuple[str, ...]] = {}
 
     def result(self, value: Any, form: Form, shapes: Shapes | None = None) -> Result:
         """The gradients in whatever the function returned.
@@ -60,10 +62,11 @@ class Reader:
             value = rest[0] if len(rest) == 1 else tuple(rest)
         if value is None:
             return Result({}, problem="it returns None; is the `return` missing?")
+        kind = _Kind(form.title, form.upstream and not lead, loss, lead)
         if isinstance(value, dict):
-            return self._keyed(value, _Kind(form.upstream and not lead, loss, lead))
+            return self._keyed(value, kind)
         values = list(value) if isinstance(value, tuple | list) and not _is_numbers(value) else [value]
-        return self._listed(values, form.order, _Kind(form.upstream and not lead, loss, lead), shapes)
+        return self._listed(values, form.order, kind, shapes)
 
     def _loss(self, value: Any, form: Form) -> tuple[Any, int]:
         """The loss where it is returned beside its gradients: 1 where it comes first, -1 last, 0 nowhere."""
@@ -72,13 +75,15 @@ class Reader:
         (first, *others), last = value, value[-1]
         if _is_scalar(last) and isinstance(first, dict) and len(value) == 2:
             return last, -1
+        if not _is_scalar(first):
+            return None, 0
         order, parts = form.order or self.names, self._parts(0)
         own = match_key(parts[0], self.floats) if len(parts) == len(value) else None
         if own is not None and not self.tensors[own].axes:
             return None, 0  # the gradient of a scalar bias
         taken = any(not self.tensors[n].axes for n in (*order[:1], *self.floats[:1]))
         whole = len(value) in (len(self.names), len(self.floats)) and (taken or form.upstream)
-        valued = _is_scalar(first) and not whole and any(v is not None for v in others)
+        valued = not whole and any(v is not None for v in others)
         return (first, 1) if valued else (None, 0)
 
     def _keyed(self, value: Mapping[Any, Any], kind: _Kind) -> Result:
@@ -92,7 +97,7 @@ class Reader:
     def _listed(self, values: list[Any], order: Sequence[str], kind: _Kind, shapes: Shapes | None) -> Result:
         order = order or self.names
         if len(values) < len(self.floats):
-            order = self._some(values, order, kind.lead, shapes)
+            order = self._some(values, order, kind, shapes)
         elif len(values) != len(order) and len(values) <= len(self.floats):
             order = [n for n in order if n in self.floats]
         extra = [v for v in values[len(order) :] if v is not None]
@@ -104,14 +109,14 @@ class Reader:
         return self._sorted(zip(order, values, strict=False), what, tuple(order), kind)
 
     def _some(
-        self, values: Sequence[Any], order: Sequence[str], lead: int, shapes: Shapes | None
+        self, values: Sequence[Any], order: Sequence[str], kind: _Kind, shapes: Shapes | None
     ) -> tuple[str, ...]:
         """The inputs of fewer gradients than inputs: by the names of what is returned, or else by the only
         shape that fits, or in order."""
-        key = (len(values), lead)
+        key = (kind.form, len(values), kind.lead)
         if key in self.chosen:
             return self.chosen[key]
-        named = self._named(len(values), lead)
+        named = self._named(len(values), kind.lead)
         free = [n for n in order if n in self.floats and n not in named]
         own = [a.shape if (a := as_array(v)) is not None else None for v in values]
         for place, shape in enumerate(own):
@@ -135,13 +140,13 @@ class Reader:
 
     def _parts(self, lead: int) -> list[str]:
         """The names of what the text returns, without a loss."""
-        value = behind_loss(returned_by(self._tree), lead)
+        value = behind_loss(self._returned, lead)
         parts = value.elts if isinstance(value, ast.Tuple | ast.List) else [value]
         return [entry_of(p) for p in parts if p is not None]
 
     @cached_property
-    def _tree(self) -> ast.FunctionDef | ast.Lambda | None:
-        return tree_of(self.backward)
+    def _returned(self) -> ast.expr | None:
+        return returned_by(tree_of(self.backward))
 
     def _sorted(
         self, pairs: Iterable[tuple[str | None, Any]], what: str, order: tuple[str, ...], kind: _Kind
