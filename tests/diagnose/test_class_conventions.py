@@ -86,7 +86,31 @@ class Underscored(Affine):
         return dL_df @ self.W.T
 
 
-@pytest.mark.parametrize("layer", [Listed, ListedAnew, ListedByMethod, ListedSizes, Lecture, Underscored])
+class Lower(Affine):
+    def backward(self, dout: Array) -> Array:
+        self.dldw = self.x.T @ dout
+        self.dldb = dout.sum(axis=0)
+        return dout @ self.W.T
+
+
+class AllReturned(Affine):
+    def backward(self, dout: Array) -> Any:
+        return dout @ self.W.T, self.x.T @ dout, dout.sum(axis=0)
+
+
+class AllReturnedByMethod(AllReturned):
+    def backward(self, dout: Array) -> Any:
+        return self.kept(dout @ self.W.T, self.x.T @ dout, dout.sum(axis=0))
+
+    def kept(self, *grads: Array) -> Any:
+        return grads
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [Listed, ListedAnew, ListedByMethod, ListedSizes, Lecture, Underscored, Lower, AllReturned,
+     AllReturnedByMethod],
+)  # fmt: skip
 def test_gradients_are_kept_under_many_names(layer: Any) -> None:
     diagnosis = cg.check(layer, GALLERY["affine"])
     assert diagnosis.ok, str(diagnosis)
@@ -145,3 +169,41 @@ def test_what_the_constructor_takes_is_no_argument_of_the_forward(layer: Any) ->
     assert diagnosis.ok, str(diagnosis)
     (fault,) = cg.check(Overwritten, GALLERY["embedding"]).faults
     assert (fault.argument, fault.cause) == ("W", "missing_sum")
+
+
+class Recurrent:
+    """Takes weights under names of its own."""
+
+    def __init__(self, Wx: Array, Wh: Array, b: Array) -> None:
+        self.params = [Wx, Wh, b]
+        self.grads = [np.zeros_like(Wx), np.zeros_like(Wh), np.zeros_like(b)]
+
+    def forward(self, x: Array, h_prev: Array) -> Array:
+        Wx, Wh, b = self.params
+        h: Array = np.tanh(h_prev @ Wh + x @ Wx + b)
+        self.cache = (x, h_prev, h)
+        return h
+
+    def backward(self, dh: Array) -> Any:
+        Wx, Wh, _ = self.params
+        x, h_prev, h = self.cache
+        dt = dh * (1 - h**2)
+        self.grads[0][...] = x.T @ dt
+        self.grads[1][...] = h_prev.T @ dt
+        self.grads[2][...] = dt.sum(axis=0)
+        return dt @ Wx.T, dt @ Wh.T
+
+
+class RecurrentMean(Recurrent):
+    def backward(self, dh: Array) -> Any:
+        found = super().backward(dh)
+        self.grads[1] /= len(dh)
+        return found
+
+
+def test_where_some_arguments_of_a_constructor_are_inputs_all_are() -> None:
+    diagnosis = cg.check(Recurrent, GALLERY["rnn_cell"])
+    assert diagnosis.ok, str(diagnosis)
+    assert [(f.argument, f.cause) for f in cg.check(RecurrentMean, GALLERY["rnn_cell"]).faults] == [
+        ("W", "mean_for_sum")
+    ]

@@ -122,6 +122,10 @@ class _Made:
                 if one is not None:
                     self.given[name] = one
             own = [n for n in needs if n not in self.given]
+            left = [n for n in rest if n not in self.given.values()]
+            if self.given and len(own) == len(left):  # some are inputs, so all are
+                self.given |= dict(zip(own, left, strict=True))
+                self.given, own = {n: self.given[n] for n in (*needs, *free) if n in self.given}, []
         self.settings = [n for n in own if match(n, options) is not None]
         self.sizes = [n for n in own if n not in self.settings]
         self.attributes = [n for n in rest if n not in self.given.values()]
@@ -186,7 +190,9 @@ class _Made:
             layer = copy.deepcopy(layer)
             value = layer.backward(*ups)
             values = value if isinstance(value, tuple) else (value,)
-            found = dict(zip(self.arguments.values(), values, strict=False))
+            every = [*self.arguments.values(), *self.parameters]
+            names = every if len(values) == len(every) else every[: len(self.arguments)]
+            found = dict(zip(names, values, strict=False))
             for name in (n for n in self.inputs if n not in found):
                 gradient = _gradient(layer, name, self.inputs, self.parameters)
                 if gradient is not None:

@@ -51,7 +51,7 @@ class MethodText:
         attributes = _Attributes(layer, own, {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)})
         body = [attributes.statement(s) for s in tree.body]
         gradients = _stored(body, attributes.names, inputs, parameters)
-        found = _Returns(list(arguments.values()), gradients)
+        found = _Returns(list(arguments.values()), parameters, gradients)
         body = [found.visit(s) for s in body]
         if not returns and not isinstance(body[-1], ast.Return):
             body.append(found.visit(ast.copy_location(ast.Return(ast.Tuple([], ast.Load())), tree.body[-1])))
@@ -151,8 +151,10 @@ def _stored(
 class _Returns(ast.NodeTransformer):
     """Returns all gradients by name where a method returns those of its arguments."""
 
-    def __init__(self, arguments: Sequence[str], gradients: Mapping[str, ast.expr]) -> None:
-        self.arguments = list(arguments)
+    def __init__(
+        self, arguments: Sequence[str], parameters: Sequence[str], gradients: Mapping[str, ast.expr]
+    ) -> None:
+        self.arguments, self.every = list(arguments), [*arguments, *parameters]
         self.gradients = {n: e for n, e in gradients.items() if n not in self.arguments}
         self.refused = False
 
@@ -161,10 +163,11 @@ class _Returns(ast.NodeTransformer):
         if value is None:
             return node
         values = value.elts if isinstance(value, ast.Tuple) else [value]
-        if len(values) > len(self.arguments) or isinstance(value, ast.Dict):
+        names = self.every if len(values) == len(self.every) else self.arguments
+        if len(values) > len(names) or isinstance(value, ast.Dict):
             self.refused = True
             return node
-        own = dict(zip(self.arguments, values, strict=False)) | self.gradients
+        own = self.gradients | dict(zip(names, values, strict=False))
         made = ast.Dict([ast.Constant(n) for n in own], list(own.values()))
         return ast.fix_missing_locations(ast.copy_location(ast.Return(made), node))
 

@@ -48,7 +48,7 @@ STATISTICS = frozenset({"μ", "v"})
 SELF = "self_"
 """How a variable begins that stands for an attribute; see `class_layers`."""
 
-PREFIXES = ("", "d", "grad_", "d_", "∂", "g_", "dLd", "dL_d", "grad")
+PREFIXES = ("", "d", "grad_", "d_", "∂", "g_", "dLd", "dL_d", "dld", "dl_d", "grad")
 """How the name of a gradient begins."""
 
 
