@@ -148,3 +148,53 @@ def test_a_forward_of_ones_own_is_traced_with_the_names_that_it_sees(tmp_path: P
     assert result.exit_code == 0
     assert [d["ok"] for d in json.loads(result.stdout)] == [True, True]
     assert "loaded" in result.stderr
+
+
+UNCALLABLE = """
+def tanh_backward(a, b, c, d, e):
+    return a
+
+def sigmoid_backward(a, b, c, d, e):
+    return a
+"""
+
+
+def test_a_function_that_cannot_be_called_is_left_out_and_the_rest_is_checked(tmp_path: Path) -> None:
+    path = tmp_path / "own.py"
+    path.write_text(RELU + UNCALLABLE, encoding="utf-8")
+    result = run("check", path)
+    assert result.exit_code == 0
+    assert "1 right, 0 wrong." in result.stdout
+    assert "tanh_backward is not checked: tanh_backward takes arguments that fit no known" in result.stderr
+    assert run("check", f"{path}:tanh_backward").exit_code == 2
+    path.write_text(UNCALLABLE, encoding="utf-8")
+    assert run("check", path).exit_code == 2
+
+
+LOSSES = """
+import numpy as np
+
+def mse_loss(pred, target):
+    diff = pred - target
+    return (diff ** 2).mean(), 2 * diff / diff.size
+
+def cross_entropy(f, y):
+    rows = np.arange(len(f))
+    p = np.exp(f) / np.exp(f).sum(axis=1, keepdims=True)
+    loss = -np.log(p[rows, y]).mean()
+    p[rows, y] -= 1
+    return loss, p
+
+def mae(pred, target):
+    return np.abs(pred - target).mean()
+
+def hinge(message):
+    print(message.title())
+"""
+
+
+def test_a_loss_is_found_by_its_usual_names(tmp_path: Path) -> None:
+    path = tmp_path / "own.py"
+    path.write_text(LOSSES, encoding="utf-8")
+    found = {d["name"]: d["ok"] for d in json.loads(run("check", path, "--json").stdout)}
+    assert found == {"mse_loss": True, "cross_entropy": False}

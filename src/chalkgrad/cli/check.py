@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from chalkgrad.cli.group import WRONG
 from chalkgrad.errors import ChalkgradError
+
+if TYPE_CHECKING:
+    from chalkgrad.diagnose.report import Diagnosis
 
 _CODE = re.compile(r"(?P<path>.+\.py)(?::(?P<name>[^:]*))?", re.DOTALL)
 
@@ -74,12 +78,16 @@ def _check_code(
     from chalkgrad.diagnose.report import junit as junit_text
 
     left: list[tuple[str, ChalkgradError]] = []
-    found = [
-        check(p.backward, p.layer, forward=p.forward, name=p.title, timeout=timeout)
-        for p in pairs_in(path, name, of, left)
-    ]
-    for function, problem in left:
-        why = "\n".join(part for part in (problem.message, problem.hint) if part)
+    found: list[Diagnosis] = []
+    for p in pairs_in(path, name, of, left):
+        try:
+            found.append(check(p.backward, p.layer, forward=p.forward, name=p.title, timeout=timeout))
+        except ChalkgradError as problem:  # of one function; the others are judged all the same
+            left.append((p.title, problem))
+    if not found:
+        raise left[-1][1]
+    for function, reason in left:
+        why = "\n".join(part for part in (reason.message, reason.hint) if part)
         click.echo(f"chalkgrad: {function} is not checked: {why}", err=True)
     if junit is not None:
         junit.write_text(junit_text(found, str(path)), encoding="utf-8")

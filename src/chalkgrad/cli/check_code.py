@@ -78,7 +78,6 @@ def pairs_in(path: Path, name: str, of: str | None, left: Left | None = None) ->
 
 def _all(module: ModuleType, layer: Layer | None, left: Left) -> Iterator[Pair]:
     from chalkgrad.diagnose.class_layers import class_layer
-    from chalkgrad.layers import GALLERY
 
     for name, value in list(vars(module).items()):
         here = getattr(value, "__module__", None) == module.__name__
@@ -97,8 +96,19 @@ def _all(module: ModuleType, layer: Layer | None, left: Left) -> Iterator[Pair]:
                 yield Pair(name, value, None, known)
             else:
                 left.append((name, _unknown_class(name)))
-        elif name in GALLERY and inspect.isfunction(value) and _is_loss(value, GALLERY[name]):
-            yield Pair(name, value, None, layer or GALLERY[name])
+        elif inspect.isfunction(value) and (loss := _loss_called(name)) and _is_loss(value, loss):
+            yield Pair(name, value, None, layer or loss)
+
+
+def _loss_called(name: str) -> Layer | None:
+    """The gallery's loss of that name, or of one of its usual names: mse_loss, softmax_loss_vectorized."""
+    from chalkgrad.layers import GALLERY, canonical_name
+
+    stem = re.sub(r"_(naive|vectori[sz]ed)$", "", name)
+    for known in (stem, canonical_name(stem), canonical_name(re.sub(r"_loss$", "", stem))):
+        if known in GALLERY and not GALLERY[known].program.outputs[0].axes:
+            return GALLERY[known]
+    return None
 
 
 def _of_class(name: str) -> Layer | None:
@@ -119,13 +129,17 @@ def _unknown_class(name: str) -> ChalkgradError:
 
 
 def _is_loss(function: Callable[..., Any], layer: Layer) -> bool:
-    """Whether a function named like a loss gives gradients; one that gives a number is a forward."""
+    """Whether a function named like a loss gives gradients; one that gives a number is a forward.
+
+    One that gives nothing for a loss's inputs is meant for it if it has its very name.
+    """
     from chalkgrad.diagnose.capture import as_array
     from chalkgrad.diagnose.same import values_of
 
-    if layer.program.outputs[0].axes:
-        return False
-    found = as_array(values_of(function, layer.program))
+    value = values_of(function, layer.program)
+    found = as_array(value)
+    if value is None:
+        return function.__name__ == layer.name
     return found is None or found.ndim > 0
 
 

@@ -4,36 +4,25 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
-from itertools import permutations
+from itertools import chain
 from typing import Any
 
 import numpy as np
 
 from chalkgrad.derivation import Derived
-from chalkgrad.diagnose.capture import Call, as_array, call
+from chalkgrad.diagnose.capture import Call
 from chalkgrad.diagnose.forms import Form, Prepared, Result
 from chalkgrad.diagnose.frameworks import framework_of, jax_form, torch_form
-from chalkgrad.diagnose.named_forms import named_forms
-from chalkgrad.diagnose.names import (
-    CACHES,
-    STATISTICS,
-    TARGETS,
-    is_settings,
-    keyed,
-    match,
-    match_all,
-    match_key,
-    required,
-)
+from chalkgrad.diagnose.named_forms import from_above, named_forms
+from chalkgrad.diagnose.names import CACHES, OUTPUTS, keyed, match, match_rest, required
 from chalkgrad.diagnose.options import Options
-from chalkgrad.diagnose.points import Point, with_inputs
+from chalkgrad.diagnose.own_forward import OwnForward
+from chalkgrad.diagnose.points import Point
+from chalkgrad.diagnose.returned import Reader
 from chalkgrad.expr.nodes import Opaque, Reduce, Sum, Tensor
 from chalkgrad.expr.ops import walk
-from chalkgrad.verify.environment import Array
-
-MOST = 5
-"""Of so many inputs at most all orders are tried."""
 
 
 class Caller:
@@ -58,7 +47,7 @@ class Caller:
         self.derived = derived
         self.statics = dict(statics or {})
         self.options = Options(derived, self.statics)
-        self.order: tuple[str, ...] | None = None  # of the inputs of the user's forward, once it is known
+        self.own = OwnForward(forward, derived, self.options, self.values) if forward is not None else None
         self.dtype: type[np.floating[Any]] = np.float64
         program = derived.program
         self.inputs = program.inputs
@@ -66,59 +55,61 @@ class Caller:
         self.floats = [t.name for t in program.inputs if t.dtype == "float"]
         self.outputs = [t for t in program.outputs if t.dtype == "float"]
         self.scalar = all(not t.axes for t in self.outputs)
+        kind = framework_of(backward)
+        read = required(backward) if kind == "numpy" else None
+        self.must, self.may, self.many = read if read is not None else ([], [], True)
+        self.reader = Reader(backward, program)
+
+    def like(self, other: Caller) -> None:
+        """Call and read as another caller does, with what it has learnt of the function."""
+        self.dtype, self.reader.chosen = other.dtype, other.reader.chosen
+        if self.own is not None and other.own is not None:
+            self.own.order, self.own.keeps = other.own.order, other.own.keeps
 
     def accepted(self) -> set[str]:
         """Names of the parameters that the user's code is told: eps, p, a settings dictionary."""
-        names = [t.name for t, _ in self.derived.program.parameters]
         if framework_of(self.backward) != "numpy":
             return set()
-        read = required(self.forward if self.forward is not None else self.backward)
-        if read is None:
-            return set()
-        must, may, _ = read
-        if any(is_settings(n) for n in (*must, *may)):
-            return set(names)
-        found = {match(n, names) for n in may}
-        return {n for n in found if n is not None}
+        must, may = self.must[len(self.outputs) :], self.may
+        if self.forward is not None:
+            must, may, _ = required(self.forward) or ([], [], True)
+        return self.options.accepted(must, may, self.names)
 
     def forms(self) -> Iterator[Form]:
         """The forms that the function's signature allows, the likeliest first."""
         kind = framework_of(self.backward)
         if kind == "torch":
             yield torch_form(self.backward, self.derived)
-            return
-        if kind == "jax":
+        elif kind == "jax":
             yield jax_form(self.backward, self.derived)
-            return
-        read = required(self.backward)
-        must, may, many = read if read is not None else ([], [], True)
-        if self.forward is not None:
-            yield from self._with_forward(must, many)
-            return
-        yield from named_forms(
-            self.backward, self.names, [t.name for t in self.outputs], self._values, self._upstreams
-        )
-        yield from self._without_forward(must, may, many)
+        elif self.own is None:
+            yield from self._without_forward()
+        else:
+            yield from self._with_forward(self.own)
+            if self.own.keeps is False:  # known by now: the forms above have been tried
+                kept = any(n in CACHES for n in self.must)
+                note = "your forward returns no cache: the backward was given the inputs" if kept else ""
+                yield from (_beside(self.own, form, note) for form in self._without_forward())
 
     # --- with the user's own forward ---------------------------------------------------------------
 
-    def _with_forward(self, must: list[str], many: bool) -> Iterator[Form]:
+    def _with_forward(self, own: OwnForward) -> Iterator[Form]:
         count = len(self.outputs)
-        taken = len(must)
-        for own in (False, True):  # gradients may come in the order of the forward's own arguments
-            order = self.order or () if own else ()
-            if own and (order == tuple(self.names) or len(order) != len(self.names)):
+        taken = min(len(self.must), count) + len(self.options.data(self.must[count:], self.names))
+        for ordered in (False, True):  # gradients may come in the order of the forward's own arguments
+            order = own.order or () if ordered else ()
+            if ordered and (order == tuple(self.names) or len(order) != len(self.names)):
                 return
-            cached = partial(self._cached, cache=self._from_forward, order=order)
+            cached = partial(self._cached, cache=own.at, order=order)
             if hasattr(self.backward, "__tree__"):  # made from a method: all that it reads are arguments
                 upstream = self.backward.__upstream__
                 yield cached("backward(dout)" if upstream else "backward()", upstream=upstream, spread=True)
                 continue
-            if many or taken != 1 or not self.scalar:
+            if self.many or taken != 1 or not self.scalar:
                 yield cached("backward(dout, cache), the cache from your forward")
             if taken == 1 and self.scalar:
                 yield cached("backward(cache), the cache from your forward", upstream=False)
-            if taken > count + 1:
+            if len(self.must) > count + 1:
                 yield cached("backward(dout, *cache)", spread=True)
 
     def _cached(
@@ -130,120 +121,59 @@ class Caller:
         spread: bool = False,
         order: tuple[str, ...] = (),
     ) -> Form:
+        names = [] if spread else self.must[len(self.outputs) if upstream else 0 :]
+
         def prepare(point: Point) -> Prepared:
             at, kept, run, out = cache(point)
             ups = self._upstreams(at) if upstream else {}
-            return Prepared(at, {**ups, "cache": kept}, run, out)
+            return Prepared(at, {**ups, "cache": kept, "": self._told(point, names)}, run, out)
 
         def invoke(arguments: dict[str, Any]) -> Any:
-            *ups, kept = arguments.values()
-            return self.backward(*ups, *kept) if spread else self.backward(*ups, kept)
+            *ups, kept, told = arguments.values()
+            return self._invoke(ups, kept if spread else [kept], names, told)
 
         return Form(title, prepare, invoke, upstream, order=order)
 
-    def _from_forward(self, point: Point) -> tuple[Point, Any, Call | None, Any]:
-        """Run the user's forward; adopt the mask that it draws itself."""
-        assert self.forward is not None
-        read = required(self.forward)
-        must, may, _ = read if read is not None else ([], [], True)
-        options = self.options.optional(point, may, self._values(point))
-        run = self._run(point, must, options, self._placed(point, must, options))
-        out, cache = run.value, None
-        if isinstance(run.value, tuple | list) and len(run.value) >= 2:
-            *outs, cache = run.value
-            out = outs[0] if len(outs) == 1 else tuple(outs)
-        return self._adopted(point, must, out), cache, run, out
-
-    def _run(self, point: Point, must: list[str], options: dict[str, Any], order: Sequence[str]) -> Call:
-        """Call the user's forward with the inputs in an order."""
-        assert self.forward is not None
-        forward, values = self.forward, self._values(point)
-        given = self.options.positional(point, must, [(n, values[n]) for n in order])
-
-        def invoke(arguments: dict[str, Any]) -> Any:
-            *args, by_name = arguments.values()
-            return forward(*args, **by_name)
-
-        state = np.random.get_state()
-        np.random.seed(0)  # a CS231n forward draws its mask from the global generator
-        try:
-            return call(invoke, {**given, "": options})
-        finally:
-            np.random.set_state(state)
-
-    def _placed(self, point: Point, must: list[str], options: dict[str, Any]) -> tuple[str, ...]:
-        """The inputs in the order in which the user's forward takes them: by their names, or else the first
-        order in which it gives the layer's value."""
-        if self.order is None:
-            data = self.options.data(point, must, self.names)
-            found = match_all(data, self.names)
-            self.order = tuple(self.names) if found is None else tuple(found[n] for n in data)
-            if found is None and len(data) == len(self.names) <= MOST and not self._gives(
-                self._run(point, must, options, self.order), point
-            ):  # fmt: skip
-                orders = (o for o in permutations(self.names)
-                          if self._gives(self._run(point, must, options, o), point))  # fmt: skip
-                self.order = next(orders, self.order)
-        return self.order
-
-    def _gives(self, run: Call, point: Point) -> bool:
-        """Whether a forward gave the layer's first output."""
-        value = run.value[0] if isinstance(run.value, tuple | list) and run.value else run.value
-        got, want = as_array(value), np.asarray(point.env.array(self.outputs[0]))
-        return got is not None and got.shape == want.shape and np.allclose(got, want, rtol=1e-3, atol=1e-6)
-
-    def _adopted(self, point: Point, must: list[str], out: Any) -> Point:
-        """The point with the mask that the user's forward drew, read off its output."""
-        masks = [t for t in self.inputs if t.dtype == "bool"]
-        got = as_array(out)
-        taken = match_all([n for n in must if not is_settings(n)], self.names)
-        if len(masks) != 1 or got is None or (taken and masks[0].name in taken.values()):
-            return point
-        mask = masks[0]
-        if got.shape != np.shape(point.env.array(mask)) or any(n.lower() == "mask" for n in must):
-            return point
-        best, distance = point, np.inf
-        rates = {t: v for t, v in point.parameters.items() if 0 < v < 1}
-        for keep in (False, True):  # p is the chance to drop in some years of the course, to keep in others
-            trial = {t: 1 - v for t, v in rates.items()} if keep else {}
-            moved = with_inputs(self.derived, point, {mask: got != 0}, trial)
-            apart = float(np.abs(np.asarray(moved.env.array(self.outputs[0])) - got).max(initial=0.0))
-            if apart < distance:
-                best, distance = moved, apart
-        return best
-
     # --- without a forward -------------------------------------------------------------------------
 
-    def _without_forward(self, must: list[str], may: list[str], many: bool) -> Iterator[Form]:
-        count = len(self.outputs)
+    def _without_forward(self) -> Iterator[Form]:
+        yield from named_forms(
+            self.backward, self.names, [t.name for t in self.outputs], self.values, self._upstreams,
+            self.options,
+        )  # fmt: skip
+        must, count = self.must, len(self.outputs)
         rest = must[count:]
-        upstream_first = not must or match(must[0], self.names) is None or must[0].startswith(("d", "g"))
-        if self.scalar and len(must) == len(self.inputs) and not upstream_first:
-            yield self._direct("loss(inputs) that returns the loss and its gradients", must, may, valued=True)
-            yield self._direct("backward(inputs)", must, may, upstream=False)
-        if self.scalar and len(must) == 1 and must[0] in CACHES:
-            yield self._cached("backward(cache)", lambda p: (p, self._tuple(p), None, None), False)
+        data = self.options.data(rest, self.names)
+        whole = self.options.data(must, self.names)
+        above = bool(must) and from_above(must[0], [t.name for t in self.outputs])
+        if self.scalar and len(whole) == len(self.inputs) and not above:
+            yield self._direct("loss(inputs) that returns the loss and its gradients", must, valued=True)
+            yield self._direct("backward(inputs)", must, upstream=False)
+        if self.scalar and len(whole) == 1 and whole[0] in CACHES:
+            yield self._cached("backward(cache)", self._inputs_kept, False)
             return
-        if rest and len(must) > count:
-            own = match_all(rest, self.names) if rest[0] not in CACHES else None
-            if own is not None:
-                yield self._direct("backward(dout, inputs by name)", rest, may)
-                order = tuple(own[n] for n in rest)
+        if data:
+            own = match_rest(data, self.names)
+            alone = len(data) == 1 and self._is_output(data[0])
+            if own is not None and not alone:
+                yield self._direct("backward(dout, inputs by name)", rest)
+                order = tuple(own[n] for n in data)
                 if sorted(order) == sorted(self.names) and order != tuple(self.names):
-                    yield self._direct("backward(dout, inputs by name)", rest, may, order=order)
-            if len(rest) == 1:
-                yield from self._one_cache(rest[0])
-            elif len(rest) == len(self.inputs) or len(rest) == len(self.floats):
-                yield self._direct("backward(dout, inputs in order)", rest, may, ordered=True)
+                    yield self._direct("backward(dout, inputs by name)", rest, order=order)
+            if len(data) == 1:
+                forms = [self._one_cache(data[0]), self._output_kept(data[0])]
+                yield from chain(*(forms[::-1] if alone else forms))
+            elif len(data) == len(self.inputs) or len(data) == len(self.floats):
+                yield self._direct("backward(dout, inputs in order)", rest, ordered=True)
         elif self.scalar and must:
-            yield self._direct("backward(inputs)", must, may, upstream=False)
-        if many or not must:
-            yield self._direct("backward(dout, *inputs)", self.names, [], ordered=True)
-            yield self._cached("backward(dout, cache)", lambda p: (p, self._tuple(p), None, None))
-        if not rest and must and not self.scalar:
+            yield self._direct("backward(inputs)", must, upstream=False)
+        if self.many or not must:
+            yield self._direct("backward(dout, *inputs)", self.names, ordered=True)
+            yield self._cached("backward(dout, cache)", self._inputs_kept)
+        if not data and must and not self.scalar:
             if match(must[0], self.names) is not None and len(self.inputs) == 1 and self._elementwise():
-                yield self._direct("derivative(x), that of each entry", must, may, upstream=False)
-            yield self._direct("backward(dout)", [], may)
+                yield self._direct("derivative(x), that of each entry", must, upstream=False)
+            yield self._direct("backward(dout)", rest)
 
     def _elementwise(self) -> bool:
         """Whether each entry of the output depends on the same entry of the input alone."""
@@ -252,20 +182,18 @@ class Caller:
         return alike and not any(isinstance(n, Sum | Reduce | Opaque) for b in bodies for n in walk(b))
 
     def _one_cache(self, name: str) -> Iterator[Form]:
-        tuples = self._cached(
-            "backward(dout, cache), the cache a tuple of the inputs",
-            lambda p: (p, self._tuple(p), None, None),
-        )
+        tuples = self._cached("backward(dout, cache), the cache a tuple of the inputs", self._inputs_kept)
         only = self._cached(
             "backward(dout, x), the one input itself",
-            lambda p: (p, next(iter(self._values(p).values())), None, None),
+            lambda p: (p, next(iter(self.values(p).values())), None, None),
         )
         whole = self._cached(
             "backward(dout, cache), the cache a tuple of inputs and parameters",
-            lambda p: (p, (*self._tuple(p), *p.parameters.values()), None, None),
+            lambda p: (p, (*self.values(p).values(), *p.parameters.values()), None, None),
         )
         named = self._cached(
-            "backward(dout, cache), the cache a dictionary", lambda p: (p, self._dictionary(p), None, None)
+            "backward(dout, cache), the cache a dictionary",
+            lambda p: (p, {**self.values(p), **{t.name: v for t, v in p.parameters.items()}}, None, None),
         )
         single = [only] if len(self.inputs) == 1 else []
         first = [tuples, *single] if name in CACHES else [*single, tuples]
@@ -274,87 +202,76 @@ class Caller:
             yield whole
         yield named
 
+    def _output_kept(self, name: str) -> Iterator[Form]:
+        """The output for the cache, where the argument may be called after it: a sigmoid needs no more."""
+        known = match(name, self.names) is not None or name in CACHES
+        if len(self.outputs) != 1 or (known and not self._is_output(name)):
+            return
+        output = self.outputs[0]
+        form = self._cached(
+            "backward(dout, out), the layer's output",
+            lambda p: (p, _plain(p.env.array(output), output, self.dtype), None, None),
+        )
+        yield replace(form, note=f"{name} is taken for the layer's output" if self.own is None else "")
+
+    def _is_output(self, name: str) -> bool:
+        return name not in self.names and name in (*OUTPUTS, *(t.name for t in self.outputs))
+
     def _direct(
-        self, title: str, names: Sequence[str], may: Sequence[str], *, ordered: bool = False,
-        upstream: bool = True, valued: bool = False, order: tuple[str, ...] = (),
+        self, title: str, names: Sequence[str], *, ordered: bool = False, upstream: bool = True,
+        valued: bool = False, order: tuple[str, ...] = (),
     ) -> Form:  # fmt: skip
-        found = None if ordered else match_all(names, self.names)
-        listed = self.names if len(names) == len(self.names) else self.floats
-        inputs = [found[n] for n in names] if found is not None else listed
+        data = self.options.data(names, self.names)
+        found = None if ordered else match_rest(data, self.names)
+        listed = self.names if len(data) == len(self.names) else self.floats
+        inputs = [found[n] for n in data] if found is not None else listed
         upstream = upstream and not valued
 
         def prepare(point: Point) -> Prepared:
-            values = self._values(point)
+            values = self.values(point)
             ups = self._upstreams(point) if upstream else {}
-            arguments = keyed([*ups.items(), *((n, values[n]) for n in inputs[: len(names)])])
-            return Prepared(point, {**arguments, "": self.options.optional(point, may, values)})
+            arguments = keyed([*ups.items(), *((n, values[n]) for n in inputs[: len(data)])])
+            return Prepared(point, {**arguments, "": self._told(point, names)})
 
         def invoke(arguments: dict[str, Any]) -> Any:
-            options = arguments[""]
-            return self.backward(*(v for k, v in arguments.items() if k), **options)
+            *given, told = arguments.values()
+            count = len(self.outputs) if upstream else 0
+            return self._invoke(given[:count], given[count:], names, told)
 
         return Form(title, prepare, invoke, upstream, valued, order)
 
     # --- arguments ---------------------------------------------------------------------------------
 
-    def _values(self, point: Point) -> dict[str, Any]:
+    def _told(self, point: Point, names: Sequence[str]) -> dict[str, Any]:
+        """What the backward is told besides arrays, at its place in the list or by name."""
+        return {
+            **self.options.optional(point, self.may, self.values(point)),
+            **self.options.placed(point, names, self.names),
+        }
+
+    def _invoke(
+        self, ups: Sequence[Any], values: Sequence[Any], names: Sequence[str], told: Mapping[str, Any]
+    ) -> Any:
+        """Call the backward: what it is told stands among the values where its signature has it."""
+        by_name, rest = dict(told), list(values)
+        args = [by_name.pop(n) if n in by_name else rest.pop(0) for n in names if rest or n in by_name]
+        return self.backward(*ups, *args, *rest, **by_name)
+
+    def values(self, point: Point) -> dict[str, Any]:
+        """The inputs at a point, as a user would pass them."""
         return {t.name: _plain(point.env.array(t), t, self.dtype) for t in self.inputs}
 
-    def _tuple(self, point: Point) -> tuple[Any, ...]:
-        return tuple(self._values(point).values())
-
-    def _dictionary(self, point: Point) -> dict[str, Any]:
-        return {**self._values(point), **{t.name: v for t, v in point.parameters.items()}}
+    def _inputs_kept(self, point: Point) -> tuple[Point, Any, None, None]:
+        """The tuple of the inputs for a cache."""
+        return point, tuple(self.values(point).values()), None, None
 
     def _upstreams(self, point: Point) -> dict[str, Any]:
         return {f"d{t.name}": _plain(point.upstream(t), t, self.dtype) for t in self.outputs}
 
-    def result(self, value: Any, form: Form) -> Result:
+    def result(self, value: Any, form: Form, point: Point | None = None) -> Result:
         """The gradients in whatever the function returned."""
-        if form.valued:
-            if not isinstance(value, tuple | list) or len(value) < 2:
-                return Result({}, problem=f"it returns {_kind(value)} instead of the loss and its gradients")
-            value = value[1] if len(value) == 2 else tuple(value[1:])
-        if value is None:
-            return Result({}, problem="it returns None; is the `return` missing?")
-        if isinstance(value, dict):
-            return self._sorted(
-                ((match_key(str(k), self.names), v) for k, v in value.items()),
-                getattr(self.backward, "__missing__", "the dictionary has no key for it"),
-            )
-        if isinstance(value, tuple | list) and not _is_numbers(value):
-            return self._listed(list(value), form.order)
-        return self._listed([value], form.order)
-
-    def _listed(self, values: list[Any], order: Sequence[str]) -> Result:
-        order = order or self.names
-        if len(values) != len(order) and len(values) <= len(self.floats):
-            order = [n for n in order if n in self.floats]
-        extra = [v for v in values[len(order) :] if v is not None]
-        if extra:
-            return Result(
-                {}, problem=f"it returns {len(values)} gradients, but there are {len(self.floats)} to return"
-            )
-        what = f"only {len(values)} of {len(self.floats)} came back"
-        return self._sorted(zip(order, values, strict=False), what)
-
-    def _sorted(self, pairs: Any, what: str) -> Result:
-        found: dict[str, Array] = {}
-        missing: dict[str, str] = {}
-        for name, value in pairs:
-            if name is None or name not in self.floats:
-                continue
-            array = as_array(value)
-            if array is None:
-                missing[name] = f"{_kind(value)} stands in its place"
-            else:
-                found[name] = array
-        for name in self.floats:
-            if name not in found and name not in missing:
-                missing[name] = what.format(name)
-        data = TARGETS if self.scalar else STATISTICS if set(self.names) >= STATISTICS else frozenset()
-        excused = tuple(n for n in missing if n in data and found)
-        return Result(found, {n: m for n, m in missing.items() if n not in excused}, excused)
+        shapes = {t.name: np.shape(a) for t, a in point.true.items()} if point is not None else None
+        return self.reader.result(value, form, shapes)
 
 
 def _plain(value: Any, tensor: Tensor, dtype: type[np.floating[Any]]) -> Any:
@@ -365,12 +282,14 @@ def _plain(value: Any, tensor: Tensor, dtype: type[np.floating[Any]]) -> Any:
     return array.item()
 
 
-def _is_numbers(value: Sequence[Any]) -> bool:
-    return bool(value) and all(isinstance(v, int | float) for v in value) and isinstance(value, list)
+def _beside(own: OwnForward, form: Form, note: str) -> Form:
+    """A form of a backward that takes the inputs, with the user's forward run for its value."""
 
+    def prepare(point: Point) -> Prepared:
+        at, _, run, out = own.at(point)
+        return replace(form.prepare(at), forward=run, out=out)
 
-def _kind(value: Any) -> str:
-    return "None" if value is None else f"an object of type {type(value).__name__}"
+    return replace(form, prepare=prepare, note=note or form.note)
 
 
 def statics_of(layer: Any) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from types import MappingProxyType
 from typing import Any, Protocol
 
@@ -13,17 +13,17 @@ import numpy as np
 
 from chalkgrad.derivation import Derived
 from chalkgrad.diagnose.calling import Caller, statics_of
-from chalkgrad.diagnose.capture import Call, call, repeats, same
 from chalkgrad.diagnose.class_layers import class_layer, functions_of
 from chalkgrad.diagnose.example import smallest
 from chalkgrad.diagnose.extras import lost_in_single_precision, other_subgradients
-from chalkgrad.diagnose.forms import Form, Prepared
-from chalkgrad.diagnose.forward_value import forward_fault
+from chalkgrad.diagnose.forms import Form
+from chalkgrad.diagnose.forward_value import forward_faults
 from chalkgrad.diagnose.frameworks import framework_of
 from chalkgrad.diagnose.judge import Judge
+from chalkgrad.diagnose.layout import laid_out
 from chalkgrad.diagnose.mended import Mender
+from chalkgrad.diagnose.misuse import misuse, own_name
 from chalkgrad.diagnose.moved import moved, told_with
-from chalkgrad.diagnose.names import is_settings, required
 from chalkgrad.diagnose.own_epsilon import with_own_epsilon
 from chalkgrad.diagnose.own_words import held, in_own_names
 from chalkgrad.diagnose.points import Point, nudged, several, square_sizes
@@ -64,13 +64,16 @@ def check(
     the user's `forward` saved; `backward(dout, x, W, b)` by position or name; a
     `torch.autograd.Function`; a `jax.custom_vjp` function; or a class, or an object, with methods
     `forward(x)` and `backward(dout)` that keeps its parameters and their gradients as attributes
-    (W and dW, params["W"] and grads["W"]). It may return a tuple, list or dictionary of gradients, or
-    one array. It is called several times.
+    (W and dW, params["W"] and grads["W"], or lists of them). It may return a tuple, list or dictionary
+    of gradients, or one array. A loss may be a function of the inputs that returns (loss, gradients),
+    and leave out the gradients of its data. Parameters of the layer, such as eps, are passed where the
+    function takes them. It is called several times.
 
     Args:
         backward: What to check.
         layer: The layer whose backward it should be.
-        forward: The user's own forward, which returns (out, cache); it is checked too.
+        forward: The user's own forward, which returns (out, cache), or the output alone where the
+            backward takes the inputs; it is checked too, and may have its weights transposed.
         name: What the report calls the backward; its own name if omitted.
         seed: Chooses the test points.
         timeout: Seconds that one call may take.
@@ -93,6 +96,9 @@ def check(
         return pair.told(found)
     first = Check(backward, layer, forward, name, seed, timeout)
     found = first.run()
+    other_way = None if found.ok else laid_out(layer, first.caller, first.points())
+    if other_way is not None:
+        return other_way.told(Check(backward, other_way, forward, name, seed, timeout).run())
     if not found.ok or not hasattr(layer, "with_options"):
         return found
     for given in moved(first.caller.statics, first.caller.options.read):
@@ -193,12 +199,23 @@ class Check:
             ", ".join(f"{r.name} = {n}" for r, n in trial.points[0].env.sizes.items()) if trial.points else ""
         )
         at = f" The sizes were {sizes}." if sizes else ""
+        text += self.kept(trial) if "unpack" in error else ""
         fix = f"Write backward(dout, cache) or backward(dout, {', '.join(self.caller.names)})."
         fault = Fault(
             None, "shape" if shapes else "unknown", f"{ended(text)}{at}", self.all_lines(),
             fix if "argument" in text else "Make it run first: the lines below are what it has to compute.",
         )  # fmt: skip
         return self.done([fault], trial)
+
+    def kept(self, trial: Trial) -> str:
+        """How many values a backward is given in its cache, where it expects others."""
+        cache = trial.prepared[-1].arguments.get("cache") if trial.prepared else None
+        if not isinstance(cache, tuple | list):
+            return ""
+        if self.caller.forward is not None:
+            return f"; the cache from your forward holds {len(cache)} values"
+        inputs = ", ".join(self.caller.names)
+        return f"; without a forward of yours the cache holds the {len(cache)} inputs {inputs}"
 
     def made_to_run(self, trial: Trial, error: str) -> list[Fault]:
         """The one change of the text after which it runs and a gradient is right."""
@@ -239,7 +256,12 @@ class Check:
     def squared(self, trial: Trial, error: str) -> Diagnosis:
         """The diagnosis of code that runs on square arrays only."""
         wrong = wrong_arguments(self.derived, trial, self.bounds)
-        head = f"it raises {error} unless all sizes are equal"
+        head = f"{'' if error.startswith('the ') else 'it raises '}{error} unless all sizes are equal"
+        forward = self.forward_faults(trial)
+        if forward:
+            return self.done(
+                [replace(f, evidence=f"{head}; with equal sizes: {f.evidence}") for f in forward], trial
+            )
         if not wrong:
             return self.done([Fault(None, "shape", f"{head}; with equal sizes it is right.")], trial)
         faults = Judge(self.derived, trial, wrong, mender=Mender(self.derived, self.caller, trial)).faults()
@@ -257,7 +279,7 @@ class Check:
             self.caller, trial, self.bounds,
             lambda given: self.draw(not trial.form.upstream, given), self.timeout,
         )  # fmt: skip
-        faults = [*self.forward_faults(trial), *self.whole_faults(trial)]
+        faults = [*self.forward_faults(trial), *misuse(self.derived, self.caller, trial, self.timeout)]
         if own is not None and self.caller.forward is not None:
             self.notes.append(own.note())
         elif own is not None:
@@ -272,8 +294,8 @@ class Check:
             self.notes.append("the gradients were not judged: they differ too, and may follow the forward")
         if wrong and not unsteady and not spoilt:
             found = Judge(
-                self.derived, trial, wrong, held(self.caller, trial, self.timeout), self.own_name,
-                Mender(self.derived, self.caller, trial),
+                self.derived, trial, wrong, held(self.caller, trial, self.timeout),
+                partial(own_name, self.caller), Mender(self.derived, self.caller, trial),
             ).faults()  # fmt: skip
             if any(f.cause == "mutates_input" for f in found):
                 faults = [f for f in faults if f.cause != "mutates_input"]
@@ -305,66 +327,7 @@ class Check:
 
     def forward_faults(self, trial: Trial) -> list[Fault]:
         """What is wrong with the values of the user's own forward."""
-        for prepared in trial.prepared:
-            fault = forward_fault(prepared, self.caller.outputs, self.layer)
-            if fault is not None:
-                return [fault]
-        return []
-
-    def whole_faults(self, trial: Trial) -> list[Fault]:
-        """Mutation and non-determinism."""
-        faults: list[Fault] = []
-        made, prepared = trial.calls[0], trial.prepared[0]
-        again = call(trial.form.invoke, prepared.arguments, self.timeout)
-        one, two = trial.results[0], self.caller.result(again.value, trial.form)
-        unequal = [
-            n for n, g in one.gradients.items() if n in two.gradients and not repeats(g, two.gradients[n])
-        ]
-        if unequal or one.gradients.keys() != two.gradients.keys():
-            names = ", ".join(f"d{n}" for n in unequal)
-            text = f"two calls with equal arguments give different values of {names or 'the gradients'}."
-            faults.append(
-                Fault(None, "nondeterministic", text, "", "Draw random numbers in the forward only.")
-            )
-        changed = [n for n in made.mutated if n]
-        forward = prepared.forward.mutated if prepared.forward is not None else ()
-        arrays = [n for n in forward if n and not is_settings(n)]  # settings are there to be written, too
-        if arrays:
-            text = f"your forward changes {' and '.join(arrays)} in place."
-            faults.append(Fault(None, "mutates_input", text, "", "Work on a copy, as in a = a.copy()."))
-        for n in changed:
-            faults += self.changed_faults(n, prepared, made)
-        return faults
-
-    def changed_faults(self, name: str, prepared: Prepared, made: Call) -> list[Fault]:
-        """What a call changed: an argument, or the inputs that a cache holds."""
-        whose = self.own_name(name)
-        inputs = [name] if name in self.caller.names else []
-        before, after = prepared.arguments[name], made.contents[name]
-        if name == "cache" and isinstance(before, tuple | list):
-            for one, two in zip(before, after, strict=False):
-                if isinstance(one, np.ndarray) and not same(one, two):
-                    arrays = prepared.point.env.arrays
-                    inputs += [
-                        t.name for t in self.derived.program.inputs if same(one, np.asarray(arrays[t]))
-                    ]
-        told = f"{', '.join(inputs)} in the cache" if name == "cache" and inputs else whose
-        text = f"after the call {told} holds other values than before."
-        fix = "Work on a copy, as in a = a.copy(), or write a = a * b instead of a *= b."
-        if name == "cache" and not inputs and hasattr(self.caller.backward, "__tree__"):
-            return []  # attributes of an object of the user's own
-        return [Fault(n, "mutates_input", text, "", fix) for n in (*inputs,)] or [
-            Fault(None, "mutates_input", text, "", fix)
-        ]
-
-    def own_name(self, name: str) -> str:
-        """The name that the user's function gives an argument."""
-        read = required(self.caller.backward) if framework_of(self.caller.backward) == "numpy" else None
-        outputs = [f"d{t.name}" for t in self.caller.outputs]
-        if read is None or name not in outputs:
-            return name
-        place = outputs.index(name)
-        return read[0][place] if place < len(read[0]) else name
+        return forward_faults(trial.prepared, self.caller.outputs, self.layer)
 
     # --- the end -----------------------------------------------------------------------------------
 

@@ -87,7 +87,9 @@ def functions_of(layer: Any, program: Program, statics: Mapping[str, Any]) -> Pa
     """
     made = _Made(layer, program, statics)
     scalar = all(not t.axes for t in program.outputs)
-    text = MethodText.of(made.cls, made.inputs, made.arguments, scalar)
+    floats = {t.name for t in program.inputs if t.dtype == "float"}
+    returns = not floats.isdisjoint(made.arguments.values())
+    text = MethodText.of(made.cls, made.inputs, made.arguments, made.parameters, scalar, returns=returns)
     kept = text.read if text is not None else None
     forward = made.forward(kept)
     if text is None:
@@ -104,27 +106,48 @@ class _Made:
         self.inputs = [t.name for t in program.inputs if t.dtype != "bool"]  # masks are drawn in the forward
         options = [*(t.name for t, _ in program.parameters), *settings({}, statics)]
         must, may = _parameters(inspect.getattr_static(self.cls, "forward"))
-        found = match_all([n for n in must if match(n, options) is None or n in self.inputs], self.inputs)
-        if found is None:  # in order
-            found = dict(zip(must, self.inputs, strict=False))
-        self.arguments = found
-        rest = [n for n in self.inputs if n not in found.values()]
-        self.given: dict[str, str] = {}
-        own, free = list[str](), list[str]()
+        needs, free = list[str](), list[str]()
         if isinstance(layer, type):
             needs, free = _parameters(inspect.getattr_static(layer, "__init__"))
+        kept = (*needs, *free) if isinstance(layer, type) else (*vars(layer),)
+        self.arguments = self._arguments(
+            [n for n in must if match(n, options) is None or n in self.inputs], kept
+        )
+        rest = [n for n in self.inputs if n not in self.arguments.values()]
+        self.given: dict[str, str] = {}
+        own = list[str]()
+        if isinstance(layer, type):
             for name in (*needs, *free):
                 one = match(name, [n for n in rest if n not in self.given.values()])
                 if one is not None:
                     self.given[name] = one
             own = [n for n in needs if n not in self.given]
+            left = [n for n in rest if n not in self.given.values()]
+            if self.given and len(own) == len(left):  # some are inputs, so all are
+                self.given |= dict(zip(own, left, strict=True))
+                self.given, own = {n: self.given[n] for n in (*needs, *free) if n in self.given}, []
         self.settings = [n for n in own if match(n, options) is not None]
         self.sizes = [n for n in own if n not in self.settings]
         self.attributes = [n for n in rest if n not in self.given.values()]
+        self.parameters = [*self.given.values(), *self.attributes]
         self.may = [n for n in (*may, *free) if n not in self.given]
         self.of_forward = {*must, *may}
         self.must = [*must, *(n for n in self.given if n not in must), *self.settings]
         self.must += [n for n in self.attributes if n not in self.must]
+
+    def _arguments(self, must: Sequence[str], kept: Sequence[str]) -> dict[str, str]:
+        """The input for each argument of the forward.
+
+        What the constructor takes, or the object holds, under an input's own name is no argument, unless the
+        forward has that name, too. Where names say nothing the order does, without what is kept by any name.
+        """
+        free = [n for n in self.inputs if n in must or n not in kept]
+        found = match_all(must, free)
+        if found is None:
+            alike = {match(k.strip("_"), self.inputs) for k in kept} - set(must)
+            others = [n for n in free if n not in alike]
+            found = dict(zip(must, others if len(others) >= len(must) else self.inputs, strict=False))
+        return found
 
     def forward(self, kept: Sequence[str] | None) -> Callable[..., Any]:
         """The forward, which returns the output and the attributes `kept`, or the whole object."""
@@ -167,9 +190,11 @@ class _Made:
             layer = copy.deepcopy(layer)
             value = layer.backward(*ups)
             values = value if isinstance(value, tuple) else (value,)
-            found = dict(zip(self.arguments.values(), values, strict=False))
+            every = [*self.arguments.values(), *self.parameters]
+            names = every if len(values) == len(every) else every[: len(self.arguments)]
+            found = dict(zip(names, values, strict=False))
             for name in (n for n in self.inputs if n not in found):
-                gradient = _gradient(layer, name, self.inputs)
+                gradient = _gradient(layer, name, self.inputs, self.parameters)
                 if gradient is not None:
                     found[name] = gradient
             return None if value is None and len(found) == len(values) else found
@@ -187,8 +212,8 @@ class _Made:
         else:
             made = copy.deepcopy(self.layer)
         for name in self.attributes:
-            _clear(made, name, given[name], self.inputs)
-            if not _put(made, name, given[name]):
+            _clear(made, name, given[name], self.inputs, self.parameters)
+            if not _put(made, name, given[name], self.parameters):
                 raise ChalkgradError(
                     f"{self.cls.__name__} has no place for the input {name}: it is neither an argument of "
                     "forward or of the constructor nor an attribute.",
@@ -208,7 +233,7 @@ def _parameters(function: Any) -> tuple[list[str], list[str]]:
     return must, [p.name for p in plain if p.name not in must]
 
 
-def _put(layer: Any, name: str, value: Any) -> bool:
+def _put(layer: Any, name: str, value: Any, parameters: Sequence[str]) -> bool:
     """Replace the attribute, or the entry of one, that holds an input."""
     own = vars(layer)
     for attribute in own:
@@ -220,27 +245,36 @@ def _put(layer: Any, name: str, value: Any) -> bool:
             if match(str(key), [name]) is not None:
                 entries[key] = value
                 return True
+    listed = own.get("params", own.get("parameters"))
+    if isinstance(listed, list) and len(listed) == len(parameters):
+        listed[parameters.index(name)] = value
+        return True
     return False
 
 
-def _clear(layer: Any, name: str, value: Any, inputs: Sequence[str]) -> None:
+def _clear(layer: Any, name: str, value: Any, inputs: Sequence[str], parameters: Sequence[str]) -> None:
     """Zeros of the right shape where the constructor keeps some for the gradient of an input."""
     own = vars(layer)
     entries = [(e, k) for e in (own[a] for a in GRADIENTS if isinstance(own.get(a), dict)) for k in e
                if match_key(str(k), inputs) == name]  # fmt: skip
     entries += [(own, a) for a in own if is_gradient(a, name, inputs)]
+    for held in (own[a] for a in GRADIENTS if isinstance(own.get(a), list)):
+        if len(held) == len(parameters):
+            held[parameters.index(name)] = np.zeros_like(value)
     for held, key in entries:
         if isinstance(held[key], np.ndarray):
             held[key] = np.zeros_like(value)
 
 
-def _gradient(layer: Any, name: str, inputs: Sequence[str]) -> Any:
-    """What an object holds as the gradient of an input."""
+def _gradient(layer: Any, name: str, inputs: Sequence[str], parameters: Sequence[str]) -> Any:
+    """What an object holds as the gradient of an input, by its name or in the order of the parameters."""
     for attribute, value in vars(layer).items():
         if attribute in GRADIENTS and isinstance(value, dict):
             for key, entry in value.items():
                 if match_key(str(key), inputs) == name:
                     return entry
+        elif attribute in GRADIENTS and isinstance(value, list) and len(value) == len(parameters):
+            return value[parameters.index(name)] if name in parameters else None
         elif is_gradient(attribute, name, inputs):
             return value
     return None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import copy
 import inspect
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -16,13 +15,12 @@ MISSING = "backward keeps none, as in self.d{0} = …"
 """What is said of an input that has no gradient."""
 
 GRADIENTS = ("grads", "grad", "gradients")
-"""Attributes that hold gradients by the name of the parameter."""
+"""Attributes that hold gradients by the name of the parameter, or as a list in their order."""
 
 
 def is_gradient(attribute: str, name: str, inputs: Sequence[str]) -> bool:
     """Whether an attribute is called like the gradient of an input, as dW, grad_W or W_grad."""
-    turned = re.sub(r"^(.+)_grad(ient)?$", r"grad_\1", attribute)
-    return match(attribute, inputs) is None and match_key(turned, inputs) == name
+    return match(attribute, inputs) is None and match_key(attribute, inputs) == name
 
 
 class MethodText:
@@ -33,11 +31,13 @@ class MethodText:
 
     @staticmethod
     def of(
-        layer: type, inputs: Sequence[str], arguments: Mapping[str, str], scalar: bool
-    ) -> MethodText | None:
+        layer: type, inputs: Sequence[str], arguments: Mapping[str, str], parameters: Sequence[str],
+        scalar: bool, *, returns: bool = True,
+    ) -> MethodText | None:  # fmt: skip
         """The function; None where the method does more with its object than read and set attributes.
 
-        A loss takes no gradient from above, or one that is 1 unless it is told.
+        A loss takes no gradient from above, or one that is 1 unless it is told. `parameters` are the inputs
+        that are no arguments of the forward, in order; where no argument has a gradient it returns none.
         """
         method = inspect.getattr_static(layer, "backward")
         tree = tree_of(method)
@@ -50,10 +50,12 @@ class MethodText:
         free = ups[len(ups) - len(taken.defaults) :] if scalar else []
         attributes = _Attributes(layer, own, {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)})
         body = [attributes.statement(s) for s in tree.body]
-        gradients = _stored(body, attributes.names, inputs)
-        returns = _Returns(list(arguments.values()), gradients)
-        body = [returns.visit(s) for s in body]
-        if attributes.refused or returns.refused:
+        gradients = _stored(body, attributes.names, inputs, parameters)
+        found = _Returns(list(arguments.values()), parameters, gradients)
+        body = [found.visit(s) for s in body]
+        if not returns and not isinstance(body[-1], ast.Return):
+            body.append(found.visit(ast.copy_location(ast.Return(ast.Tuple([], ast.Load())), tree.body[-1])))
+        if attributes.refused or found.refused:
             return None
         own_args = (attributes.names[n] for n in attributes.read)
         args = [ast.arg(n) for n in (*(n for n in ups if n not in free), *own_args, *free)]
@@ -118,7 +120,9 @@ class _Attributes(ast.NodeTransformer):
         return node
 
 
-def _stored(body: Sequence[ast.stmt], names: Mapping[str, str], inputs: Sequence[str]) -> dict[str, ast.expr]:
+def _stored(
+    body: Sequence[ast.stmt], names: Mapping[str, str], inputs: Sequence[str], parameters: Sequence[str]
+) -> dict[str, ast.expr]:
     """The expression that holds the gradient of each input when the method ends."""
     attributes = {v: n for n, v in names.items()}
     found: dict[str, ast.expr] = {}
@@ -137,14 +141,20 @@ def _stored(body: Sequence[ast.stmt], names: Mapping[str, str], inputs: Sequence
             case ast.Name(name) | ast.Subscript(ast.Name(name)) if name in attributes:  # or self.dW[...] = dW
                 held = (n for n in inputs if is_gradient(attributes[name], n, inputs))
                 found.update((n, ast.Name(name, ast.Load())) for n in held)
+    listed = next((names[n] for n in GRADIENTS if n in names), None)
+    if not found and listed is not None:  # self.grads[0][...] = dW, or dW, db = self.grads
+        found = {n: ast.Subscript(ast.Name(listed, ast.Load()), ast.Constant(place), ast.Load())
+                 for place, n in enumerate(parameters)}  # fmt: skip
     return found
 
 
 class _Returns(ast.NodeTransformer):
     """Returns all gradients by name where a method returns those of its arguments."""
 
-    def __init__(self, arguments: Sequence[str], gradients: Mapping[str, ast.expr]) -> None:
-        self.arguments = list(arguments)
+    def __init__(
+        self, arguments: Sequence[str], parameters: Sequence[str], gradients: Mapping[str, ast.expr]
+    ) -> None:
+        self.arguments, self.every = list(arguments), [*arguments, *parameters]
         self.gradients = {n: e for n, e in gradients.items() if n not in self.arguments}
         self.refused = False
 
@@ -153,10 +163,11 @@ class _Returns(ast.NodeTransformer):
         if value is None:
             return node
         values = value.elts if isinstance(value, ast.Tuple) else [value]
-        if len(values) > len(self.arguments) or isinstance(value, ast.Dict):
+        names = self.every if len(values) == len(self.every) else self.arguments
+        if len(values) > len(names) or isinstance(value, ast.Dict):
             self.refused = True
             return node
-        own = dict(zip(self.arguments, values, strict=False)) | self.gradients
+        own = self.gradients | dict(zip(names, values, strict=False))
         made = ast.Dict([ast.Constant(n) for n in own], list(own.values()))
         return ast.fix_missing_locations(ast.copy_location(ast.Return(made), node))
 

@@ -32,6 +32,7 @@ class Form:
         upstream: Whether the gradient from above is an argument; a loss may take none.
         valued: Whether the function returns the loss before the gradients, as CS231n's losses do.
         order: The inputs in the order in which their gradients come back; the layer's if empty.
+        note: What is worth a remark where it fits.
     """
 
     title: str
@@ -40,6 +41,7 @@ class Form:
     upstream: bool = True
     valued: bool = False
     order: tuple[str, ...] = ()
+    note: str = ""
 
     def is_like(self, other: Form) -> bool:
         """Whether two forms call a function in the same way."""
@@ -55,9 +57,15 @@ class Result:
         missing: Inputs without a gradient, with what stood in its place.
         excused: Inputs without a gradient that are data, such as a loss's targets.
         problem: What is wrong with the returned object as a whole; empty if nothing.
+        order: The inputs in the order in which the gradients were read, where they are no dictionary.
+        loss: The value of the loss, where it came along.
+        lead: Where that stood: 1 before the gradients, -1 behind them, 0 nowhere.
     """
 
     gradients: Mapping[str, Array]
     missing: Mapping[str, str] = field(default_factory=dict)
     excused: tuple[str, ...] = ()
     problem: str = ""
+    order: tuple[str, ...] = ()
+    loss: Any = None
+    lead: int = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ GREEK = {
     "ε": ("eps", "epsilon"),
     "v": ("var", "sample_var", "running_var", "variance"),
     "f": ("scores", "logits", "x", "pred", "yhat", "y_pred", "y_hat", "out", "z"),
-    "t": ("target", "targets", "y", "labels", "y_true"),
+    "t": ("target", "targets", "y", "labels", "y_true", "idx", "ids", "index", "indices", "tokens"),
     "y": ("labels", "target", "targets", "t"),
     "x": ("X", "inputs", "input", "z", "a"),
     "W": ("w", "weights", "weight"),
@@ -25,6 +26,8 @@ GREEK = {
     "delta": ("δ", "margin"),
     "lam": ("reg", "λ", "lambda_", "l2", "weight_decay"),
     "mask": ("m", "keep"),
+    "slope": ("alpha", "negative_slope", "leak"),
+    "tau": ("temperature", "τ"),
 }
 """Usual other names of an input or parameter."""
 
@@ -32,6 +35,9 @@ CACHES = frozenset(
     {"cache", "ctx", "context", "saved", "residuals", "res", "caches", "tape", "state", "stored"}
 )
 """Names that say that an argument holds what the forward saved."""
+
+OUTPUTS = frozenset({"out", "output", "outputs", "activation"})
+"""Names that say that an argument is what the forward returned."""
 
 TARGETS = frozenset({"t", "target", "targets", "y_true"})
 """Inputs of a loss that are data rather than something trained."""
@@ -42,7 +48,8 @@ STATISTICS = frozenset({"μ", "v"})
 SELF = "self_"
 """How a variable begins that stands for an attribute; see `class_layers`."""
 
-PREFIXES = ("", "d", "grad_", "d_", "∂", "g_")
+PREFIXES = ("", "d", "grad_", "d_", "∂", "g_", "dLd", "dL_d", "dld", "dl_d", "grad")
+"""How the name of a gradient begins."""
 
 
 def match(name: str, inputs: Sequence[str]) -> str | None:
@@ -72,9 +79,21 @@ def match_all(names: Sequence[str], inputs: Sequence[str]) -> dict[str, str] | N
     return found
 
 
+def match_rest(names: Sequence[str], inputs: Sequence[str]) -> dict[str, str] | None:
+    """As `match_all`; where all names but one are known, that one stands for the input that is left."""
+    found = match_all(names, inputs)
+    if found is None and len(names) == len(inputs) > 1:
+        for odd in (n for n in names if match(n, inputs) is None):
+            others = match_all([n for n in names if n != odd], inputs)
+            if others is not None:
+                (left,) = set(inputs) - set(others.values())
+                return {n: others.get(n, left) for n in names}
+    return found
+
+
 def match_key(key: str, inputs: Sequence[str]) -> str | None:
-    """The input whose gradient a dictionary's key names: `W`, `dW`, `grad_W`."""
-    key = key.removeprefix(SELF)
+    """The input whose gradient a dictionary's key names: `W`, `dW`, `grad_W`, `W_grad`, `dLdW`."""
+    key = re.sub(r"^(.+)_grad(ient)?$", r"grad_\1", key.removeprefix(SELF))
     for prefix in PREFIXES:
         if key.startswith(prefix) and key[len(prefix) :] in inputs:
             return key[len(prefix) :]
@@ -97,7 +116,7 @@ def required(function: Callable[..., Any]) -> tuple[list[str], list[str], bool] 
         return None
     plain = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     must = [p.name for p in parameters if p.kind in plain and p.default is p.empty]
-    may = [p.name for p in parameters if p.default is not p.empty]
+    may = [p.name for p in parameters if p.default is not p.empty or p.kind is p.KEYWORD_ONLY]
     many = any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in parameters)
     return must, may, many
 

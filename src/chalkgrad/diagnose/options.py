@@ -24,19 +24,28 @@ class Options:
     def __init__(self, derived: Derived, statics: Mapping[str, Any]) -> None:
         self.names = [t.name for t, _ in derived.program.parameters]
         self.statics = statics
+        self.all = list(settings(dict.fromkeys(self.names, 0.0), statics))
+        self.sizes = {r.name for r in derived.program.ranges()}
         self.read: set[str] = set()
 
     def known(self, point: Point) -> dict[str, Any]:
         """All of them by name."""
         return settings({t.name: v for t, v in point.parameters.items()}, self.statics)
 
-    def data(self, point: Point, must: Sequence[str], inputs: Sequence[str]) -> list[str]:
+    def data(self, must: Sequence[str], inputs: Sequence[str]) -> list[str]:
         """The arguments that stand for inputs: a stride, eps or a number of groups may stand among them."""
         data = [n for n in must if not is_settings(n)]
         if match_all(data, inputs) is not None:
             return data
-        known, sizes = list(self.known(point)), {r.name for r in point.env.sizes}
-        return [n for n in data if n in inputs or (n not in sizes and match(n, known) is None)]
+        return [n for n in data if n in inputs or (n not in self.sizes and match(n, self.all) is None)]
+
+    def accepted(self, must: Sequence[str], may: Sequence[str], inputs: Sequence[str]) -> set[str]:
+        """Names of the parameters that a function with these arguments is told."""
+        if any(is_settings(n) for n in (*must, *may)):
+            return set(self.names)
+        data = self.data(must, inputs)
+        found = {match(n, self.names) for n in (*may, *(n for n in must if n not in data))}
+        return {n for n in found if n is not None}
 
     def positional(
         self, point: Point, must: Sequence[str], inputs: Sequence[tuple[str, Any]]
@@ -44,18 +53,27 @@ class Options:
         """The arguments in order, by the function's own names: the inputs, and what else it asks for."""
         if not must:
             return dict(inputs)
-        known, sizes = self.known(point), {r.name: n for r, n in point.env.sizes.items()}
-        data = self.data(point, must, [n for n, _ in inputs])
+        placed = self.placed(point, must, [n for n, _ in inputs])
         values = iter(v for _, v in inputs)
         args: list[tuple[str, Any]] = []
         for name in must:
-            if is_settings(name):
-                args.append((name, Settings(known, self.read)))
-            elif name not in data:
-                args.append((name, sizes[name] if name in sizes else self._one(name, known)))
+            if name in placed:
+                args.append((name, placed[name]))
             else:
                 args += [(name, value) for value in [next(values, None)] if value is not None]
         return keyed(args)
+
+    def placed(self, point: Point, must: Sequence[str], inputs: Sequence[str]) -> dict[str, Any]:
+        """What stands among the arguments that must be given and is no input."""
+        known, data = self.known(point), self.data(must, inputs)
+        found: dict[str, Any] = {r.name: n for r, n in point.env.sizes.items()}
+        asked = [n for n in must if n not in data]
+        for name in asked:
+            if is_settings(name):
+                found[name] = Settings(known, self.read)
+            elif name not in self.sizes:
+                found[name] = self._one(name, known)
+        return {n: found[n] for n in asked}
 
     def optional(self, point: Point, may: Sequence[str], inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Those that a function takes by name."""

@@ -33,11 +33,14 @@ class OwnSource:
         function: The backward.
         program: The layer's forward.
         order: The inputs in the order in which their gradients are returned, if it is not the layer's.
+        lead: Where the loss is returned beside them: 1 before, -1 behind, 0 nowhere.
     """
 
-    def __init__(self, function: Callable[..., Any], program: Program, order: Sequence[str] = ()) -> None:
+    def __init__(
+        self, function: Callable[..., Any], program: Program, order: Sequence[str] = (), lead: int = 0
+    ) -> None:
         self.program = program
-        self.order = order
+        self.order, self.lead = order, lead
         self.tree = tree_of(function)
 
     def line(self, argument: str) -> str:
@@ -104,27 +107,50 @@ class OwnSource:
 
     def _element(self, argument: str) -> ast.expr | None:
         """The expression that is returned for an input."""
-        return element_of(self._returned(), argument, self.program, self.order)
-
-    def _returned(self) -> ast.expr | None:
-        if self.tree is None:
-            return None
-        if isinstance(self.tree, ast.Lambda):
-            return self.tree.body
-        statement = self._return()
-        return statement.value if statement is not None else None
+        return element_of(returned_by(self.tree), argument, self.program, self.order, self.lead)
 
     def _return(self) -> ast.Return | None:
-        """The last `return` of something."""
-        tree = self.tree if isinstance(self.tree, ast.FunctionDef) else ast.Pass()
-        returns = [n for n in ast.walk(tree) if isinstance(n, ast.Return) and n.value is not None]
-        return returns[-1] if returns else None
+        return _last_return(self.tree)
+
+
+def returned_by(tree: ast.FunctionDef | ast.Lambda | None) -> ast.expr | None:
+    """The expression that a function returns in the end."""
+    if isinstance(tree, ast.Lambda):
+        return tree.body
+    statement = _last_return(tree)
+    return statement.value if statement is not None else None
+
+
+def _last_return(tree: ast.FunctionDef | ast.Lambda | None) -> ast.Return | None:
+    """The last `return` of something."""
+    nodes = ast.walk(tree) if isinstance(tree, ast.FunctionDef) else ()
+    returns = [n for n in nodes if isinstance(n, ast.Return) and n.value is not None]
+    return returns[-1] if returns else None
+
+
+def behind_loss(value: ast.expr | None, lead: int) -> ast.expr | None:
+    """The gradients in what is returned, without the loss before or behind them."""
+    if not lead:
+        return value
+    if not isinstance(value, ast.Tuple | ast.List):
+        return None
+    rest = value.elts[1:] if lead > 0 else value.elts[:-1]
+    return rest[0] if len(rest) == 1 else ast.Tuple(rest, ast.Load())
+
+
+def entry_of(value: ast.expr) -> str:
+    """The name of a variable, or of the entry of a dictionary; empty for any other expression."""
+    match value:
+        case ast.Name(name) | ast.Subscript(_, ast.Constant(str() as name)):
+            return name
+    return ""
 
 
 def element_of(
-    value: ast.expr | None, argument: str, program: Program, order: Sequence[str] = ()
+    value: ast.expr | None, argument: str, program: Program, order: Sequence[str] = (), lead: int = 0
 ) -> ast.expr | None:
     """The part of what is returned that is an input's gradient; None where that cannot be told."""
+    value = behind_loss(value, lead)
     dtypes = {t.name: t.dtype for t in program.inputs}
     names = list(order or dtypes)
     floats = [n for n in names if dtypes[n] == "float"]
@@ -134,9 +160,11 @@ def element_of(
     if isinstance(value, ast.Tuple | ast.List):
         if len(value.elts) != len(names):
             names = floats
+        if len(value.elts) == len(order):  # of some inputs alone
+            names = list(order)
         whole = argument in names and len(value.elts) >= len(names)
         return value.elts[names.index(argument)] if whole else None
-    return value if floats == [argument] else None
+    return value if [argument] in (floats, [*order]) else None
 
 
 def _keyed(value: ast.expr | None) -> list[tuple[str, ast.expr]] | None:

@@ -25,7 +25,7 @@ def in_own_names(
     """The faults with the user's line and the right one beside it, where the source can be read."""
     if not any(f.argument is not None and not f.fix for f in faults):
         return list(faults)
-    own = OwnSource(caller.backward, derived.program, trial.form.order)
+    own = OwnSource(caller.backward, derived.program, *trial.read)
     held_now = variables(caller.backward, trial.form, trial.prepared[0], timeout) if trial.prepared else {}
     names = own_names(derived, caller, trial, timeout)
     behind = _variables_behind(faults, derived, trial, held_now)

@@ -10,7 +10,7 @@ SLOW = 1.0
 
 def remarks(trial: Trial) -> list[str]:
     """What it printed, how slow it was, and gradients of data that it leaves out."""
-    notes = []
+    notes = [trial.form.note] if trial.form.note else []
     printed = next((c.printed for c in trial.calls if c.printed.strip()), "")
     if printed:
         first = printed.strip().splitlines()[0][:60]
@@ -20,5 +20,6 @@ def remarks(trial: Trial) -> list[str]:
         notes.append(f"one call on arrays of a few entries takes {slow:.1f} s")
     excused = next((r.excused for r in trial.results if r.excused), ())
     if excused:
-        notes.append(f"no gradient for {', '.join(excused)} is returned, which is data here")
+        are = "which is data" if len(excused) == 1 else "which are data"
+        notes.append(f"no gradient for {' and '.join(excused)} is returned, {are} here")
     return notes

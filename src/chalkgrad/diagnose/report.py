@@ -46,6 +46,10 @@ WHOLE = {"shape": "what it takes or returns does not fit", "unknown": "it could 
 """Other headings where the whole call is concerned."""
 
 
+MISSING = "no gradient for "
+"""How the evidence begins where there is nothing whose shape could be wrong."""
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
     """One thing that is wrong.
@@ -68,7 +72,15 @@ class Fault:
 
     def __str__(self) -> str:
         where = f"d{self.argument}: " if self.argument else ""
-        return f"{where}{CAUSES[self.cause]} ({self.cause}). {self.evidence}"
+        return f"{where}{self.heading} ({self.cause}). {self.evidence}"
+
+    @property
+    def heading(self) -> str:
+        """The cause in words."""
+        if self.argument is not None and self.cause == "shape" and self.evidence.startswith(MISSING):
+            return "the gradient is missing"
+        whole = WHOLE if self.argument is None else {}
+        return whole.get(self.cause, CAUSES[self.cause])
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,8 +211,7 @@ def _evidence(same: list[Fault]) -> str:
 def _fault_lines(same: list[Fault]) -> list[str]:
     fault = same[0]
     names = ", ".join(f"d{f.argument}" for f in same if f.argument)
-    heading = WHOLE.get(fault.cause, CAUSES[fault.cause]) if fault.argument is None else CAUSES[fault.cause]
-    lines = [f"  ✗ {names + ': ' if names else ''}{heading}  [{fault.cause}]"]
+    lines = [f"  ✗ {names + ': ' if names else ''}{fault.heading}  [{fault.cause}]"]
     lines += _wrapped("", _evidence(same))
     if fault.yours:
         lines += _wrapped("yours:     ", fault.yours)

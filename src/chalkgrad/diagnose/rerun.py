@@ -67,7 +67,7 @@ class Rerun:
         if watched is None:
             return None
         other = Caller(watched.function, derived, caller.forward, caller.statics)
-        other.dtype, other.order = caller.dtype, caller.order
+        other.like(caller)
         form = next((f for f in other.forms() if f.is_like(trial.form)), None)
         return Rerun(watched, other, form, trial) if form is not None else None
 
@@ -93,9 +93,9 @@ class Rerun:
         ends = {"": _end(last.value, hooked.value.args[0])}
         for name in self.caller.floats:
             one, other = (
-                element_of(v, name, program, self.form.order) for v in (last.value, hooked.value.args[0])
+                element_of(v, name, program, *self.trial.read) for v in (last.value, hooked.value.args[0])
             )
-            if one is not None and other is not None and not self.form.valued:
+            if one is not None and other is not None:
                 ends[f"={name}"] = _end(one, other)
         try:
             with quiet():

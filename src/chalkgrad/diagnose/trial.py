@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -45,6 +45,12 @@ class Trial:
         """The first error that the backward raised, or that came before it."""
         return self.failed or next((c.error for c in self.calls if c.error), "")
 
+    @property
+    def read(self) -> tuple[tuple[str, ...], int]:
+        """The inputs in the order in which their gradients were read, and where a loss stood beside them."""
+        result = self.results[0] if self.results else None
+        return (result.order or self.form.order, result.lead) if result is not None else (self.form.order, 0)
+
     def observed(self, name: str) -> list[Array] | None:
         """One input's gradients at all points, None where one is missing."""
         found = [r.gradients.get(name) for r in self.results]
@@ -68,7 +74,9 @@ def run(caller: Caller, form: Form, points: Sequence[Point], timeout: float | No
         trial.calls.append(made)
         if made.error:
             return trial
-        trial.results.append(caller.result(made.value, form))
+        trial.results.append(caller.result(made.value, form, prepared.point))
+        if trial.results[-1].lead and prepared.out is None:
+            trial.prepared[-1] = replace(prepared, out=trial.results[-1].loss)
     return trial
 
 
@@ -139,6 +147,8 @@ def best(
 ) -> Trial | None:
     """The form of calling that fits best: right beats wrong, running beats raising, earlier beats later.
 
+    Of forms that are wrong for as many inputs the one under which more shapes agree is meant.
+
     `points(unit)` gives the test points, with an upstream gradient of 1 for a loss that takes none.
     """
     ranked: list[tuple[tuple[float, ...], Trial]] = []
@@ -150,15 +160,23 @@ def best(
             if not wrong:
                 return run(caller, form, some, timeout)
             problem = any(r.problem for r in first.results)
-            ranked.append(((float(problem), float(len(wrong)), float(place)), first))
+            odd = sum(_misshapen(n, first) for n in wrong)
+            ranked.append(((float(problem), float(len(wrong)), float(odd), float(place)), first))
         else:
-            ranked.append(((2.0, 0.0, float(place)), first))
+            ranked.append(((2.0, 0.0, 0.0, float(place)), first))
     if not ranked:
         return None
     _, chosen = min(ranked, key=lambda r: r[0])
     if chosen.error:
         return chosen
     return run(caller, chosen.form, points(not chosen.form.upstream), timeout)
+
+
+def _misshapen(name: str, trial: Trial) -> bool:
+    """Whether a gradient has another shape than its input at the first point, or is missing."""
+    true = {t.name: a for t, a in trial.points[0].true.items()}
+    returned = trial.results[0].gradients.get(name)
+    return returned is None or returned.shape != np.shape(true[name])
 
 
 def relative_error(derived: Derived, trial: Trial) -> float:

@@ -38,8 +38,8 @@ from chalkgrad.expr.ops import (
     walk,
 )
 from chalkgrad.rules.affine import solve_indices
-from chalkgrad.rules.conditions import unguarded
 from chalkgrad.rules.comparisons import by_signs, has_comparisons, three_ways
+from chalkgrad.rules.conditions import unguarded
 from chalkgrad.rules.contraction import Collapse, contract_all
 from chalkgrad.rules.factoring import Condition, absorb, choose, condition_of, undistribute
 from chalkgrad.rules.fractions import one_fraction
