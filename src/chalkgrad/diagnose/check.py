@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import cached_property, lru_cache, partial
 from types import MappingProxyType
 from typing import Any, Protocol
 
 import numpy as np
 
 from chalkgrad.derivation import Derived
+from chalkgrad.diagnose.advice import Advice, Setting
 from chalkgrad.diagnose.calling import Caller, statics_of
 from chalkgrad.diagnose.capture import Call, call, repeats, same
 from chalkgrad.diagnose.class_layers import class_layer, functions_of
@@ -21,10 +22,11 @@ from chalkgrad.diagnose.forms import Form, Prepared
 from chalkgrad.diagnose.forward_value import forward_fault
 from chalkgrad.diagnose.frameworks import framework_of
 from chalkgrad.diagnose.judge import Judge
+from chalkgrad.diagnose.made_to_run import made_to_run
 from chalkgrad.diagnose.mended import Mender
-from chalkgrad.diagnose.moved import moved, told_with
+from chalkgrad.diagnose.moved import Moved
 from chalkgrad.diagnose.names import is_settings, required
-from chalkgrad.diagnose.own_epsilon import with_own_epsilon
+from chalkgrad.diagnose.own_epsilon import OwnEpsilon, with_own_epsilon
 from chalkgrad.diagnose.own_words import held, in_own_names
 from chalkgrad.diagnose.points import Point, nudged, several, square_sizes
 from chalkgrad.diagnose.remarks import remarks
@@ -92,15 +94,13 @@ def check(
         found = check(pair.backward, layer, forward=pair.forward, name=name, seed=seed, timeout=timeout)
         return pair.told(found)
     first = Check(backward, layer, forward, name, seed, timeout)
-    found = first.run()
-    if not found.ok or not hasattr(layer, "with_options"):
-        return found
-    for given in moved(first.caller.statics, first.caller.options.read):
-        other = Check(backward, layer.with_options(**given), forward, name, seed, timeout, even=True)
-        if other.takes_forward():
-            again = other.run()
-            return found if again.ok else told_with(again, first.caller.statics, given)
-    return found
+    if not hasattr(layer, "with_options"):
+        return first.run()
+    return Moved(
+        first, lambda given: Check(
+            backward, layer.with_options(**given), forward, name, seed, timeout, even=True
+        )
+    ).judged()  # fmt: skip
 
 
 @lru_cache(128)
@@ -138,11 +138,13 @@ class Check:
         self.notes: list[str] = []
         self.even = even
         self.drawn: dict[bool, list[Point]] = {}
+        self.elsewhere: Callable[[], Sequence[Setting]] = tuple
+        self.advice = Advice(backward, tuple)
 
     @collector_held()
     def run(self) -> Diagnosis:
         """All of it."""
-        trial = best(self.caller, self.points, self.bounds, self.timeout)
+        trial = self.trial
         if trial is None:
             raise ChalkgradError(
                 f"{self.name} takes arguments that fit no known form of a backward.",
@@ -151,12 +153,50 @@ class Check:
             )  # fmt: skip
         if trial.error:
             return self.after_error(trial)
-        return self.judged(trial)
+        return self.judged()
+
+    @cached_property
+    def trial(self) -> Trial | None:
+        """The calls in the form that fits best."""
+        return best(self.caller, self.points, self.bounds, self.timeout)
+
+    @cached_property
+    def settled(self) -> tuple[Trial, OwnEpsilon | None]:
+        """The calls of code that runs, with an epsilon of the user's own where it has one."""
+        assert self.trial is not None
+        form = self.trial.form
+        draw = partial(self.draw, not form.upstream)
+        return with_own_epsilon(self.caller, self.trial, self.bounds, draw, self.timeout)
 
     def takes_forward(self) -> bool:
         """Whether the user's own forward gives the layer's values; it may ask for a stride of its own."""
-        trial = best(self.caller, self.points, self.bounds, self.timeout)
-        return trial is not None and not trial.failed and not self.forward_faults(trial)
+        return self.trial is not None and not self.trial.failed and not self.forward_faults(self.trial)
+
+    def setting(self, trial: Trial | None = None) -> Setting:
+        """Where a change of the user's text has to hold: at the points of a trial."""
+        if trial is None:
+            assert self.trial is not None
+            trial = self.settled[0] if not self.trial.error else self.whole(self.trial.form)
+        return Setting(self.caller, trial, self.bounds, self.timeout)
+
+    def whole(self, form: Form) -> Trial:
+        """A trial at all points, of which no call was made: code that raises gave nothing."""
+        return Trial(form, [form.prepare(p) for p in self.points(not form.upstream)])
+
+    def advised(self, *trials: Trial) -> Advice:
+        """What tries advice: at the points of some trials, and wherever else the layer was judged."""
+        own = [self.setting(t) for t in trials]
+        more = lambda: [*own, *self.defaults(trials[0]), *self.elsewhere()]  # noqa: E731
+        self.advice = Advice(self.caller.backward, more)
+        return self.advice
+
+    def defaults(self, trial: Trial) -> list[Setting]:
+        """The points with the parameters as they are by default, where the user's code is told others."""
+        if not self.caller.accepted() or trial.error or not trial.results:
+            return []
+        points = several(self.derived, 1, self.seed, unit=not trial.form.upstream, even=self.even)
+        usual = run(self.caller, trial.form, points, self.timeout)
+        return [] if usual.error else [self.setting(usual)]
 
     def points(self, unit: bool = False) -> list[Point]:
         """Test points; parameters that the user's code takes get other values than their defaults."""
@@ -201,21 +241,12 @@ class Check:
         return self.done([fault], trial)
 
     def made_to_run(self, trial: Trial, error: str) -> list[Fault]:
-        """The one change of the text after which it runs and a gradient is right."""
+        """The one change of the text after which it runs, and is right where that line matters."""
         if trial.failed or not trial.calls or error.startswith("it "):
             return []
-        points = self.points(not trial.form.upstream)
-        whole = Trial(trial.form, [trial.form.prepare(p) for p in points])
-        mender = Mender(self.derived, self.caller, whole)
-        for t in self.derived.wrt:
-            found = mender.explained(t)
-            # What mends a gradient that does not need the line that raises says nothing of that line.
-            if found is not None and mender.runs():
-                line = next(d for d in self.derived.chosen.definitions if d.target is t.adjoint)
-                return [
-                    Fault(t.name, r.code, f"it raises {error}; {r.text}.", shown(line)) for r in found.reasons
-                ]
-        return []
+        whole = self.whole(trial.form)
+        mender = Mender(self.derived, self.caller, whole, advice=self.advised(whole))
+        return made_to_run(mender, self.advice, error)
 
     def square_trial(self, form: Form, *, flat: bool) -> Trial | None:
         """What the function returns where all sizes are equal; None where it does not run there, either."""
@@ -242,7 +273,9 @@ class Check:
         head = f"it raises {error} unless all sizes are equal"
         if not wrong:
             return self.done([Fault(None, "shape", f"{head}; with equal sizes it is right.")], trial)
-        faults = Judge(self.derived, trial, wrong, mender=Mender(self.derived, self.caller, trial)).faults()
+        advice = self.advised(trial, self.whole(trial.form))
+        mender = Mender(self.derived, self.caller, trial, advice=advice)
+        faults = Judge(self.derived, trial, wrong, mender=mender, advice=advice).faults()
         told = []
         for f in faults:
             cause = "shape" if f.cause == "unknown" else f.cause
@@ -251,12 +284,9 @@ class Check:
 
     # --- values ------------------------------------------------------------------------------------
 
-    def judged(self, trial: Trial) -> Diagnosis:
+    def judged(self) -> Diagnosis:
         """The diagnosis of code that runs."""
-        trial, own = with_own_epsilon(
-            self.caller, trial, self.bounds,
-            lambda given: self.draw(not trial.form.upstream, given), self.timeout,
-        )  # fmt: skip
+        trial, own = self.settled
         faults = [*self.forward_faults(trial), *self.whole_faults(trial)]
         if own is not None and self.caller.forward is not None:
             self.notes.append(own.note())
@@ -271,9 +301,10 @@ class Check:
         if spoilt and wrong:
             self.notes.append("the gradients were not judged: they differ too, and may follow the forward")
         if wrong and not unsteady and not spoilt:
+            advice = self.advised(trial)
             found = Judge(
                 self.derived, trial, wrong, held(self.caller, trial, self.timeout), self.own_name,
-                Mender(self.derived, self.caller, trial),
+                Mender(self.derived, self.caller, trial, advice=advice), advice,
             ).faults()  # fmt: skip
             if any(f.cause == "mutates_input" for f in found):
                 faults = [f for f in faults if f.cause != "mutates_input"]
@@ -379,7 +410,7 @@ class Check:
         error = None
         if not faults:
             error = relative_error(self.derived, trial)
-        faults = in_own_names(faults, self.derived, self.caller, trial, self.timeout)
+        faults = in_own_names(faults, self.derived, self.caller, trial, self.advice, self.timeout)
         wrong = [f.argument for f in faults if f.argument is not None and f.cause != "mutates_input"]
         unsteady = any(f.cause == "nondeterministic" for f in faults)
         example = ""

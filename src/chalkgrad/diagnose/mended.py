@@ -8,16 +8,15 @@ changed in the small ways of `repairs`, and what makes the numbers right at ever
 from __future__ import annotations
 
 import ast
-import builtins
 from bisect import bisect_left
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from operator import attrgetter
 
 import numpy as np
 
 from chalkgrad.derivation import Derived
+from chalkgrad.diagnose.advice import Advice
 from chalkgrad.diagnose.anchored import adjoint_names, names_of
 from chalkgrad.diagnose.at_places import AtPlaces
 from chalkgrad.diagnose.calling import Caller
@@ -28,9 +27,9 @@ from chalkgrad.diagnose.reach import Reach
 from chalkgrad.diagnose.repair import Past, Repair
 from chalkgrad.diagnose.repairs import LEAST_PART
 from chalkgrad.diagnose.rerun import Rerun, quiet
-from chalkgrad.diagnose.rewritten import LEFT_OUT, rewritten, tidy
-from chalkgrad.diagnose.search import CLASH, PAIR, Explanation, Reason
-from chalkgrad.diagnose.throughout import REPEATED, throughout
+from chalkgrad.diagnose.search import CLASH, Explanation, Reason
+from chalkgrad.diagnose.throughout import throughout
+from chalkgrad.diagnose.told import Teller
 from chalkgrad.diagnose.trial import Trial
 from chalkgrad.expr.nodes import Definition, Tensor
 from chalkgrad.verify.environment import Array
@@ -53,18 +52,24 @@ class Mender:
         caller: How the function is called.
         trial: What it returned.
         tolerance: Relative difference that counts as equal.
+        advice: Knows the other settings at which a change has to hold.
 
     Attributes:
         made: The changes of the last explanation.
     """
 
-    def __init__(self, derived: Derived, caller: Caller, trial: Trial, tolerance: float = 1e-8) -> None:
+    def __init__(
+        self, derived: Derived, caller: Caller, trial: Trial, tolerance: float = 1e-8,
+        advice: Advice | None = None,
+    ) -> None:  # fmt: skip
         self.derived = derived
         self.trial = trial
         self.tolerance = tolerance
+        self.advice = advice
         self.rerun = Rerun.of(derived, caller, trial)
         forward = tree_of(caller.forward) if caller.forward is not None else None
         self.at_places = AtPlaces(derived, trial, self.rerun, forward) if self.rerun is not None else None
+        self.teller = Teller(derived, self.rerun.watched, self.spoils) if self.rerun is not None else None
         self._settled: set[str] = set()
         self._conditions: list[list[object]] | None = None
         self._variables: list[str] | None = None
@@ -99,7 +104,8 @@ class Mender:
                 same = throughout(self.candidates(target, {}, limit), limit, lambda g: self.right(target, g))
                 if same:
                     self.made = {r.place: r for r in same}
-                    return self._told_of_all(wanted, same)
+                    assert self.teller is not None
+                    return self.teller.told_of_all(wanted, same)
         if not found:
             return None
         self.made = {r.place: r for r in found}
@@ -148,38 +154,14 @@ class Mender:
         return next(d for d in self.derived.staged.definitions if d.target is self._adjoints[name])
 
     def told(self, wanted: Tensor, found: Sequence[Repair]) -> Explanation:
-        reasons = tuple(self.reason(wanted, r) for r in found)
-        return Explanation(sum(r.cost for r in found) + PAIR * (len(found) - 1), reasons)
+        """Changes that make an input's gradient right together, in words."""
+        assert self.teller is not None
+        return self.teller.told(wanted, found)
 
-    def _told_of_all(self, wanted: Tensor, found: Sequence[Repair]) -> Explanation:
-        """One slip that was made at several places."""
-        first = self.reason(wanted, found[0], found[1:])
-        more = "another place" if len(found) == 2 else f"{len(found) - 1} other places"
-        text = f"{first.text}, and likewise at {more}"
-        return Explanation(max(r.cost for r in found) + REPEATED, (replace(first, text=text),))
-
-    def reason(self, wanted: Tensor, repair: Repair, others: Sequence[Repair] = ()) -> Reason:
-        """A change in words; `others` are made with it."""
-        assert self.rerun is not None
-        line = next(d for d in self.derived.chosen.definitions if d.target is wanted.adjoint)
-        watched = self.rerun.watched
-        place = watched.places[repair.place]
-        text = ast.unparse(place.node)
-        new = repair.written(text)
-        known = {*place.scope, *watched.names, *dir(builtins)}
-        every = [(watched.places[r.place].node, r) for r in (repair, *others)]
-        changes = [(node, r.written(ast.unparse(node))) for node, r in every]
-        yours, fix = rewritten(watched.body[place.step][0], changes, known)
-        if self.spoils(repair):
-            yours = fix = ""  # what cures one gradient and spoils another is no advice
-        told = f"in line {place.line}, `{text}` should be `{tidy(new)}`"
-        if fix == LEFT_OUT:
-            told = f"line {place.line} does not belong there"
-        if place.looped and new == f"{place.stored or place.target} + {text}":
-            told = (
-                f"in line {place.line}, `=` should be `+=`: each round of the loop overwrites the one before"
-            )
-        return Reason(repair.code, told, line, yours, fix, repair.given)
+    def reason(self, wanted: Tensor, repair: Repair) -> Reason:
+        """A change in words."""
+        assert self.teller is not None
+        return self.teller.reason(wanted, repair)
 
     def hides(self, repair: Repair) -> bool:
         """Whether a change hides what stands there rather than mends it."""
@@ -257,7 +239,7 @@ class Mender:
             if towards.may_mend(repair) and self.right(target, active):
                 if through and not self.changes(through, repair):
                     continue
-                if self.hides(repair):
+                if self.hides(repair) or not self.holds_elsewhere(target, active):
                     first, limit = first or repair, min(limit, repair.cost + ODD)
                     continue
                 if self.spoils(repair):
@@ -270,6 +252,19 @@ class Mender:
                 if first is None or repair.cost < first.cost:
                     first = repair
         return first, True
+
+    def holds_elsewhere(self, target: str, active: Mapping[int, Repair]) -> bool:
+        """Whether changes of the text make a gradient right at the layer's other settings, too."""
+        assert self.rerun is not None
+        assert self.teller is not None
+        if self.advice is None or not target.startswith("=") or not self.teller.lines([*active.values()]):
+            return True
+        watched = self.rerun.watched
+        watched.active = {n: r.change for n, r in active.items()}
+        try:
+            return all(target[1:] in s.right(watched.function) for s in self.advice.settings[1:])
+        finally:
+            watched.active = {}
 
     def changes(self, target: str, repair: Repair) -> bool:
         """Whether a target becomes another by a change."""
