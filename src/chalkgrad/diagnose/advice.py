@@ -124,7 +124,12 @@ class Advice:
             if f.argument is not None and f.yours and f.fix:
                 of.setdefault(f.argument, []).append((f.yours, f.fix))
         whole = {a for a, some in of.items() if len(set(some)) > 1 and self.holds(a, some)}
-        return [f if f.argument in whole or self._holds(f) else self._without(f) for f in faults]
+        found = [f if f.argument in whole or self._holds(f) else self._without(f) for f in faults]
+        if len(of) > 1 and sum(bool(f.yours) for f in found) < sum(map(len, of.values())):
+            every = [change for some in of.values() for change in some]
+            if all(self.holds(a, every) for a in of):  # it may not run until the last of them is mended
+                return list(faults)
+        return found
 
     def _holds(self, fault: Fault) -> bool:
         if fault.argument is None or not (fault.yours and fault.fix):

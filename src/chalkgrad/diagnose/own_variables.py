@@ -44,7 +44,7 @@ def code_of(function: Any) -> CodeType | None:
 
 
 def variables(function: Any, form: Form, prepared: Prepared, timeout: float | None) -> dict[str, Array]:
-    """The arrays that the function's variables hold when it returns, by name."""
+    """The arrays that the function's variables hold when it returns, by name; entries as params['W']."""
     code = code_of(function)
     found: dict[str, Array] = {}
     if code is None or sys.getprofile() is not None:  # somebody measures: stay out of the way
@@ -52,7 +52,11 @@ def variables(function: Any, form: Form, prepared: Prepared, timeout: float | No
 
     def watch(frame: FrameType, event: str, _argument: Any) -> None:
         if event == "return" and frame.f_code is code:
+            held = dict(frame.f_locals)
             for name, value in frame.f_locals.items():
+                entries = value.items() if isinstance(value, dict) else ()
+                held.update({f"{name}[{k!r}]": v for k, v in entries if isinstance(k, str)})
+            for name, value in held.items():
                 array = as_array(value) if hasattr(value, "shape") or isinstance(value, int | float) else None
                 if array is not None:
                     found[name] = array.copy()

@@ -54,8 +54,19 @@ def in_own_names(
         return replace(f, yours=yours, fix=right) if right and yours != right else f
 
     for shown_by in (nearest, last):
-        faults = advice.given([f if f.fix else shown_by(f) for f in faults])
+        faults = advice.given(_of_one_line([f if f.fix else shown_by(f) for f in faults]))
     return [f if f.fix else replace(f, fix=remedy(f, behind.get(f.expected, ""))) for f in faults]
+
+
+def _of_one_line(faults: Sequence[Fault]) -> list[Fault]:
+    """Faults of several gradients that one line gives, dx, dW = None, None, with all that it should be."""
+    texts: dict[str, dict[str, str]] = {}
+    for f in faults:
+        if f.yours and f.argument is not None:
+            texts.setdefault(f.yours, {}).setdefault(f.argument, f.fix)
+    whole = {yours: "\n".join(dict.fromkeys(fixes.values())) for yours, fixes in texts.items()
+             if len(set(fixes.values())) > 1 and "," in yours.partition("=")[0]}  # fmt: skip
+    return [replace(f, fix=whole.get(f.yours, f.fix)) for f in faults]
 
 
 def _exchanged(faults: Sequence[Fault], derived: Derived, trial: Trial) -> dict[str, str]:
