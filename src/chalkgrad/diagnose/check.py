@@ -26,7 +26,7 @@ from chalkgrad.diagnose.made_to_run import made_to_run
 from chalkgrad.diagnose.mended import Mender
 from chalkgrad.diagnose.moved import Moved
 from chalkgrad.diagnose.names import is_settings, required
-from chalkgrad.diagnose.own_epsilon import OwnEpsilon, with_own_epsilon
+from chalkgrad.diagnose.own_epsilon import LeftOut, OwnEpsilon, with_own_epsilon
 from chalkgrad.diagnose.own_words import held, in_own_names
 from chalkgrad.diagnose.points import Point, nudged, several, square_sizes
 from chalkgrad.diagnose.remarks import remarks
@@ -161,12 +161,16 @@ class Check:
         return best(self.caller, self.points, self.bounds, self.timeout)
 
     @cached_property
-    def settled(self) -> tuple[Trial, OwnEpsilon | None]:
+    def settled(self) -> tuple[Trial, OwnEpsilon | LeftOut | None]:
         """The calls of code that runs, with an epsilon of the user's own where it has one."""
         assert self.trial is not None
         form = self.trial.form
         draw = partial(self.draw, not form.upstream)
         return with_own_epsilon(self.caller, self.trial, self.bounds, draw, self.timeout)
+
+    def has_forward(self) -> bool:
+        """Whether the user's own forward runs before the backward."""
+        return self.caller.forward is not None or framework_of(self.caller.backward) != "numpy"
 
     def takes_forward(self) -> bool:
         """Whether the user's own forward gives the layer's values; it may ask for a stride of its own."""
@@ -288,7 +292,7 @@ class Check:
         """The diagnosis of code that runs."""
         trial, own = self.settled
         faults = [*self.forward_faults(trial), *self.whole_faults(trial)]
-        if own is not None and self.caller.forward is not None:
+        if isinstance(own, LeftOut) or (own is not None and self.has_forward()):
             self.notes.append(own.note())
         elif own is not None:
             faults += own.faults(self.derived.program)

@@ -153,6 +153,8 @@ class _Made:
             return (*out, held) if isinstance(out, tuple) else (out, held)
 
         forward.__signature__ = signature  # type: ignore[attr-defined]
+        texts = (inspect.getattr_static(self.cls, n, None) for n in ("__init__", "forward"))
+        forward.__texts__ = [t for t in texts if isinstance(t, FunctionType)]  # type: ignore[attr-defined]
         forward.__name__ = forward.__qualname__ = f"{self.cls.__name__}.forward"
         return forward
 
