@@ -42,8 +42,10 @@ class Setting:
         other = Caller(function, caller.derived, caller.forward, caller.statics)
         other.dtype, other.order = caller.dtype, caller.order
         form = next((f for f in other.forms() if f.is_like(self.trial.form)), None)
-        found = {t.name for t in caller.derived.wrt} if form is not None and self.trial.prepared else set()
-        for prepared in self.trial.prepared if form is not None else ():
+        if form is None or not self.trial.prepared:
+            return frozenset()
+        found = {t.name for t in caller.derived.wrt}
+        for prepared in self.trial.prepared:
             made = call(form.invoke, prepared.arguments, self.timeout)
             got = {} if made.error else other.result(made.value, form).gradients
             for t in caller.derived.wrt:
