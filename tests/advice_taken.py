@@ -1,4 +1,4 @@
-"""A text with the advice of a report taken: each line that is given as the reader's written as it should be."""
+"""A text with the advice of a report taken: each line that is quoted is written as it should be."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ def advice_taken(text: str, faults: Sequence[Fault], name: str) -> tuple[str, se
     """The text, and the inputs for whose gradients every fault came with lines to write."""
     lines = [line.encode() for line in text.splitlines()]  # columns count bytes
     before: dict[int, list[bytes]] = {}
-    function = next(n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.FunctionDef) and n.name == name)
+    functions = [n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.FunctionDef)]
+    function = next(n for n in functions if n.name == (name or "backward"))  # of a class, its method
     changes = dict.fromkeys((f.yours, f.fix) for f in faults if f.yours and f.fix)
     pairs = dict.fromkeys(pair for yours, fix in changes for pair in _one_by_one(yours, fix))
     for yours, fix in sorted(pairs, key=lambda p: _place(function, p[0])[0], reverse=True):
@@ -34,7 +35,7 @@ def _one_by_one(yours: str, fix: str) -> list[tuple[str, str]]:
 
 
 def _place(function: ast.FunctionDef, text: str) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Where a line, the head of a loop, or what is returned stands: from line and column to line and column."""
+    """Where a line, the head of a loop, or what is returned stands: from row and column to row and column."""
     for node in ast.walk(function):
         head = isinstance(node, ast.For | ast.If) and ast.unparse(node).splitlines()[0] == text
         if head:

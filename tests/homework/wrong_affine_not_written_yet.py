@@ -15,5 +15,4 @@ def affine_backward(dout, cache):
     x, w, b = cache
     dx, dw, db = None, None, None
     # TODO: implement
-    pass
     return dx, dw, db

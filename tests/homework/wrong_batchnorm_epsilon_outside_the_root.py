@@ -1,7 +1,7 @@
 """The epsilon is added to the root."""
 
 # layer: batch_norm
-# faults: x:missing_factor
+# faults: x:wrong_operand
 import numpy as np
 
 
@@ -24,7 +24,7 @@ def batchnorm_forward(x, gamma, beta, bn_param):
     elif mode == "test":
         out = gamma * (x - running_mean) / np.sqrt(running_var + eps) + beta
     else:
-        raise ValueError('Invalid forward batchnorm mode "%s"' % mode)
+        raise ValueError(mode)
     bn_param["running_mean"] = running_mean
     bn_param["running_var"] = running_var
     return out, cache

@@ -1,7 +1,8 @@
 """A window is as wide as it is high."""
 
 # layer: conv2d
-# faults: -:shape
+# fix: x_pad_masked = x_pad[:, :, i * stride:i * stride + HH, j * stride:j * stride + WW]
+# faults: x:wrong_operand
 import numpy as np
 
 

@@ -1,7 +1,8 @@
 """The windows are those of the input without its padding: db is right."""
 
 # layer: conv2d
-# faults: -:shape
+# fix: x_pad_masked = x_pad[:, :, i * stride:i * stride + HH, j * stride:j * stride + WW]
+# faults: x:wrong_operand
 import numpy as np
 
 

@@ -1,7 +1,7 @@
 """The stride is forgotten where dx is written."""
 
 # layer: conv2d
-# faults: x:unknown
+# faults: x:constant_factor
 import numpy as np
 
 

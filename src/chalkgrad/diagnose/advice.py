@@ -7,7 +7,7 @@ It has to make the gradient right that it is given for, at the points of the tri
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -18,6 +18,8 @@ from chalkgrad.diagnose.capture import call
 from chalkgrad.diagnose.explanation import Reason
 from chalkgrad.diagnose.report import Fault
 from chalkgrad.diagnose.trial import Bounds, Trial, wrong_arguments
+from chalkgrad.diagnose.watched import Change as PlaceChange
+from chalkgrad.diagnose.watched import Watched
 
 
 @dataclass(frozen=True)
@@ -105,11 +107,26 @@ class Advice:
             for each in self._known[key]
         )
 
+    def holds_elsewhere(self, watched: Watched, changes: Mapping[int, PlaceChange], name: str) -> bool:
+        """Whether changes of some places give an input's gradient at all settings but the first."""
+        watched.active = dict(changes)
+        try:
+            return all(name in s.right(watched.function) for s in self.settings[1:])
+        finally:
+            watched.active = {}
+
     def fault(self, argument: str, reason: Reason, said: Callable[[str], str], because: str) -> Fault:
         """A reason as a fault; what is said of it should its advice not hold is kept."""
         found = Fault(argument, reason.code, said(str(reason.text)), because, reason.fix, reason.yours)
         if reason.bare:
             self._bare[found.evidence] = said(reason.bare)
+        return found
+
+    def after(self, words: str, fault: Fault) -> Fault:
+        """A fault with other words before what is said of it."""
+        found = replace(fault, evidence=f"{words}{fault.evidence}")
+        if fault.evidence in self._bare:
+            self._bare[found.evidence] = f"{words}{self._bare[fault.evidence]}"
         return found
 
     def placed(self, fault: Fault) -> bool:

@@ -17,7 +17,7 @@ from chalkgrad.diagnose.calling import Caller, statics_of
 from chalkgrad.diagnose.capture import Call, call, repeats, same
 from chalkgrad.diagnose.class_layers import class_layer, functions_of
 from chalkgrad.diagnose.example import smallest
-from chalkgrad.diagnose.extras import lost_in_single_precision, other_subgradients
+from chalkgrad.diagnose.extras import fine_points
 from chalkgrad.diagnose.forms import Form, Prepared
 from chalkgrad.diagnose.forward_value import forward_fault
 from chalkgrad.diagnose.frameworks import framework_of
@@ -28,9 +28,10 @@ from chalkgrad.diagnose.moved import Moved
 from chalkgrad.diagnose.names import is_settings, required
 from chalkgrad.diagnose.own_epsilon import LeftOut, OwnEpsilon, with_own_epsilon
 from chalkgrad.diagnose.own_words import held, in_own_names
-from chalkgrad.diagnose.points import Point, nudged, several, square_sizes
+from chalkgrad.diagnose.points import Point, nudged, several
 from chalkgrad.diagnose.remarks import remarks
 from chalkgrad.diagnose.report import Diagnosis, Fault, ended, page_of
+from chalkgrad.diagnose.squares import square_trial
 from chalkgrad.diagnose.trial import Bounds, Trial, best, relative_error, run, wrong_arguments
 from chalkgrad.diagnose.words import shown
 from chalkgrad.diff import derive
@@ -39,7 +40,6 @@ from chalkgrad.expr.garbage import collector_held
 from chalkgrad.expr.nodes import Program, Tensor
 
 POINTS = 3
-SQUARES = (3, 4, 3)  # what all sizes are where they have to be equal
 SHAPE_WORDS = ("shape", "broadcast", "dimension", "matmul", "align", "size", "mismatch", "axis", "axes",
                "index", "float' object", "int' object")  # fmt: skip
 
@@ -185,13 +185,17 @@ class Check:
 
     def whole(self, form: Form) -> Trial:
         """A trial at all points, of which no call was made: code that raises gave nothing."""
-        return Trial(form, [form.prepare(p) for p in self.points(not form.upstream)])
+        try:
+            return Trial(form, [form.prepare(p) for p in self.points(not form.upstream)])
+        except Exception:  # noqa: BLE001 (the user's forward may raise anything)
+            return Trial(form)
 
     def advised(self, *trials: Trial) -> Advice:
         """What tries advice: at the points of some trials, and wherever else the layer was judged."""
         own = [self.setting(t) for t in trials]
-        more = lambda: [*own, *self.defaults(trials[0]), *self.elsewhere()]  # noqa: E731
-        self.advice = Advice(self.caller.backward, more)
+        self.advice = Advice(
+            self.caller.backward, lambda: [*own, *self.defaults(trials[0]), *self.elsewhere()]
+        )
         return self.advice
 
     def defaults(self, trial: Trial) -> list[Setting]:
@@ -223,10 +227,9 @@ class Check:
         error = trial.error
         shapes = any(word in error.lower() for word in SHAPE_WORDS)
         if shapes:
-            for form in self.caller.forms():
-                square = self.square_trial(form, flat=False) or self.square_trial(form, flat=True)
-                if square is not None:
-                    return self.squared(square, error)
+            square = square_trial(self.caller, self.seed, self.timeout)
+            if square is not None:
+                return self.squared(square, error)
         mended = self.made_to_run(trial, error)
         if mended:
             return self.done(mended, trial)
@@ -252,25 +255,6 @@ class Check:
         mender = Mender(self.derived, self.caller, whole, advice=self.advised(whole))
         return made_to_run(mender, self.advice, error)
 
-    def square_trial(self, form: Form, *, flat: bool) -> Trial | None:
-        """What the function returns where all sizes are equal; None where it does not run there, either."""
-        points, square = list[Point](), None
-        for n, size in enumerate(SQUARES):
-            points += self.squares(size, n, unit=not form.upstream, flat=flat)
-            if points:
-                square = run(self.caller, form, points, self.timeout)
-                if square.error or any(r.problem for r in square.results):
-                    return None  # before larger points are drawn, which takes longest
-        return square
-
-    def squares(self, size: int, seed: int, unit: bool, *, flat: bool = False) -> list[Point]:
-        """A point with all sizes equal, or those of matrices alone, if there is one."""
-        sizes = square_sizes(self.derived.program, size, flat=flat)
-        try:
-            return several(self.derived, 1, self.seed + seed, sizes=sizes, unit=unit)
-        except ChalkgradError:
-            return []
-
     def squared(self, trial: Trial, error: str) -> Diagnosis:
         """The diagnosis of code that runs on square arrays only."""
         wrong = wrong_arguments(self.derived, trial, self.bounds)
@@ -283,7 +267,7 @@ class Check:
         told = []
         for f in faults:
             cause = "shape" if f.cause == "unknown" else f.cause
-            told.append(replace(f, cause=cause, evidence=f"{head}; with equal sizes: {f.evidence}"))
+            told.append(advice.after(f"{head}; with equal sizes: ", replace(f, cause=cause)))
         return self.done(told, trial)
 
     # --- values ------------------------------------------------------------------------------------
@@ -314,29 +298,10 @@ class Check:
                 faults = [f for f in faults if f.cause != "mutates_input"]
             faults += found
         if not faults:
-            faults += self.fine_faults(trial)
+            notes, fine = fine_points(self.derived, self.caller, trial, self.timeout)
+            self.notes, faults = [*self.notes, *notes], [*faults, *fine]
         self.notes += remarks(trial)
         return self.done(faults, trial)
-
-    def fine_faults(self, trial: Trial) -> list[Fault]:
-        """Digits lost in single precision; a note where another subgradient is taken at a kink."""
-        told = self.derived, self.caller, trial.form
-        with np.errstate(all="ignore"):  # at a kink, or far away, a value may be infinite
-            self.notes += other_subgradients(*told, trial.points[0], self.timeout)
-            if framework_of(self.caller.backward) != "numpy":
-                return []
-            lost = lost_in_single_precision(*told, trial.points, self.timeout)
-        return [
-            Fault(
-                name,
-                "precision",
-                f"in float64 d{name} is right, but in float32 it is off by {share:.1e} of its size, far more "
-                "than rounding explains.",
-                "",
-                "Look for a difference of large numbers, such as E[x²] − E[x]² for E[(x − μ)²].",
-            )
-            for name, share in lost.items()
-        ]
 
     def forward_faults(self, trial: Trial) -> list[Fault]:
         """What is wrong with the values of the user's own forward."""

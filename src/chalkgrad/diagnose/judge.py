@@ -272,9 +272,11 @@ class Judge:
         # So is a mean, which is a size too many where the text has it.
         named = {"preactivation": "wrong_operand", "mean_for_sum": "constant_factor"}
         same |= [r.code for r in mended.reasons] == [named.get(c) for c in codes]
-        if same and len(derived.reasons) == len(mended.reasons) == 1:
-            own = mended.reasons[0]
-            return replace(derived, reasons=(replace(derived.reasons[0], yours=own.yours, fix=own.fix),))
+        if same and len(derived.reasons) == len(mended.reasons) == len(codes):
+            order = [_family(r.code) for r in derived.reasons]
+            own = sorted(mended.reasons, key=lambda r: [*order, _family(r.code)].index(_family(r.code)))
+            pairs = zip(derived.reasons, own, strict=True)
+            return replace(derived, reasons=tuple(replace(r, yours=m.yours, fix=m.fix) for r, m in pairs))
         # Two changes are bounded one by one: together they are compared with what else explains the numbers.
         limit = limit if len(mended.reasons) == 1 else derived.cost + more * len(mended.reasons)
         if same or mended.cost > limit:

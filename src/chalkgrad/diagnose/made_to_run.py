@@ -17,7 +17,7 @@ def made_to_run(mender: Mender, advice: Advice, error: str) -> list[Fault]:
     """
     needing = [t for t in mender.derived.wrt if _needs(mender, t)]
     for t in needing:
-        found = mender.explained(t)
+        found = mender.explained(t, single=True)
         if found is None or not mender.runs():
             continue
         if all(mender.right(f"={other.name}", mender.made) for other in needing):

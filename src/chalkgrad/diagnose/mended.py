@@ -10,14 +10,13 @@ from __future__ import annotations
 import ast
 from bisect import bisect_left
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from functools import cached_property
+from itertools import combinations
 from operator import attrgetter
 
 import numpy as np
 
 from chalkgrad.derivation import Derived
 from chalkgrad.diagnose.advice import Advice
-from chalkgrad.diagnose.anchored import adjoint_names, names_of
 from chalkgrad.diagnose.at_places import AtPlaces
 from chalkgrad.diagnose.calling import Caller
 from chalkgrad.diagnose.capture import as_array
@@ -28,10 +27,11 @@ from chalkgrad.diagnose.repair import Past, Repair
 from chalkgrad.diagnose.repairs import LEAST_PART
 from chalkgrad.diagnose.rerun import Rerun, quiet
 from chalkgrad.diagnose.search import CLASH, Explanation, Reason
+from chalkgrad.diagnose.targets import Targets
 from chalkgrad.diagnose.throughout import throughout
 from chalkgrad.diagnose.told import Teller
 from chalkgrad.diagnose.trial import Trial
-from chalkgrad.expr.nodes import Definition, Tensor
+from chalkgrad.expr.nodes import Tensor
 from chalkgrad.verify.environment import Array
 
 BUDGET = 200_000
@@ -44,7 +44,7 @@ ALIKE = 0.2
 """By how much two changes may differ in cost and count as equally simple."""
 
 
-class Mender:
+class Mender(Targets):
     """Changes of one function, tried at the points of one trial.
 
     Args:
@@ -62,17 +62,14 @@ class Mender:
         self, derived: Derived, caller: Caller, trial: Trial, tolerance: float = 1e-8,
         advice: Advice | None = None,
     ) -> None:  # fmt: skip
-        self.derived = derived
-        self.trial = trial
-        self.tolerance = tolerance
+        super().__init__(derived, trial, Rerun.of(derived, caller, trial), tolerance)
         self.advice = advice
-        self.rerun = Rerun.of(derived, caller, trial)
         forward = tree_of(caller.forward) if caller.forward is not None else None
         self.at_places = AtPlaces(derived, trial, self.rerun, forward) if self.rerun is not None else None
         self.teller = Teller(derived, self.rerun.watched, self.spoils) if self.rerun is not None else None
+        self._texts: dict[int, str] = {}
         self._settled: set[str] = set()
         self._conditions: list[list[object]] | None = None
-        self._variables: list[str] | None = None
         self._sound: set[str] | None = None
         self._sound_inputs: list[str] | None = None
         self._past: dict[tuple[object, ...], list[Past]] = {}
@@ -83,23 +80,21 @@ class Mender:
         self.reach = Reach(self)
 
     def explained(
-        self, wanted: Tensor, limit: float = 9.0, likely: Collection[str] = ()
+        self, wanted: Tensor, limit: float = 9.0, likely: Collection[str] = (), *, single: bool = False
     ) -> Explanation | None:
         """One change, or one for each wrong variable on the way, that makes an input's gradient right.
 
         Changes that cost more than `limit` are not tried. Of changes that cost about the same, one with a
-        `likely` cause is taken.
+        `likely` cause is taken. A `single` change is sought before variables are looked at one by one.
         """
         self.likely = frozenset(likely)
         if self.rerun is None:
             return None
         target = f"={wanted.name}"
         with quiet():
-            found = self._line_by_line(target, limit)
+            found = None if single else self._line_by_line(target, limit)
             self._settled = set()
-            if found is None:
-                alone = self.single(target, {}, limit)
-                found = [alone] if alone is not None else None
+            found = self._alone(target, found, limit)
             if found is None:
                 same = throughout(self.candidates(target, {}, limit), limit, lambda g: self.right(target, g))
                 if same:
@@ -110,6 +105,24 @@ class Mender:
             return None
         self.made = {r.place: r for r in found}
         return self.told(wanted, found)
+
+    def _alone(self, target: str, found: list[Repair] | None, limit: float) -> list[Repair] | None:
+        """A single change, where none is found yet, or none that holds at the layer's other settings.
+
+        Where there are several, one alone at the first of their lines is better: a variable may hold
+        something else than its name says.
+        """
+        assert self.rerun is not None
+        holds = found is not None and self.holds_elsewhere(target, {r.place: r for r in found})
+        if found is None or not holds:
+            alone = self.single(target, {}, limit)
+            return [alone] if alone is not None else found
+        if len(found) > 1:
+            alone = self.single(target, {}, min(limit, sum(r.cost for r in found)))
+            places = self.rerun.watched.places
+            if alone is not None and places[alone.place].statement == places[found[0].place].statement:
+                return [alone]
+        return found
 
     def _line_by_line(self, target: str, limit: float) -> list[Repair] | None:
         """One change for each wrong variable on the way to a gradient, those nearest to the output first."""
@@ -124,7 +137,19 @@ class Mender:
                     continue
                 fixed[found.place] = found
             self._settled.add(name)  # what makes the next one right does not change this one again
-        return list(fixed.values()) if fixed and self.right(target, fixed) else None
+        return self._needed(target, fixed) if fixed and self.right(target, fixed) else None
+
+    def _needed(self, target: str, fixed: dict[int, Repair]) -> list[Repair]:
+        """Some changes but for two that undo each other: such a variable holds what its name does not say."""
+
+        def without(*places: int) -> bool:
+            rest = {n: r for n, r in fixed.items() if n not in places}
+            return bool(rest) and self.right(target, rest)
+
+        for one, other in combinations(list(fixed), 2):
+            if {one, other} <= fixed.keys() and without(one, other) and not (without(one) or without(other)):
+                fixed = {n: r for n, r in fixed.items() if n not in (one, other)}
+        return list(fixed.values())
 
     def leading(self, target: str) -> list[str]:
         """The variables called like an adjoint on which a target may depend, nearest to the output first.
@@ -144,14 +169,6 @@ class Mender:
         """The simplest change that makes a variable or a gradient right beside others, sought a little."""
         self.likely = frozenset()
         return self.single(name, fixed, limit, 0.0, PAIRS // 2)
-
-    def holds(self, name: str, wanted: Tensor) -> bool:
-        """Whether a variable is called like an input's gradient itself."""
-        return self._adjoints[name] is wanted.adjoint
-
-    def line_of(self, name: str) -> Definition:
-        """The derivation's line for the adjoint that a variable is called like."""
-        return next(d for d in self.derived.staged.definitions if d.target is self._adjoints[name])
 
     def told(self, wanted: Tensor, found: Sequence[Repair]) -> Explanation:
         """Changes that make an input's gradient right together, in words."""
@@ -259,12 +276,8 @@ class Mender:
         assert self.teller is not None
         if self.advice is None or not target.startswith("=") or not self.teller.lines([*active.values()]):
             return True
-        watched = self.rerun.watched
-        watched.active = {n: r.change for n, r in active.items()}
-        try:
-            return all(target[1:] in s.right(watched.function) for s in self.advice.settings[1:])
-        finally:
-            watched.active = {}
+        changes = {n: r.change for n, r in active.items()}
+        return self.advice.holds_elsewhere(self.rerun.watched, changes, target[1:])
 
     def changes(self, target: str, repair: Repair) -> bool:
         """Whether a target becomes another by a change."""
@@ -305,9 +318,16 @@ class Mender:
     def candidates(
         self, target: str, fixed: dict[int, Repair], limit: float = np.inf, *, everywhere: bool = False
     ) -> Iterator[Repair]:
-        """All changes of the places on which a target may depend, simplest first."""
+        """All changes of the places on which a target may depend, simplest first, its own line's before."""
         for some in self.phases(target, fixed, limit, everywhere=everywhere):
+            if not target.startswith("="):
+                some = sorted(some, key=lambda r: (*self._order(r), self._assigns(r) != target))  # noqa: PLW2901
             yield from some
+
+    def _assigns(self, repair: Repair) -> str:
+        """The variable that the line of a change assigns."""
+        assert self.rerun is not None
+        return self.rerun.watched.places[repair.place].target
 
     def phases(
         self, target: str, fixed: dict[int, Repair], limit: float = np.inf, *,
@@ -329,7 +349,7 @@ class Mender:
             numbers = tuple(n for n in numbers if places[n].statement <= wild)
         if numbers not in self._simple:
             some = [r for n in numbers for r in self.at_places.plain(n)]
-            self._simple[numbers] = sorted(some, key=attrgetter("cost"))
+            self._simple[numbers] = sorted(some, key=self._order)
         simple = self._simple[numbers]
         first = bisect_left(simple, LEAST_PART, key=attrgetter("cost"))
         yield simple[:first]
@@ -338,55 +358,21 @@ class Mender:
         if numbers not in self._others:
             some = [r for n in numbers for r in (*self.at_places.plain(n), *self.at_places.put_in(n))]
             others = [r for r in some if r.cost >= LEAST_PART]
-            self._others[numbers] = sorted(others, key=attrgetter("cost"))
+            self._others[numbers] = sorted(others, key=self._order)
         yield self._others[numbers]
+
+    def _order(self, repair: Repair) -> tuple[float, bool]:
+        """Simplest first; of changes as simple one word for another before what is put around a text."""
+        assert self.rerun is not None
+        if repair.place not in self._texts:
+            self._texts[repair.place] = ast.unparse(self.rerun.watched.places[repair.place].node)
+        return repair.cost, bool(repair.own) or f"({self._texts[repair.place]})" in repair.new
 
     def _sound_names(self) -> set[str]:
         """Variables that are right without any change."""
         if self._sound is None:
             self._sound = {n for n in self.variables() if self.right(n, {})}
         return self._sound
-
-    # --- what is right -----------------------------------------------------------------------------
-
-    def value(self, target: str, at: int, active: dict[int, Repair]) -> Array | None:
-        assert self.rerun is not None
-        value = self.rerun.value(target, at, {n: r.change for n, r in active.items()})
-        return None if value is None or value.dtype.kind not in "fiu" else np.asarray(value, float)
-
-    def right(self, target: str, active: dict[int, Repair]) -> bool:
-        """Whether a target is what it should be at every point."""
-        for at in range(len(self.trial.points)):
-            value, true = self.value(target, at, active), self.true(target, at)
-            if value is None or value.shape != true.shape:
-                return False
-            scale = float(np.abs(true).max(initial=0.0))
-            if not np.abs(value - true).max(initial=0.0) <= self.tolerance * scale:
-                return False
-        return True
-
-    def true(self, target: str, at: int) -> Array:
-        env = self.trial.points[at].env
-        if target.startswith("="):
-            tensor = next(t for t in self.derived.wrt if t.name == target[1:])
-            return np.asarray(self.trial.points[at].true[tensor], float)
-        return np.asarray(env.array(self._adjoints[target]), float)
-
-    @cached_property
-    def _adjoints(self) -> dict[str, Tensor]:
-        """The derivation's adjoints, by what emitted code or the user calls them."""
-        targets = [d.target for d in self.derived.staged.definitions]
-        own = self.rerun.left if self.rerun is not None else {}
-        names = adjoint_names(self.derived)
-        return {name: t for t in targets for name in names_of(t, own, names)}
-
-    def variables(self) -> list[str]:
-        """The user's variables that are called like an adjoint of the derivation."""
-        assert self.rerun is not None
-        if self._variables is None:
-            left = self.rerun.left
-            self._variables = [n for n in self._adjoints if as_array(left.get(n)) is not None]
-        return self._variables
 
 
 def _wild(value: object) -> bool:

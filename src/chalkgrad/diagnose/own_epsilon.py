@@ -1,4 +1,4 @@
-"""A small constant in the user's text that is another than the layer's: ε = 1e-8 for 1e-5, or log(p + 1e-7)."""
+"""A small constant in the user's text that is another than the layer's: ε = 1e-8 for 1e-5, log(p + 1e-7)."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def with_own_epsilon(
     caller: Caller, trial: Trial, bounds: Bounds,
     draw: Callable[[Mapping[Tensor, float]], Sequence[Point]], timeout: float | None,
 ) -> tuple[Trial, OwnEpsilon | LeftOut | None]:  # fmt: skip
-    """The trial at points with the user's ε, or without it, where more is right so; else the trial as it is."""
+    """The trial with the user's ε, or without it, where more is right so; else the trial as it is."""
     derived = caller.derived
     before = _wrong(caller, trial, bounds)
     if not before:
@@ -96,9 +96,11 @@ def with_own_epsilon(
 
 @contextlib.contextmanager
 def without(functions: Sequence[Any], value: float) -> Iterator[None]:
-    """While it lasts, functions have 0 for a constant, be it written in them or named by a global variable."""
+    """While it lasts, functions have 0 for a constant, be it theirs or a global variable's."""
     codes = [(f, f.__code__) for f in functions]
-    named = [(f.__globals__, n) for f in functions for n in f.__code__.co_names if f.__globals__.get(n) == value]
+    named = [
+        (f.__globals__, n) for f in functions for n in f.__code__.co_names if f.__globals__.get(n) == value
+    ]
     try:
         for f, code in codes:
             f.__code__ = code.replace(co_consts=tuple(0.0 if c == value else c for c in code.co_consts))

@@ -73,7 +73,7 @@ def named(values: Mapping[Tensor, Array], own: Mapping[str, Array]) -> dict[Tens
     """The user's variable that holds each of our values: the one of the usual name where several do."""
     found = {}
     for tensor, value in values.items():
-        same = [name for name, array in own.items() if _equal(array, value)]
+        same = [name for name, array in own.items() if equal(array, value)]
         ours = f"d{tensor.name}" if tensor.role == "adjoint" else tensor.name
         alike = [n for n in same if n == ours or _alike(n, tensor)]
         if same:
@@ -98,7 +98,7 @@ def own_sizes(own: Mapping[str, Array], arrays: Mapping[Tensor, str]) -> dict[st
     return {identifier(name): text for name, text in found.items()}
 
 
-def _equal(own: Array, value: Array) -> bool:
+def equal(own: Array, value: Array) -> bool:
     """Whether a variable holds a value; an axis of length 1 in front changes nothing in a formula."""
     if own.shape != value.shape and own.shape != (1, *value.shape):
         return False

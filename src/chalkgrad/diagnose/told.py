@@ -53,9 +53,9 @@ class Teller:
         yours, fix = lines[0] if lines else ("", "")
         told = Told.of(self.watched.body[place.step][0], place, repair, fix)
         if not fix:
-            return Reason(repair.code, told.foreign, line, given=repair.given)
+            return Reason(repair.code, told.foreign, line, given=repair.given, bare=told.foreign)
         if self.spoils(repair):  # what cures one gradient and spoils another is no advice
-            return Reason(repair.code, told.bare, line, given=repair.given)
+            return Reason(repair.code, told.bare, line, given=repair.given, bare=told.bare)
         return Reason(repair.code, told.advice, line, yours, fix, repair.given, told.bare)
 
     def _beside(self, one: Repair, other: Repair) -> bool:
