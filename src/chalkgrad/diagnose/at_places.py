@@ -15,7 +15,7 @@ from chalkgrad.diagnose.derived_parts import DerivedParts
 from chalkgrad.diagnose.graph import Graph
 from chalkgrad.diagnose.overwritten import overwritten
 from chalkgrad.diagnose.own_variables import named
-from chalkgrad.diagnose.rearranged import rearranged
+from chalkgrad.diagnose.rearranged import rearranged, turned_at_the_end
 from chalkgrad.diagnose.repair import Repair
 from chalkgrad.diagnose.repairs import put_in, repairs
 from chalkgrad.diagnose.rerun import Rerun
@@ -61,6 +61,8 @@ class AtPlaces:
             names = self.rerun.watched.names
             made = [*overwritten(number, place, names), *slips(number, place, names)]
             made += rearranged(number, place, names, self._looped)
+            if number == 0 or self._place(number - 1)[0].statement != place.statement:
+                made += turned_at_the_end(number, place)
             made += repairs(number, place, above, self._parts(), self._cause)
             self._plain[number] = self._reads().weighed(place, made)
         return self._plain[number]

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from chalkgrad.diagnose.repair import Repair
+from chalkgrad.diagnose.repair import Repair, after
 from chalkgrad.diagnose.watched import Change, Place, Scope
 
 INDEX = "__index__"
@@ -48,6 +48,13 @@ def rearranged(number: int, place: Place, names: dict[str, Any], looped: Collect
             yield Repair(number, "constant_factor", root, 1.44, lambda v, _s: np.sqrt(v[0]))
     if isinstance(node, ast.Subscript):
         yield from _subscripts(number, place, names, looped)
+
+
+def turned_at_the_end(number: int, place: Place) -> Iterator[Repair]:
+    """The .T at the end of a line, of which the place is the whole."""
+    if place.target and isinstance(place.value, np.ndarray) and place.value.ndim == 2:
+        new = f"({ast.unparse(place.node)}).T"
+        yield Repair(number, "transpose", new, 1.15, after(place, lambda v: v.T))
 
 
 def _rewritten(

@@ -120,8 +120,7 @@ def repairs(
         )
     if value.ndim == 2:
         turned = ast.unparse(place.node.value) if isinstance(place.node, ast.Attribute) else f"({text}).T"
-        cost = 1.15 if place.above < 0 and place.target else 1.5  # the .T at the end of a line
-        yield Repair(number, "transpose", turned, cost, after(place, lambda v: v.T))
+        yield Repair(number, "transpose", turned, 1.5, after(place, lambda v: v.T))
     if value.ndim == 1 and above is not None and np.ndim(above.value) == 2:
         column = text if text.isidentifier() else f"({text})"
         yield Repair(number, "shape", f"{column}[:, None]", 1.3, after(place, lambda v: v[:, None]))
