@@ -15,6 +15,7 @@ import pytest
 import chalkgrad as cg
 from chalkgrad.cli.check_code import pairs_in
 from chalkgrad.diagnose.report import CAUSES
+from tests.advice_taken import advice_taken
 
 FILES = sorted(p for p in Path(__file__).parent.glob("*.py") if p.name.startswith(("right_", "wrong_")))
 
@@ -44,3 +45,20 @@ def test_is_judged_right(path: Path) -> None:
     allowed = {a for a, _ in (e.split(":") for e in faults.split())}
     if "-" not in allowed and not path.stem.startswith("wrong_two_layer_net_relu"):
         assert {a for a, _ in found} <= allowed | {"t"}, f"accuses more than {faults}: {diagnosis}"
+
+
+@pytest.mark.parametrize("path", [p for p in FILES if p.name.startswith("wrong_")], ids=lambda p: p.stem)
+def test_what_should_be_is_right_where_it_is_written(path: Path, tmp_path: Path) -> None:
+    """Each "yours" replaced by its "should be": no gradient is wrong for which the report had lines."""
+    (pair,) = pairs_in(path, "", None)
+    diagnosis = cg.check(pair.backward, pair.layer, forward=pair.forward)
+    name = "" if isinstance(pair.backward, type) else pair.backward.__name__
+    text, told = advice_taken(path.read_text(encoding="utf-8"), diagnosis.faults, name)
+    if not told:
+        return  # then nothing was promised
+    taken = tmp_path / path.name
+    taken.write_text(text, encoding="utf-8")
+    (pair,) = pairs_in(taken, "", None)
+    after = cg.check(pair.backward, pair.layer, forward=pair.forward)
+    assert told.isdisjoint(f.argument for f in after.faults), f"{diagnosis}\n\n{text}\n\n{after}"
+    assert None not in {f.argument for f in after.faults}, f"{diagnosis}\n\n{text}\n\n{after}"

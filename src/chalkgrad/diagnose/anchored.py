@@ -7,6 +7,7 @@ line each, and a wrong line far up is found where it stands.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,8 +15,10 @@ from typing import Any
 import numpy as np
 
 from chalkgrad.derivation import Backward, Derived
+from chalkgrad.diagnose.capture import as_array
 from chalkgrad.diagnose.labelled import Evaluation
-from chalkgrad.diagnose.names import PREFIXES, match
+from chalkgrad.diagnose.names import PREFIXES, SELF, match
+from chalkgrad.diagnose.own_variables import equal
 from chalkgrad.diagnose.points import Point
 from chalkgrad.diagnose.search import PAIR, Explanation, Search
 from chalkgrad.emit.names import identifier
@@ -25,6 +28,9 @@ from chalkgrad.verify.environment import Array
 
 Held = Sequence[Mapping[str, Array]]
 """What the user's variables hold, by name, at each point."""
+
+NUMBERS = frozenset({"sign", "constant_factor", "sum_for_mean", "mean_for_sum"})
+"""Causes that a later line may undo: a variable need not hold what its name says."""
 
 
 class Anchored:
@@ -43,10 +49,11 @@ class Anchored:
         self.tolerance = tolerance
         wanted = {t.adjoint for t in derived.wrt}
         names = adjoint_names(derived)
+        called = called_after(derived, points[0], held[0]) if held else {}
         self.anchors: dict[Tensor, list[Array]] = {}
         for d in derived.staged.definitions:
             if d.target not in wanted and d.target not in derived.upstream:
-                found = _variable(d.target, points, held, names)
+                found = _variable(d.target, points, held, names, called)
                 if found is not None:
                     self.anchors[d.target] = found
         self._explained: dict[Tensor, tuple[bool, Explanation | None]] = {}
@@ -75,7 +82,21 @@ class Anchored:
         if not found:
             return None
         reasons = tuple(dict.fromkeys(r for e in found for r in e.reasons))
-        return Explanation(sum(e.cost for e in found) + PAIR * (len(found) - 1), reasons)
+        whole = Explanation(sum(e.cost for e in found) + PAIR * (len(found) - 1), reasons)
+        fewer = (self._without(a).explained(wanted, observed) for a in self._scaled(wanted) if len(found) > 1)
+        return min([whole, *(e for e in fewer if e is not None)], key=lambda e: e.cost)
+
+    def _scaled(self, wanted: Tensor) -> list[Tensor]:
+        """The user's variables that are off by a number: two that cancel are the user's way to write it."""
+        whys = {a: self._judged(a)[1] for a in self._behind(wanted.adjoint)}
+        return [a for a, e in whys.items() if e is not None and e.reasons[0].code in NUMBERS]
+
+    def _without(self, anchor: Tensor) -> Anchored:
+        """The same where one of the user's variables is taken for none of the derivation's."""
+        other = copy.copy(self)
+        other.anchors = {a: v for a, v in self.anchors.items() if a is not anchor}
+        other._explained, other._searches = {}, {}
+        return other
 
     def following(self, wanted: Tensor) -> list[Array] | None:
         """The gradient that follows from the user's intermediate ones; None where none of them is wrong."""
@@ -183,10 +204,10 @@ def _simplest(search: Search, wanted: Tensor, observed: Sequence[Array]) -> Expl
 
 
 def _variable(
-    adjoint: Tensor, points: Sequence[Point], held: Held, names: Sequence[str]
+    adjoint: Tensor, points: Sequence[Point], held: Held, names: Sequence[str], called: Mapping[str, Tensor]
 ) -> list[Array] | None:
     """The values of the variable that is called like an adjoint and has its shape, at all points."""
-    for name in names_of(adjoint, held[0] if held else {}, names):
+    for name in names_of(adjoint, held[0] if held else {}, names, called):
         values = [h.get(name) for h in held]
         shapes = [np.shape(p.env.array(adjoint)) for p in points]
         if all(
@@ -203,7 +224,27 @@ def adjoint_names(derived: Derived) -> list[str]:
     return [d.target.name for d in derived.staged.definitions]
 
 
-def names_of(adjoint: Tensor, own: Mapping[str, Any], names: Sequence[str]) -> Iterator[str]:
+def called_after(derived: Derived, point: Point, own: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The adjoint for each variable that is called after another: ∂L/∂r for dstd, where std holds r."""
+    targets = {d.target for d in derived.staged.definitions}
+    arrays = point.env.arrays
+    tensors = [
+        t for t in derived.program.tensors() if t.dtype == "float" and t.adjoint in targets and t in arrays
+    ]
+    found: dict[str, Tensor] = {}
+    for name in own:
+        plain = name.removeprefix(SELF)
+        base = next((b for b in (plain[1:], SELF + plain[1:]) if plain[0] == "d" and b in own), None)
+        value = as_array(own[base]) if base is not None else None
+        same = [t for t in tensors if value is not None and equal(value, np.asarray(arrays[t]))]
+        if len(same) == 1:
+            found[name] = same[0].adjoint
+    return found
+
+
+def names_of(
+    adjoint: Tensor, own: Mapping[str, Any], names: Sequence[str], called: Mapping[str, Tensor]
+) -> Iterator[str]:
     """What a variable for an adjoint may be called, of those that there are.
 
     A name that is another adjoint's own, of those with these `names`, is not meant for this one.
@@ -213,3 +254,4 @@ def names_of(adjoint: Tensor, own: Mapping[str, Any], names: Sequence[str]) -> I
         for prefix in PREFIXES[1:]:
             if name.startswith(prefix) and match(name[len(prefix) :], names) == adjoint.name:
                 yield name
+    yield from (name for name, target in called.items() if target is adjoint)

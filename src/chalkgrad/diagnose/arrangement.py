@@ -73,7 +73,7 @@ def squared(number: int, above: Place | None, text: str) -> Iterator[Repair]:
     """A divisor's square: what multiplies a divisor is no factor of the product that it stands in."""
     node = above.node if above is not None and above.kind == "Div" else None
     if isinstance(node, ast.BinOp) and ast.unparse(node.right) == text:
-        yield Repair(number, "missing_factor", f"{text} ** 2", 1.6, lambda v, scope: v[0] ** 2)
+        yield Repair(number, "missing_factor", f"{text} ** 2", 1.5, lambda v, scope: v[0] ** 2)
 
 
 def masked(number: int, place: Place, above: Place | None, text: str) -> Iterator[Repair]:

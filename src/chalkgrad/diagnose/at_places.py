@@ -15,6 +15,7 @@ from chalkgrad.diagnose.derived_parts import DerivedParts
 from chalkgrad.diagnose.graph import Graph
 from chalkgrad.diagnose.overwritten import overwritten
 from chalkgrad.diagnose.own_variables import named
+from chalkgrad.diagnose.rearranged import rearranged, turned_at_the_end
 from chalkgrad.diagnose.repair import Repair
 from chalkgrad.diagnose.repairs import put_in, repairs
 from chalkgrad.diagnose.rerun import Rerun
@@ -50,6 +51,8 @@ class AtPlaces:
         self._context: Context | None = None
         self._names: dict[str, Tensor] = {}
         self._graph = Graph.of(derived)
+        loops = [n for s, _ in rerun.watched.body for n in ast.walk(s) if isinstance(n, ast.For)]
+        self._looped = {n.id for f in loops for n in ast.walk(f.target) if isinstance(n, ast.Name)}
 
     def plain(self, number: int) -> list[Repair]:
         """The changes of one place, but for parts that are put in."""
@@ -57,6 +60,9 @@ class AtPlaces:
             place, above = self._place(number)
             names = self.rerun.watched.names
             made = [*overwritten(number, place, names), *slips(number, place, names)]
+            made += rearranged(number, place, names, self._looped)
+            if number == 0 or self._place(number - 1)[0].statement != place.statement:
+                made += turned_at_the_end(number, place)
             made += repairs(number, place, above, self._parts(), self._cause)
             self._plain[number] = self._reads().weighed(place, made)
         return self._plain[number]

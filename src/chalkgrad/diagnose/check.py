@@ -5,30 +5,33 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from types import MappingProxyType
 from typing import Any, Protocol
 
 import numpy as np
 
 from chalkgrad.derivation import Derived
+from chalkgrad.diagnose.advice import Advice, Setting
 from chalkgrad.diagnose.calling import Caller, statics_of
 from chalkgrad.diagnose.class_layers import class_layer, functions_of
 from chalkgrad.diagnose.example import smallest
-from chalkgrad.diagnose.extras import lost_in_single_precision, other_subgradients
+from chalkgrad.diagnose.extras import fine_points
 from chalkgrad.diagnose.forms import Form
 from chalkgrad.diagnose.forward_value import forward_faults
 from chalkgrad.diagnose.frameworks import framework_of
 from chalkgrad.diagnose.judge import Judge
 from chalkgrad.diagnose.layout import laid_out
+from chalkgrad.diagnose.made_to_run import made_to_run
 from chalkgrad.diagnose.mended import Mender
 from chalkgrad.diagnose.misuse import misuse, own_name
-from chalkgrad.diagnose.moved import moved, told_with
-from chalkgrad.diagnose.own_epsilon import with_own_epsilon
+from chalkgrad.diagnose.moved import Moved
+from chalkgrad.diagnose.own_epsilon import LeftOut, OwnEpsilon, with_own_epsilon
 from chalkgrad.diagnose.own_words import held, in_own_names
-from chalkgrad.diagnose.points import Point, nudged, several, square_sizes
+from chalkgrad.diagnose.points import Point, nudged, several
 from chalkgrad.diagnose.remarks import remarks
 from chalkgrad.diagnose.report import Diagnosis, Fault, ended, page_of
+from chalkgrad.diagnose.squares import square_trial
 from chalkgrad.diagnose.trial import Bounds, Trial, best, relative_error, run, wrong_arguments
 from chalkgrad.diagnose.words import shown
 from chalkgrad.diff import derive
@@ -37,7 +40,6 @@ from chalkgrad.expr.garbage import collector_held
 from chalkgrad.expr.nodes import Program, Tensor
 
 POINTS = 3
-SQUARES = (3, 4, 3)  # what all sizes are where they have to be equal
 SHAPE_WORDS = ("shape", "broadcast", "dimension", "matmul", "align", "size", "mismatch", "axis", "axes",
                "index", "float' object", "int' object")  # fmt: skip
 
@@ -95,17 +97,17 @@ def check(
         found = check(pair.backward, layer, forward=pair.forward, name=name, seed=seed, timeout=timeout)
         return pair.told(found)
     first = Check(backward, layer, forward, name, seed, timeout)
-    found = first.run()
+    if hasattr(layer, "with_options"):
+        found = Moved(
+            first, lambda given: Check(
+                backward, layer.with_options(**given), forward, name, seed, timeout, even=True
+            )
+        ).judged()  # fmt: skip
+    else:
+        found = first.run()
     other_way = None if found.ok else laid_out(layer, first.caller, first.points())
     if other_way is not None:
         return other_way.told(Check(backward, other_way, forward, name, seed, timeout).run())
-    if not found.ok or not hasattr(layer, "with_options"):
-        return found
-    for given in moved(first.caller.statics, first.caller.options.read):
-        other = Check(backward, layer.with_options(**given), forward, name, seed, timeout, even=True)
-        if other.takes_forward():
-            again = other.run()
-            return found if again.ok else told_with(again, first.caller.statics, given)
     return found
 
 
@@ -144,11 +146,13 @@ class Check:
         self.notes: list[str] = []
         self.even = even
         self.drawn: dict[bool, list[Point]] = {}
+        self.elsewhere: Callable[[], Sequence[Setting]] = tuple
+        self.advice = Advice(backward, tuple)
 
     @collector_held()
     def run(self) -> Diagnosis:
         """All of it."""
-        trial = best(self.caller, self.points, self.bounds, self.timeout)
+        trial = self.trial
         if trial is None:
             raise ChalkgradError(
                 f"{self.name} takes arguments that fit no known form of a backward.",
@@ -157,12 +161,58 @@ class Check:
             )  # fmt: skip
         if trial.error:
             return self.after_error(trial)
-        return self.judged(trial)
+        return self.judged()
+
+    @cached_property
+    def trial(self) -> Trial | None:
+        """The calls in the form that fits best."""
+        return best(self.caller, self.points, self.bounds, self.timeout)
+
+    @cached_property
+    def settled(self) -> tuple[Trial, OwnEpsilon | LeftOut | None]:
+        """The calls of code that runs, with an epsilon of the user's own where it has one."""
+        assert self.trial is not None
+        form = self.trial.form
+        draw = partial(self.draw, not form.upstream)
+        return with_own_epsilon(self.caller, self.trial, self.bounds, draw, self.timeout)
+
+    def has_forward(self) -> bool:
+        """Whether the user's own forward runs before the backward."""
+        return self.caller.forward is not None or framework_of(self.caller.backward) != "numpy"
 
     def takes_forward(self) -> bool:
         """Whether the user's own forward gives the layer's values; it may ask for a stride of its own."""
-        trial = best(self.caller, self.points, self.bounds, self.timeout)
-        return trial is not None and not trial.failed and not self.forward_faults(trial)
+        return self.trial is not None and not self.trial.failed and not self.forward_faults(self.trial)
+
+    def setting(self, trial: Trial | None = None) -> Setting:
+        """Where a change of the user's text has to hold: at the points of a trial."""
+        if trial is None:
+            assert self.trial is not None
+            trial = self.settled[0] if not self.trial.error else self.whole(self.trial.form)
+        return Setting(self.caller, trial, self.bounds, self.timeout)
+
+    def whole(self, form: Form) -> Trial:
+        """A trial at all points, of which no call was made: code that raises gave nothing."""
+        try:
+            return Trial(form, [form.prepare(p) for p in self.points(not form.upstream)])
+        except Exception:  # noqa: BLE001 (the user's forward may raise anything)
+            return Trial(form)
+
+    def advised(self, *trials: Trial) -> Advice:
+        """What tries advice: at the points of some trials, and wherever else the layer was judged."""
+        own = [self.setting(t) for t in trials]
+        self.advice = Advice(
+            self.caller.backward, lambda: [*own, *self.defaults(trials[0]), *self.elsewhere()]
+        )
+        return self.advice
+
+    def defaults(self, trial: Trial) -> list[Setting]:
+        """The points with the parameters as they are by default, where the user's code is told others."""
+        if not self.caller.accepted() or trial.error or not trial.results:
+            return []
+        points = several(self.derived, 1, self.seed, unit=not trial.form.upstream, even=self.even)
+        usual = run(self.caller, trial.form, points, self.timeout)
+        return [] if usual.error else [self.setting(usual)]
 
     def points(self, unit: bool = False) -> list[Point]:
         """Test points; parameters that the user's code takes get other values than their defaults."""
@@ -185,10 +235,9 @@ class Check:
         error = trial.error
         shapes = any(word in error.lower() for word in SHAPE_WORDS)
         if shapes:
-            for form in self.caller.forms():
-                square = self.square_trial(form, flat=False) or self.square_trial(form, flat=True)
-                if square is not None:
-                    return self.squared(square, error)
+            square = square_trial(self.caller, self.seed, self.timeout)
+            if square is not None:
+                return self.squared(square, error)
         mended = self.made_to_run(trial, error)
         if mended:
             return self.done(mended, trial)
@@ -218,40 +267,12 @@ class Check:
         return f"; without a forward of yours the cache holds the {len(cache)} inputs {inputs}"
 
     def made_to_run(self, trial: Trial, error: str) -> list[Fault]:
-        """The one change of the text after which it runs and a gradient is right."""
+        """The one change of the text after which it runs, and is right where that line matters."""
         if trial.failed or not trial.calls or error.startswith("it "):
             return []
-        points = self.points(not trial.form.upstream)
-        whole = Trial(trial.form, [trial.form.prepare(p) for p in points])
-        mender = Mender(self.derived, self.caller, whole)
-        for t in self.derived.wrt:
-            found = mender.explained(t)
-            # What mends a gradient that does not need the line that raises says nothing of that line.
-            if found is not None and mender.runs():
-                line = next(d for d in self.derived.chosen.definitions if d.target is t.adjoint)
-                return [
-                    Fault(t.name, r.code, f"it raises {error}; {r.text}.", shown(line)) for r in found.reasons
-                ]
-        return []
-
-    def square_trial(self, form: Form, *, flat: bool) -> Trial | None:
-        """What the function returns where all sizes are equal; None where it does not run there, either."""
-        points, square = list[Point](), None
-        for n, size in enumerate(SQUARES):
-            points += self.squares(size, n, unit=not form.upstream, flat=flat)
-            if points:
-                square = run(self.caller, form, points, self.timeout)
-                if square.error or any(r.problem for r in square.results):
-                    return None  # before larger points are drawn, which takes longest
-        return square
-
-    def squares(self, size: int, seed: int, unit: bool, *, flat: bool = False) -> list[Point]:
-        """A point with all sizes equal, or those of matrices alone, if there is one."""
-        sizes = square_sizes(self.derived.program, size, flat=flat)
-        try:
-            return several(self.derived, 1, self.seed + seed, sizes=sizes, unit=unit)
-        except ChalkgradError:
-            return []
+        whole = self.whole(trial.form)
+        mender = Mender(self.derived, self.caller, whole, advice=self.advised(whole))
+        return made_to_run(mender, self.advice, error)
 
     def squared(self, trial: Trial, error: str) -> Diagnosis:
         """The diagnosis of code that runs on square arrays only."""
@@ -264,23 +285,22 @@ class Check:
             )
         if not wrong:
             return self.done([Fault(None, "shape", f"{head}; with equal sizes it is right.")], trial)
-        faults = Judge(self.derived, trial, wrong, mender=Mender(self.derived, self.caller, trial)).faults()
+        advice = self.advised(trial, self.whole(trial.form))
+        mender = Mender(self.derived, self.caller, trial, advice=advice)
+        faults = Judge(self.derived, trial, wrong, mender=mender, advice=advice).faults()
         told = []
         for f in faults:
             cause = "shape" if f.cause == "unknown" else f.cause
-            told.append(replace(f, cause=cause, evidence=f"{head}; with equal sizes: {f.evidence}"))
+            told.append(advice.after(f"{head}; with equal sizes: ", replace(f, cause=cause)))
         return self.done(told, trial)
 
     # --- values ------------------------------------------------------------------------------------
 
-    def judged(self, trial: Trial) -> Diagnosis:
+    def judged(self) -> Diagnosis:
         """The diagnosis of code that runs."""
-        trial, own = with_own_epsilon(
-            self.caller, trial, self.bounds,
-            lambda given: self.draw(not trial.form.upstream, given), self.timeout,
-        )  # fmt: skip
+        trial, own = self.settled
         faults = [*self.forward_faults(trial), *misuse(self.derived, self.caller, trial, self.timeout)]
-        if own is not None and self.caller.forward is not None:
+        if isinstance(own, LeftOut) or (own is not None and self.has_forward()):
             self.notes.append(own.note())
         elif own is not None:
             faults += own.faults(self.derived.program)
@@ -293,37 +313,20 @@ class Check:
         if spoilt and wrong:
             self.notes.append("the gradients were not judged: they differ too, and may follow the forward")
         if wrong and not unsteady and not spoilt:
+            advice = self.advised(trial)
             found = Judge(
                 self.derived, trial, wrong, held(self.caller, trial, self.timeout),
-                partial(own_name, self.caller), Mender(self.derived, self.caller, trial),
+                partial(own_name, self.caller), Mender(self.derived, self.caller, trial, advice=advice),
+                advice,
             ).faults()  # fmt: skip
             if any(f.cause == "mutates_input" for f in found):
                 faults = [f for f in faults if f.cause != "mutates_input"]
             faults += found
         if not faults:
-            faults += self.fine_faults(trial)
+            notes, fine = fine_points(self.derived, self.caller, trial, self.timeout)
+            self.notes, faults = [*self.notes, *notes], [*faults, *fine]
         self.notes += remarks(trial)
         return self.done(faults, trial)
-
-    def fine_faults(self, trial: Trial) -> list[Fault]:
-        """Digits lost in single precision; a note where another subgradient is taken at a kink."""
-        told = self.derived, self.caller, trial.form
-        with np.errstate(all="ignore"):  # at a kink, or far away, a value may be infinite
-            self.notes += other_subgradients(*told, trial.points[0], self.timeout)
-            if framework_of(self.caller.backward) != "numpy":
-                return []
-            lost = lost_in_single_precision(*told, trial.points, self.timeout)
-        return [
-            Fault(
-                name,
-                "precision",
-                f"in float64 d{name} is right, but in float32 it is off by {share:.1e} of its size, far more "
-                "than rounding explains.",
-                "",
-                "Look for a difference of large numbers, such as E[x²] − E[x]² for E[(x − μ)²].",
-            )
-            for name, share in lost.items()
-        ]
 
     def forward_faults(self, trial: Trial) -> list[Fault]:
         """What is wrong with the values of the user's own forward."""
@@ -342,7 +345,7 @@ class Check:
         error = None
         if not faults:
             error = relative_error(self.derived, trial)
-        faults = in_own_names(faults, self.derived, self.caller, trial, self.timeout)
+        faults = in_own_names(faults, self.derived, self.caller, trial, self.advice, self.timeout)
         wrong = [f.argument for f in faults if f.argument is not None and f.cause != "mutates_input"]
         unsteady = any(f.cause == "nondeterministic" for f in faults)
         example = ""

@@ -24,6 +24,7 @@ from chalkgrad.diagnose.class_text import GRADIENTS, MISSING, MethodText, is_gra
 from chalkgrad.diagnose.frameworks import framework_of
 from chalkgrad.diagnose.names import match, match_all, match_key, settings
 from chalkgrad.diagnose.report import Diagnosis
+from chalkgrad.diagnose.rewritten import of_method
 from chalkgrad.errors import ChalkgradError
 from chalkgrad.expr.nodes import Program
 
@@ -64,9 +65,10 @@ class Pair:
         def written(text: str) -> str:
             return pattern.sub(lambda m: self.spelled[m[0]], text)
 
+        lines = [tuple(map(written, of_method(f.yours, f.fix))) for f in found.faults]
         faults = (
-            replace(f, evidence=written(f.evidence), fix=written(f.fix), yours=written(f.yours))
-            for f in found.faults
+            replace(f, evidence=written(f.evidence), yours=yours, fix=fix)
+            for f, (yours, fix) in zip(found.faults, lines, strict=True)
         )
         return replace(found, faults=tuple(faults), notes=tuple(map(written, found.notes)))
 
@@ -176,6 +178,8 @@ class _Made:
             return (*out, held) if isinstance(out, tuple) else (out, held)
 
         forward.__signature__ = signature  # type: ignore[attr-defined]
+        texts = (inspect.getattr_static(self.cls, n, None) for n in ("__init__", "forward"))
+        forward.__texts__ = [t for t in texts if isinstance(t, FunctionType)]  # type: ignore[attr-defined]
         forward.__name__ = forward.__qualname__ = f"{self.cls.__name__}.forward"
         return forward
 

@@ -23,7 +23,8 @@ PAIR = 0.6
 class Reason:
     """One cause with its words, the line that holds, and the user's line before and after, where known.
 
-    Where it is `given`, the right value was put in for a wrong one, which would explain anything.
+    Where it is `given`, the right value was put in for a wrong one, which would explain anything. Words that
+    say what should stand there have `bare` ones beside them, which say no more than where it is wrong.
     """
 
     code: str
@@ -32,6 +33,7 @@ class Reason:
     yours: str = ""
     fix: str = ""
     given: bool = False
+    bare: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,12 @@ import numpy as np
 from chalkgrad.derivation import Derived
 from chalkgrad.diagnose.calling import Caller
 from chalkgrad.diagnose.forms import Form
+from chalkgrad.diagnose.frameworks import framework_of
 from chalkgrad.diagnose.graph import Graph
 from chalkgrad.diagnose.points import Point, with_inputs
 from chalkgrad.diagnose.precision import rounding
-from chalkgrad.diagnose.trial import run
+from chalkgrad.diagnose.report import Fault
+from chalkgrad.diagnose.trial import Trial, run
 from chalkgrad.errors import ChalkgradError
 from chalkgrad.expr.nodes import Access, Apply, Tensor
 from chalkgrad.expr.ops import walk
@@ -22,6 +24,28 @@ FAR = 300.0
 """Where data with a mean and a variance are moved: a variance as a difference of squares is lost there."""
 
 SINGLE = float(np.finfo(np.float32).eps)
+
+
+def fine_points(
+    derived: Derived, caller: Caller, trial: Trial, timeout: float | None
+) -> tuple[list[str], list[Fault]]:
+    """A note where another subgradient is taken at a kink, and digits lost in single precision."""
+    with np.errstate(all="ignore"):  # at a kink, or far away, a value may be infinite
+        notes = list(other_subgradients(derived, caller, trial.form, trial.points[0], timeout))
+        if framework_of(caller.backward) != "numpy":
+            return notes, []
+        lost = lost_in_single_precision(derived, caller, trial.form, trial.points, timeout)
+    return notes, [
+        Fault(
+            name,
+            "precision",
+            f"in float64 d{name} is right, but in float32 it is off by {share:.1e} of its size, far more "
+            "than rounding explains.",
+            "",
+            "Look for a difference of large numbers, such as E[x²] − E[x]² for E[(x − μ)²].",
+        )
+        for name, share in lost.items()
+    ]
 
 
 def lost_in_single_precision(

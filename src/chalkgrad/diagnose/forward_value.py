@@ -10,6 +10,7 @@ import numpy as np
 from chalkgrad.diagnose.capture import as_array
 from chalkgrad.diagnose.forms import Prepared
 from chalkgrad.diagnose.report import Fault
+from chalkgrad.diagnose.words import told_apart
 from chalkgrad.expr.nodes import Tensor
 
 LOSS = 1e-4
@@ -74,7 +75,8 @@ def _forward_cause(got: np.ndarray, want: np.ndarray, what: str) -> tuple[str, s
     ratio = float((want * got).sum()) / square if square else 0.0
     worst = np.unravel_index(int(np.abs(got - want).argmax()), want.shape)
     at = f"[{', '.join(map(str, map(int, worst)))}]" if worst else ""
-    text = f"{what}{at} is {got[worst]:.6g} and should be {want[worst]:.6g}."
+    one, other = told_apart(float(got[worst]), float(want[worst]), least=6)
+    text = f"{what}{at} is {one} and should be {other}."
     if ratio and np.allclose(got, ratio * want, rtol=1e-7, atol=0):
         return ("sign" if abs(ratio + 1) < 1e-9 else "constant_factor"), text
     return "unknown", text

@@ -10,6 +10,7 @@ import numpy as np
 
 from chalkgrad.derivation import Derived
 from chalkgrad.diagnose import differences
+from chalkgrad.diagnose.advice import Advice
 from chalkgrad.diagnose.anchored import Anchored, Held
 from chalkgrad.diagnose.common_cause import agreed, beside, shared
 from chalkgrad.diagnose.hypotheses import Edit
@@ -47,6 +48,8 @@ ALONE = frozenset({"shape", "mutates_input", "nondeterministic", "precision", "w
 UNLIKELY = 9.0
 """What no explanation costs."""
 
+INFINITE = "entries that are no finite numbers"
+
 SIMPLE = 1.5
 """What explains a difference as small as a rounding has to be as simple as this."""
 
@@ -61,16 +64,18 @@ class Judge:
         held: What the variables of the user's function held at each point, where that is known.
         spelled: The user's own name for an argument.
         mender: Seeks the fault in the user's text where the derivation's lines do not have it.
+        advice: Tries what is advised before it is.
     """
 
     def __init__(self, derived: Derived, trial: Trial, wrong: Sequence[str], held: Held = (),
-        spelled: Callable[[str], str] = str, mender: Mender | None = None,
+        spelled: Callable[[str], str] = str, mender: Mender | None = None, advice: Advice | None = None,
     ) -> None:  # fmt: skip
         self.derived = derived
         self.trial = trial
         self.wrong = tuple(wrong)
         self.spelled = spelled
         self.mender = mender
+        self.advice = advice if advice is not None else Advice(None, tuple)
         self.points = trial.points
         single = any(
             g.dtype.kind == "f" and g.dtype.itemsize < 8 for r in trial.results for g in r.gradients.values()
@@ -145,7 +150,7 @@ class Judge:
         """An explanation of one input's gradient as faults."""
         worst = differences.worst(wanted, self._observed(wanted), self.points)
         return [
-            Fault(wanted.name, r.code, _sentence(r.text, worst), shown(r.expected), r.fix, yours=r.yours)
+            self.advice.fault(wanted.name, r, lambda text: _sentence(text, worst), shown(r.expected))
             for r in explanation.reasons
         ]
 
@@ -160,10 +165,13 @@ class Judge:
         if not all(np.isfinite(o).all() for o in observed):
             mended = self.mender.explained(wanted) if self.mender is not None else None
             if mended is not None:
-                text = f"d{wanted.name} has entries that are no finite numbers; "
-                return [Fault(wanted.name, r.code, f"{text}{r.text}.", shown(line)) for r in mended.reasons]
-            return [Fault(wanted.name, "unknown", f"d{wanted.name} has entries that are no finite numbers.",
-                          shown(line))]  # fmt: skip
+                return [
+                    self.advice.fault(
+                        wanted.name, r, lambda text: f"d{wanted.name} has {INFINITE}; {text}.", shown(line)
+                    )
+                    for r in mended.reasons
+                ]
+            return [Fault(wanted.name, "unknown", f"d{wanted.name} has {INFINITE}.", shown(line))]
         most = self._most(wanted, observed)
         return self._known(wanted, most) or self._told_by_text(
             wanted, self._explained(wanted, observed, most), most
@@ -264,9 +272,11 @@ class Judge:
         # So is a mean, which is a size too many where the text has it.
         named = {"preactivation": "wrong_operand", "mean_for_sum": "constant_factor"}
         same |= [r.code for r in mended.reasons] == [named.get(c) for c in codes]
-        if same and len(derived.reasons) == len(mended.reasons) == 1:
-            own = mended.reasons[0]
-            return replace(derived, reasons=(replace(derived.reasons[0], yours=own.yours, fix=own.fix),))
+        if same and len(derived.reasons) == len(mended.reasons) == len(codes):
+            order = [_family(r.code) for r in derived.reasons]
+            own = sorted(mended.reasons, key=lambda r: [*order, _family(r.code)].index(_family(r.code)))
+            pairs = zip(derived.reasons, own, strict=True)
+            return replace(derived, reasons=tuple(replace(r, yours=m.yours, fix=m.fix) for r, m in pairs))
         # Two changes are bounded one by one: together they are compared with what else explains the numbers.
         limit = limit if len(mended.reasons) == 1 else derived.cost + more * len(mended.reasons)
         if same or mended.cost > limit:

@@ -61,4 +61,4 @@ def _departs(mender: Mender, name: str, repair: Repair) -> Reason:
     place = mender.rerun.watched.places[repair.place]
     line = mender.line_of(name)
     text = words(f"in line {place.line}, {name} is not ", line.target, ", even with right values before it")
-    return Reason("unknown", text, line, fix=f"Compute {name} by the line below.")
+    return Reason("unknown", text, line)

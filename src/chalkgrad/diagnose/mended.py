@@ -8,17 +8,15 @@ changed in the small ways of `repairs`, and what makes the numbers right at ever
 from __future__ import annotations
 
 import ast
-import builtins
 from bisect import bisect_left
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import replace
-from functools import cached_property
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import combinations
 from operator import attrgetter
 
 import numpy as np
 
 from chalkgrad.derivation import Derived
-from chalkgrad.diagnose.anchored import adjoint_names, names_of
+from chalkgrad.diagnose.advice import Advice
 from chalkgrad.diagnose.at_places import AtPlaces
 from chalkgrad.diagnose.calling import Caller
 from chalkgrad.diagnose.capture import as_array
@@ -28,11 +26,12 @@ from chalkgrad.diagnose.reach import Reach
 from chalkgrad.diagnose.repair import Past, Repair
 from chalkgrad.diagnose.repairs import LEAST_PART
 from chalkgrad.diagnose.rerun import Rerun, quiet
-from chalkgrad.diagnose.rewritten import LEFT_OUT, rewritten, tidy
-from chalkgrad.diagnose.search import CLASH, PAIR, Explanation, Reason
-from chalkgrad.diagnose.throughout import REPEATED, throughout
+from chalkgrad.diagnose.search import CLASH, Explanation, Reason
+from chalkgrad.diagnose.targets import Targets
+from chalkgrad.diagnose.throughout import throughout
+from chalkgrad.diagnose.told import Teller
 from chalkgrad.diagnose.trial import Trial
-from chalkgrad.expr.nodes import Definition, Tensor
+from chalkgrad.expr.nodes import Tensor
 from chalkgrad.verify.environment import Array
 
 BUDGET = 200_000
@@ -45,7 +44,7 @@ ALIKE = 0.2
 """By how much two changes may differ in cost and count as equally simple."""
 
 
-class Mender:
+class Mender(Targets):
     """Changes of one function, tried at the points of one trial.
 
     Args:
@@ -53,21 +52,24 @@ class Mender:
         caller: How the function is called.
         trial: What it returned.
         tolerance: Relative difference that counts as equal.
+        advice: Knows the other settings at which a change has to hold.
 
     Attributes:
         made: The changes of the last explanation.
     """
 
-    def __init__(self, derived: Derived, caller: Caller, trial: Trial, tolerance: float = 1e-8) -> None:
-        self.derived = derived
-        self.trial = trial
-        self.tolerance = tolerance
-        self.rerun = Rerun.of(derived, caller, trial)
+    def __init__(
+        self, derived: Derived, caller: Caller, trial: Trial, tolerance: float = 1e-8,
+        advice: Advice | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(derived, trial, Rerun.of(derived, caller, trial), tolerance)
+        self.advice = advice
         forward = tree_of(caller.forward) if caller.forward is not None else None
         self.at_places = AtPlaces(derived, trial, self.rerun, forward) if self.rerun is not None else None
+        self.teller = Teller(derived, self.rerun.watched, self.spoils) if self.rerun is not None else None
+        self._texts: dict[int, str] = {}
         self._settled: set[str] = set()
         self._conditions: list[list[object]] | None = None
-        self._variables: list[str] | None = None
         self._sound: set[str] | None = None
         self._sound_inputs: list[str] | None = None
         self._past: dict[tuple[object, ...], list[Past]] = {}
@@ -78,32 +80,49 @@ class Mender:
         self.reach = Reach(self)
 
     def explained(
-        self, wanted: Tensor, limit: float = 9.0, likely: Collection[str] = ()
+        self, wanted: Tensor, limit: float = 9.0, likely: Collection[str] = (), *, single: bool = False
     ) -> Explanation | None:
         """One change, or one for each wrong variable on the way, that makes an input's gradient right.
 
         Changes that cost more than `limit` are not tried. Of changes that cost about the same, one with a
-        `likely` cause is taken.
+        `likely` cause is taken. A `single` change is sought before variables are looked at one by one.
         """
         self.likely = frozenset(likely)
         if self.rerun is None:
             return None
         target = f"={wanted.name}"
         with quiet():
-            found = self._line_by_line(target, limit)
+            found = None if single else self._line_by_line(target, limit)
             self._settled = set()
-            if found is None:
-                alone = self.single(target, {}, limit)
-                found = [alone] if alone is not None else None
+            found = self._alone(target, found, limit)
             if found is None:
                 same = throughout(self.candidates(target, {}, limit), limit, lambda g: self.right(target, g))
                 if same:
                     self.made = {r.place: r for r in same}
-                    return self._told_of_all(wanted, same)
+                    assert self.teller is not None
+                    return self.teller.told_of_all(wanted, same)
         if not found:
             return None
         self.made = {r.place: r for r in found}
         return self.told(wanted, found)
+
+    def _alone(self, target: str, found: list[Repair] | None, limit: float) -> list[Repair] | None:
+        """A single change, where none is found yet, or none that holds at the layer's other settings.
+
+        Where there are several, one alone at the first of their lines is better: a variable may hold
+        something else than its name says.
+        """
+        assert self.rerun is not None
+        holds = found is not None and self.holds_elsewhere(target, {r.place: r for r in found})
+        if found is None or not holds:
+            alone = self.single(target, {}, limit)
+            return [alone] if alone is not None else found
+        if len(found) > 1:
+            alone = self.single(target, {}, min(limit, sum(r.cost for r in found)))
+            places = self.rerun.watched.places
+            if alone is not None and places[alone.place].statement == places[found[0].place].statement:
+                return [alone]
+        return found
 
     def _line_by_line(self, target: str, limit: float) -> list[Repair] | None:
         """One change for each wrong variable on the way to a gradient, those nearest to the output first."""
@@ -118,7 +137,19 @@ class Mender:
                     continue
                 fixed[found.place] = found
             self._settled.add(name)  # what makes the next one right does not change this one again
-        return list(fixed.values()) if fixed and self.right(target, fixed) else None
+        return self._needed(target, fixed) if fixed and self.right(target, fixed) else None
+
+    def _needed(self, target: str, fixed: dict[int, Repair]) -> list[Repair]:
+        """Some changes but for two that undo each other: such a variable holds what its name does not say."""
+
+        def without(*places: int) -> bool:
+            rest = {n: r for n, r in fixed.items() if n not in places}
+            return bool(rest) and self.right(target, rest)
+
+        for one, other in combinations(list(fixed), 2):
+            if {one, other} <= fixed.keys() and without(one, other) and not (without(one) or without(other)):
+                fixed = {n: r for n, r in fixed.items() if n not in (one, other)}
+        return list(fixed.values())
 
     def leading(self, target: str) -> list[str]:
         """The variables called like an adjoint on which a target may depend, nearest to the output first.
@@ -139,47 +170,15 @@ class Mender:
         self.likely = frozenset()
         return self.single(name, fixed, limit, 0.0, PAIRS // 2)
 
-    def holds(self, name: str, wanted: Tensor) -> bool:
-        """Whether a variable is called like an input's gradient itself."""
-        return self._adjoints[name] is wanted.adjoint
-
-    def line_of(self, name: str) -> Definition:
-        """The derivation's line for the adjoint that a variable is called like."""
-        return next(d for d in self.derived.staged.definitions if d.target is self._adjoints[name])
-
     def told(self, wanted: Tensor, found: Sequence[Repair]) -> Explanation:
-        reasons = tuple(self.reason(wanted, r) for r in found)
-        return Explanation(sum(r.cost for r in found) + PAIR * (len(found) - 1), reasons)
+        """Changes that make an input's gradient right together, in words."""
+        assert self.teller is not None
+        return self.teller.told(wanted, found)
 
-    def _told_of_all(self, wanted: Tensor, found: Sequence[Repair]) -> Explanation:
-        """One slip that was made at several places."""
-        first = self.reason(wanted, found[0], found[1:])
-        more = "another place" if len(found) == 2 else f"{len(found) - 1} other places"
-        text = f"{first.text}, and likewise at {more}"
-        return Explanation(max(r.cost for r in found) + REPEATED, (replace(first, text=text),))
-
-    def reason(self, wanted: Tensor, repair: Repair, others: Sequence[Repair] = ()) -> Reason:
-        """A change in words; `others` are made with it."""
-        assert self.rerun is not None
-        line = next(d for d in self.derived.chosen.definitions if d.target is wanted.adjoint)
-        watched = self.rerun.watched
-        place = watched.places[repair.place]
-        text = ast.unparse(place.node)
-        new = repair.written(text)
-        known = {*place.scope, *watched.names, *dir(builtins)}
-        every = [(watched.places[r.place].node, r) for r in (repair, *others)]
-        changes = [(node, r.written(ast.unparse(node))) for node, r in every]
-        yours, fix = rewritten(watched.body[place.step][0], changes, known)
-        if self.spoils(repair):
-            yours = fix = ""  # what cures one gradient and spoils another is no advice
-        told = f"in line {place.line}, `{text}` should be `{tidy(new)}`"
-        if fix == LEFT_OUT:
-            told = f"line {place.line} does not belong there"
-        if place.looped and new == f"{place.stored or place.target} + {text}":
-            told = (
-                f"in line {place.line}, `=` should be `+=`: each round of the loop overwrites the one before"
-            )
-        return Reason(repair.code, told, line, yours, fix, repair.given)
+    def reason(self, wanted: Tensor, repair: Repair) -> Reason:
+        """A change in words."""
+        assert self.teller is not None
+        return self.teller.reason(wanted, repair)
 
     def hides(self, repair: Repair) -> bool:
         """Whether a change hides what stands there rather than mends it."""
@@ -257,7 +256,7 @@ class Mender:
             if towards.may_mend(repair) and self.right(target, active):
                 if through and not self.changes(through, repair):
                     continue
-                if self.hides(repair):
+                if self.hides(repair) or not self.holds_elsewhere(target, active):
                     first, limit = first or repair, min(limit, repair.cost + ODD)
                     continue
                 if self.spoils(repair):
@@ -270,6 +269,15 @@ class Mender:
                 if first is None or repair.cost < first.cost:
                     first = repair
         return first, True
+
+    def holds_elsewhere(self, target: str, active: Mapping[int, Repair]) -> bool:
+        """Whether changes of the text make a gradient right at the layer's other settings, too."""
+        assert self.rerun is not None
+        assert self.teller is not None
+        if self.advice is None or not target.startswith("=") or not self.teller.lines([*active.values()]):
+            return True
+        changes = {n: r.change for n, r in active.items()}
+        return self.advice.holds_elsewhere(self.rerun.watched, changes, target[1:])
 
     def changes(self, target: str, repair: Repair) -> bool:
         """Whether a target becomes another by a change."""
@@ -310,9 +318,16 @@ class Mender:
     def candidates(
         self, target: str, fixed: dict[int, Repair], limit: float = np.inf, *, everywhere: bool = False
     ) -> Iterator[Repair]:
-        """All changes of the places on which a target may depend, simplest first."""
+        """All changes of the places on which a target may depend, simplest first, its own line's before."""
         for some in self.phases(target, fixed, limit, everywhere=everywhere):
+            if not target.startswith("="):
+                some = sorted(some, key=lambda r: (*self._order(r), self._assigns(r) != target))  # noqa: PLW2901
             yield from some
+
+    def _assigns(self, repair: Repair) -> str:
+        """The variable that the line of a change assigns."""
+        assert self.rerun is not None
+        return self.rerun.watched.places[repair.place].target
 
     def phases(
         self, target: str, fixed: dict[int, Repair], limit: float = np.inf, *,
@@ -334,7 +349,7 @@ class Mender:
             numbers = tuple(n for n in numbers if places[n].statement <= wild)
         if numbers not in self._simple:
             some = [r for n in numbers for r in self.at_places.plain(n)]
-            self._simple[numbers] = sorted(some, key=attrgetter("cost"))
+            self._simple[numbers] = sorted(some, key=self._order)
         simple = self._simple[numbers]
         first = bisect_left(simple, LEAST_PART, key=attrgetter("cost"))
         yield simple[:first]
@@ -343,55 +358,21 @@ class Mender:
         if numbers not in self._others:
             some = [r for n in numbers for r in (*self.at_places.plain(n), *self.at_places.put_in(n))]
             others = [r for r in some if r.cost >= LEAST_PART]
-            self._others[numbers] = sorted(others, key=attrgetter("cost"))
+            self._others[numbers] = sorted(others, key=self._order)
         yield self._others[numbers]
+
+    def _order(self, repair: Repair) -> tuple[float, bool]:
+        """Simplest first; of changes as simple one word for another before what is put around a text."""
+        assert self.rerun is not None
+        if repair.place not in self._texts:
+            self._texts[repair.place] = ast.unparse(self.rerun.watched.places[repair.place].node)
+        return repair.cost, bool(repair.own) or f"({self._texts[repair.place]})" in repair.new
 
     def _sound_names(self) -> set[str]:
         """Variables that are right without any change."""
         if self._sound is None:
             self._sound = {n for n in self.variables() if self.right(n, {})}
         return self._sound
-
-    # --- what is right -----------------------------------------------------------------------------
-
-    def value(self, target: str, at: int, active: dict[int, Repair]) -> Array | None:
-        assert self.rerun is not None
-        value = self.rerun.value(target, at, {n: r.change for n, r in active.items()})
-        return None if value is None or value.dtype.kind not in "fiu" else np.asarray(value, float)
-
-    def right(self, target: str, active: dict[int, Repair]) -> bool:
-        """Whether a target is what it should be at every point."""
-        for at in range(len(self.trial.points)):
-            value, true = self.value(target, at, active), self.true(target, at)
-            if value is None or value.shape != true.shape:
-                return False
-            scale = float(np.abs(true).max(initial=0.0))
-            if not np.abs(value - true).max(initial=0.0) <= self.tolerance * scale:
-                return False
-        return True
-
-    def true(self, target: str, at: int) -> Array:
-        env = self.trial.points[at].env
-        if target.startswith("="):
-            tensor = next(t for t in self.derived.wrt if t.name == target[1:])
-            return np.asarray(self.trial.points[at].true[tensor], float)
-        return np.asarray(env.array(self._adjoints[target]), float)
-
-    @cached_property
-    def _adjoints(self) -> dict[str, Tensor]:
-        """The derivation's adjoints, by what emitted code or the user calls them."""
-        targets = [d.target for d in self.derived.staged.definitions]
-        own = self.rerun.left if self.rerun is not None else {}
-        names = adjoint_names(self.derived)
-        return {name: t for t in targets for name in names_of(t, own, names)}
-
-    def variables(self) -> list[str]:
-        """The user's variables that are called like an adjoint of the derivation."""
-        assert self.rerun is not None
-        if self._variables is None:
-            left = self.rerun.left
-            self._variables = [n for n in self._adjoints if as_array(left.get(n)) is not None]
-        return self._variables
 
 
 def _wild(value: object) -> bool:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import linecache
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from itertools import chain, count
 from types import CodeType
 from typing import Any
 
+from chalkgrad.diagnose.frameworks import framework_of
 from chalkgrad.diagnose.names import match_key
-from chalkgrad.diagnose.own_variables import code_of
+from chalkgrad.diagnose.own_variables import code_of, plain
 from chalkgrad.diagnose.rewritten import rewritten
 from chalkgrad.diff import for_code
 from chalkgrad.emit.module_text import source
@@ -41,7 +44,11 @@ class OwnSource:
     ) -> None:
         self.program = program
         self.order, self.lead = order, lead
+        self.target = framework_of(function)
         self.tree = tree_of(function)
+        code = code_of(function)
+        self.names = {*code.co_varnames, *code.co_names, *code.co_freevars} if code is not None else set()
+        self.seen = getattr(plain(function), "__globals__", {})
 
     def line(self, argument: str) -> str:
         """The last line that computes an input's gradient; empty if it cannot be told."""
@@ -62,25 +69,48 @@ class OwnSource:
     def right_line(self, argument: str, names: Mapping[str, str]) -> str:
         """The derivation's code for it, in the user's names where `names` knows them.
 
-        A value that the user has no variable for is explained: dx = s * dout, where s = 1 / r.
+        A value that the user has no variable for is defined in a line before. Where an expression is
+        returned, an expression is what should stand there.
         """
         own = identifier(f"d{argument}")
-        return self.right_assignment(own, {**names, own: self._own_name(argument) or own})
+        name = self._own_name(argument)
+        lines = self.right_assignment(own, {**names, own: name or own})
+        if name or not self.line(argument) or lines.count(f"{own} = ") != 1:
+            return lines
+        *before, last = lines.splitlines()
+        return "\n".join([*before, last.removeprefix(f"{own} = ")])
 
     def right_assignment(self, own: str, names: Mapping[str, str]) -> str:
-        """The derivation's code for a variable of the emitted code."""
-        values = emitted_values(self.program)
+        """The derivation's code for a variable of the emitted code; empty where it cannot be written.
+
+        Names that the user's text has for something else are not used for what the lines before define.
+        """
+        values = emitted_values(self.program, self.target)
         if own not in values:
             return ""
         known = {own: own, **names}
-        lines, told = [values[own]], {own}
-        for line in lines:  # grows while it is read
-            for name in _read_by(line):
-                if name in values and name not in known and name not in told and len(lines) <= WHERE:
-                    told.add(name)
-                    lines.append(values[name])
-        first, *rest = (NAME.sub(lambda m: known.get(m[0], m[0]), line) for line in lines)
-        return f"{first}, where {'; '.join(rest)}" if rest else first
+        needed: list[str] = []
+        if not self._defined(own, values, known, needed):
+            return ""
+        taken = {*self.names, *known.values(), *values}
+        for name in needed:
+            free = chain([name], (f"{name}{n}" for n in count(2)))
+            known[name] = next(n for n in free if n not in self.names and (n == name or n not in taken))
+            taken.add(known[name])
+        lines = [values[name] for name in (*needed, own)]
+        return "\n".join(NAME.sub(lambda m: known.get(m[0], m[0]), line) for line in lines)
+
+    def _defined(
+        self, name: str, values: Mapping[str, str], known: Mapping[str, str], needed: list[str]
+    ) -> bool:
+        """Whether all that a line reads is known, or defined by lines before, which are added in order."""
+        for read in _read_by(values[name]):
+            if read in known or read in needed or read in self.seen or hasattr(builtins, read):
+                continue
+            if read not in values or not self._defined(read, values, known, needed):
+                return False
+            needed.append(read)
+        return len(needed) <= WHERE
 
     def exchanged(self, returned: Mapping[str, str]) -> tuple[str, str]:
         """The `return` as it is, and with each gradient at the place of its own input.
@@ -179,11 +209,19 @@ def _keyed(value: ast.expr | None) -> list[tuple[str, ast.expr]] | None:
 
 
 def _assigned(node: ast.AST) -> set[str]:
-    """Names that a statement assigns."""
+    """Names that a statement assigns, or of whose arrays it assigns entries."""
     if not isinstance(node, ast.Assign | ast.AugAssign):
         return set()
     targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-    return {n.id for t in targets for n in ast.walk(t) if isinstance(n, ast.Name)}
+    flat = [e for t in targets for e in (t.elts if isinstance(t, ast.Tuple | ast.List) else [t])]
+    return {name for e in flat if (name := _base(e))}
+
+
+def _base(node: ast.expr) -> str:
+    """The variable of which a target is, or is a part."""
+    while isinstance(node, ast.Subscript | ast.Attribute):
+        node = node.value
+    return node.id if isinstance(node, ast.Name) else ""
 
 
 def _targets(node: ast.AST) -> set[str]:
@@ -222,16 +260,18 @@ def _is_source_of(node: ast.FunctionDef | ast.Lambda, code: CodeType) -> bool:
 
 
 def _read_by(line: str) -> Iterator[str]:
-    """Names on the right side of an assignment, in order, each once."""
-    yield from dict.fromkeys(m[0] for m in NAME.finditer(line.partition("=")[2]))
+    """Names that a line reads, in order, each once."""
+    read = [n for n in ast.walk(ast.parse(line)) if isinstance(n, ast.Name)]
+    written = {n.id for n in read if isinstance(n.ctx, ast.Store)}
+    yield from dict.fromkeys(n.id for n in read if n.id not in written)
 
 
 @lru_cache(64)
-def emitted_values(program: Program) -> dict[str, str]:
+def emitted_values(program: Program, target: str = "numpy") -> dict[str, str]:
     """The emitted code's line for each name that is assigned once, forward and backward."""
     try:
         safe, backward = for_code(program)
-        tree = ast.parse(source(safe, backward, "layer"))
+        tree = ast.parse(source(safe, backward, "layer", target))
     except (ChalkgradError, SyntaxError):
         return {}
     found: dict[str, list[str]] = {}
@@ -240,9 +280,17 @@ def emitted_values(program: Program) -> dict[str, str]:
             worked_on = node.value.args[0]  # np.add.at(dW, t, df)
             if isinstance(worked_on, ast.Name) and worked_on.id in found:
                 found[worked_on.id][-1] += f"; {ast.unparse(node)}"
-        line = ast.unparse(node) if isinstance(node, ast.Assign | ast.AugAssign) else ""
+        line = ast.unparse(node) if _gives(node) else ""
         line = re.sub(r"np\.asarray\((.+), \w+\.dtype\)", r"\1", line)  # care about float32, no mathematics
-        if not re.search(r"= cache$|\.shape(\[\d+\])?$", line):
+        if line and not re.search(r"= cache$|\.shape(\[\d+\])?$", line):
             for name in _assigned(node):
                 found.setdefault(name, []).append(line)
     return {name: lines[0] for name, lines in found.items() if len(lines) == 1}
+
+
+def _gives(node: ast.AST) -> bool:
+    """Whether a statement gives values to what it assigns, rather than unpack some or nothing at all."""
+    match node:
+        case ast.Assign([ast.Tuple() | ast.List()]) | ast.Assign(value=ast.Constant(None)):
+            return False
+    return isinstance(node, ast.Assign | ast.AugAssign)

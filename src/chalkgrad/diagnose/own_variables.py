@@ -44,7 +44,7 @@ def code_of(function: Any) -> CodeType | None:
 
 
 def variables(function: Any, form: Form, prepared: Prepared, timeout: float | None) -> dict[str, Array]:
-    """The arrays that the function's variables hold when it returns, by name."""
+    """The arrays that the function's variables hold when it returns, by name; entries as params['W']."""
     code = code_of(function)
     found: dict[str, Array] = {}
     if code is None or sys.getprofile() is not None:  # somebody measures: stay out of the way
@@ -52,7 +52,11 @@ def variables(function: Any, form: Form, prepared: Prepared, timeout: float | No
 
     def watch(frame: FrameType, event: str, _argument: Any) -> None:
         if event == "return" and frame.f_code is code:
+            held = dict(frame.f_locals)
             for name, value in frame.f_locals.items():
+                entries = value.items() if isinstance(value, dict) else ()
+                held.update({f"{name}[{k!r}]": v for k, v in entries if isinstance(k, str)})
+            for name, value in held.items():
                 array = as_array(value) if hasattr(value, "shape") or isinstance(value, int | float) else None
                 if array is not None:
                     found[name] = array.copy()
@@ -69,7 +73,7 @@ def named(values: Mapping[Tensor, Array], own: Mapping[str, Array]) -> dict[Tens
     """The user's variable that holds each of our values: the one of the usual name where several do."""
     found = {}
     for tensor, value in values.items():
-        same = [name for name, array in own.items() if _equal(array, value)]
+        same = [name for name, array in own.items() if equal(array, value)]
         ours = f"d{tensor.name}" if tensor.role == "adjoint" else tensor.name
         alike = [n for n in same if n == ours or _alike(n, tensor)]
         if same:
@@ -94,7 +98,7 @@ def own_sizes(own: Mapping[str, Array], arrays: Mapping[Tensor, str]) -> dict[st
     return {identifier(name): text for name, text in found.items()}
 
 
-def _equal(own: Array, value: Array) -> bool:
+def equal(own: Array, value: Array) -> bool:
     """Whether a variable holds a value; an axis of length 1 in front changes nothing in a formula."""
     if own.shape != value.shape and own.shape != (1, *value.shape):
         return False

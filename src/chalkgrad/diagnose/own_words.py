@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from chalkgrad.derivation import Derived
+from chalkgrad.diagnose.advice import Advice
 from chalkgrad.diagnose.calling import Caller
 from chalkgrad.diagnose.own_source import OwnSource
 from chalkgrad.diagnose.own_variables import named, own_sizes, variables
@@ -20,36 +21,52 @@ from chalkgrad.verify.environment import Array
 
 
 def in_own_names(
-    faults: Sequence[Fault], derived: Derived, caller: Caller, trial: Trial, timeout: float | None
-) -> list[Fault]:
-    """The faults with the user's line and the right one beside it, where the source can be read."""
-    if not any(f.argument is not None and not f.fix for f in faults):
-        return list(faults)
+    faults: Sequence[Fault], derived: Derived, caller: Caller, trial: Trial, advice: Advice,
+    timeout: float | None,
+) -> list[Fault]:  # fmt: skip
+    """The faults with the user's line and the right one beside it, where the source can be read.
+
+    Lines are shown that make the gradient right when they are written in place of the user's, and no others.
+    """
+    if not any(f.argument is not None and not f.fix for f in advice.given(faults)):
+        return advice.given(faults)
     own = OwnSource(caller.backward, derived.program, *trial.read)
     held_now = variables(caller.backward, trial.form, trial.prepared[0], timeout) if trial.prepared else {}
     names = own_names(derived, caller, trial, timeout)
     behind = _variables_behind(faults, derived, trial, held_now)
     exchanged = _exchanged(faults, derived, trial)
     swap = own.exchanged(exchanged) if exchanged else ("", "")
-    told = []
-    for f in faults:
-        if f.argument in exchanged and swap[1] and not f.fix:
-            told.append(replace(f, yours=swap[0], fix=swap[1]))
-            continue
-        variable = behind.get(f.expected) if not f.fix else None
+
+    def nearest(f: Fault) -> Fault:
+        """With the line of the variable that is wrong first, or with the gradients in another order."""
+        if f.argument in exchanged and swap[1]:
+            return replace(f, yours=swap[0], fix=swap[1])
+        variable = behind.get(f.expected)
         there = own.right_assignment(variable, names) if variable is not None else ""
-        if variable is not None and there:
-            told.append(replace(f, yours=own.assigned(variable), fix=there))
-            continue
-        right = ""
-        if f.argument is not None and not f.fix and f.cause != "mutates_input":
-            right = own.right_line(f.argument, names)
-        yours = own.line(f.argument) if f.argument is not None and right else ""
-        if right and yours != right:
-            told.append(replace(f, yours=yours, fix=right))
-        else:
-            told.append(replace(f, fix=f.fix or remedy(f)))
-    return told
+        return replace(f, yours=own.assigned(variable), fix=there) if variable is not None and there else f
+
+    def last(f: Fault) -> Fault:
+        """With the line of the gradient itself."""
+        if f.argument is None or f.cause == "mutates_input" or advice.placed(f):
+            return f
+        right = own.right_line(f.argument, names)
+        yours = own.line(f.argument) if right else ""
+        return replace(f, yours=yours, fix=right) if right and yours != right else f
+
+    for shown_by in (nearest, last):
+        faults = advice.given(_of_one_line([f if f.fix else shown_by(f) for f in faults]))
+    return [f if f.fix else replace(f, fix=remedy(f, behind.get(f.expected, ""))) for f in faults]
+
+
+def _of_one_line(faults: Sequence[Fault]) -> list[Fault]:
+    """Faults of several gradients that one line gives, dx, dW = None, None, with all that it should be."""
+    texts: dict[str, dict[str, str]] = {}
+    for f in faults:
+        if f.yours and f.argument is not None:
+            texts.setdefault(f.yours, {}).setdefault(f.argument, f.fix)
+    whole = {yours: "\n".join(dict.fromkeys(fixes.values())) for yours, fixes in texts.items()
+             if len(set(fixes.values())) > 1 and "," in yours.partition("=")[0]}  # fmt: skip
+    return [replace(f, fix=whole.get(f.yours, f.fix)) for f in faults]
 
 
 def _exchanged(faults: Sequence[Fault], derived: Derived, trial: Trial) -> dict[str, str]:
@@ -105,7 +122,7 @@ def own_names(derived: Derived, caller: Caller, trial: Trial, timeout: float | N
     values = {
         t: np.asarray(prepared.point.env.array(t))
         for t in (*derived.program.tensors(), *(o.adjoint for o in caller.outputs), *adjoints)
-        if t.dtype != "int" and t in prepared.point.env.arrays
+        if (t.dtype != "int" or t.axes) and t in prepared.point.env.arrays
     }
     found = named(values, own)
     names = {identifier(f"d{t.name}" if t.role == "adjoint" else t.name): n for t, n in found.items()}

@@ -12,10 +12,10 @@ REMEDIES = {
 """What helps against causes that no line of the derivation answers."""
 
 
-def remedy(fault: Fault) -> str:
-    """A sentence that says what to do."""
+def remedy(fault: Fault, variable: str = "") -> str:
+    """A sentence that says what to do; `variable` is the one that the line of the derivation is for."""
     if fault.cause in REMEDIES:
         return REMEDIES[fault.cause]
     if fault.argument is None:
         return "Return one gradient for each input, in the order of the inputs." if fault.expected else ""
-    return f"Compute d{fault.argument} by the line below." if fault.expected else ""
+    return f"Compute {variable or f'd{fault.argument}'} by the line below." if fault.expected else ""

@@ -193,7 +193,8 @@ def _whole(
         cost = 1.2 if np.ndim(place.value) or place.kind in OPERATIONS else 2.5  # a size has no sign
         yield Repair(number, "sign", f"-({text})", cost, after(place, lambda v: -v))
         for c in (2, 3):
-            yield Repair(number, "constant_factor", f"{c} * ({text})", 1.75,
+            twice = 1.45 if c == 2 and text.isidentifier() else 1.75  # H + 2 * pad has one side only
+            yield Repair(number, "constant_factor", f"{c} * ({text})", twice,
                          after(place, partial(operator.mul, c)))  # fmt: skip
     if added:
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import copy
+from collections import Counter
 from collections.abc import Container, Sequence
 
 LEFT_OUT = "(leave this line out)"
@@ -27,17 +28,13 @@ def rewritten(
 
     Both are empty where a new text reads a value that the text has no variable for.
     """
-    node = changes[0][0]
     try:
         written = [(old, ast.parse(new, mode="eval").body) for old, new in changes]
     except SyntaxError:
         return "", ""
     if any(isinstance(n, ast.Name) and n.id not in known for _, w in written for n in ast.walk(w)):
         return "", ""
-    kinds = ast.Assign | ast.AugAssign | ast.Return | ast.Expr
-    lines = [s for s in ast.walk(statement) if isinstance(s, kinds)]
-    heads = [_head(s) for s in ast.walk(statement) if isinstance(s, ast.For | ast.If)]
-    line = next((s for s in (*lines, *heads) if any(_same(n, node) for n in ast.walk(s))), None)
+    line = _line_of(statement, changes[0][0])
     if line is None:
         return "", ""
     right: ast.AST = copy.deepcopy(line)
@@ -50,6 +47,49 @@ def rewritten(
     return (
         (yours.splitlines()[0], fix.splitlines()[0]) if isinstance(line, ast.For | ast.If) else (yours, fix)
     )
+
+
+def quoted(statement: ast.stmt, node: ast.expr, new: str) -> tuple[str, str]:
+    """An expression and what it should be, with as much around it as tells it from others of its line."""
+    line, text = _line_of(statement, node), ast.unparse(node)
+    around = [n for n in ast.walk(line) if isinstance(n, ast.expr)] if line is not None else []
+    texts = Counter(ast.unparse(n) for n in around)
+    if texts[text] < 2:
+        return text, tidy(new)
+    try:
+        put = ast.parse(new, mode="eval").body
+    except SyntaxError:
+        return text, tidy(new)
+    inner = (n for n in reversed(around) if any(_same(m, node) for m in ast.walk(n)))
+    whole = next((n for n in inner if texts[ast.unparse(n)] < 2), None)
+    if whole is None:
+        return text, tidy(new)
+    right = ast.fix_missing_locations(_Put(node, put).visit(copy.deepcopy(whole)))
+    return ast.unparse(whole), ast.unparse(right)
+
+
+def of_method(yours: str, fix: str) -> tuple[str, str]:
+    """The `return` of a method, which stands for a dictionary of gradients in what was made of it."""
+    *before, new = fix.splitlines() or [""]
+    try:
+        old, other = (ast.parse(line).body for line in (yours, new))
+    except SyntaxError:
+        return yours, fix
+    match old, other:
+        case [ast.Return(ast.Dict(values=one))], [ast.Return(ast.Dict(values=two))] if len(one) == len(two):
+            apart = [(ast.unparse(a), ast.unparse(b)) for a, b in zip(one, two, strict=True)]
+            apart = [(a, b) for a, b in apart if a != b]
+            if len(apart) == 1:
+                return f"return {apart[0][0]}", "\n".join([*before, f"return {apart[0][1]}"])
+    return yours, fix
+
+
+def _line_of(statement: ast.stmt, node: ast.expr) -> ast.stmt | None:
+    """The line of a statement that holds an expression: of a loop or condition the first."""
+    kinds = ast.Assign | ast.AugAssign | ast.Return | ast.Expr
+    lines = [s for s in ast.walk(statement) if isinstance(s, kinds)]
+    heads = [_head(s) for s in ast.walk(statement) if isinstance(s, ast.For | ast.If)]
+    return next((s for s in (*lines, *heads) if any(_same(n, node) for n in ast.walk(s))), None)
 
 
 def _head(block: ast.For | ast.If) -> ast.For | ast.If:

@@ -15,6 +15,8 @@ Right = Callable[[dict[int, Repair]], bool]
 def throughout(candidates: Iterable[Repair], limit: float, right: Right) -> list[Repair]:
     """The simplest change that, made at all like places, makes a gradient right; empty if there is none.
 
+    Places where the gradient does without it are left as they are: it may be right there.
+
     Args:
         candidates: Changes of single places; those with one `alike` are one slip.
         limit: What the change may cost.
@@ -25,4 +27,9 @@ def throughout(candidates: Iterable[Repair], limit: float, right: Right) -> list
         if repair.alike and repair.cost + REPEATED <= limit:
             groups.setdefault(repair.alike, {}).setdefault(repair.place, repair)
     some = sorted((g for g in groups.values() if len(g) > 1), key=lambda g: max(r.cost for r in g.values()))
-    return next((list(g.values()) for g in some if right(g)), [])
+    found = next((g for g in some if right(g)), {})
+    for place in list(found):
+        rest = {n: r for n, r in found.items() if n != place}
+        if rest and right(rest):
+            found = rest
+    return list(found.values())

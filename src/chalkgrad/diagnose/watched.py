@@ -135,6 +135,7 @@ class Watched:
         except Exception:  # noqa: BLE001 (a default may need what is gone by now)
             return None
         watched.function = names[tree.name]
+        watched.function.__dict__.update(own.__dict__)  # how a method's function is called
         return watched
 
     def at(self, place: int, value: Any) -> Any:
@@ -258,7 +259,9 @@ class _Hooks(ast.NodeTransformer):
         """A hook around the entries that are written: dx[rows, y]."""
         if isinstance(target, ast.Subscript):
             self.above = -1
-            target.slice = _call("at", self._place(target, "entries"), _explicit(target.slice))
+            place, entries = self._place(target, "entries"), _explicit(target.slice)
+            condition = isinstance(entries, ast.Compare)  # dx[x < 0] = 0
+            target.slice = _call("at", place, self.visit(entries) if condition else entries)
 
     def visit_Return(self, node: ast.Return) -> ast.AST:
         self.statement += 1
@@ -388,8 +391,7 @@ def reduction(node: ast.Call) -> tuple[ast.expr, list[ast.keyword]] | None:
 def _dotted(node: ast.expr) -> str:
     """A name with dots, as np.linalg.inv; empty for a method of what is computed, as np.abs(x).astype."""
     if isinstance(node, ast.Attribute):
-        whose = _dotted(node.value)
-        return f"{whose}.{node.attr}" if whose else ""
+        return f"{whose}.{node.attr}" if (whose := _dotted(node.value)) else ""
     return node.id if isinstance(node, ast.Name) else ""
 
 

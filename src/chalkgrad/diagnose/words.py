@@ -43,9 +43,9 @@ def _spelled(part: str | Expr | Tensor) -> str:
     return part if isinstance(part, str) else math_text(part)
 
 
-def told_apart(one: float, other: float) -> tuple[str, str]:
-    """Two numbers with four digits, or as many more as show that they differ."""
-    for digits in range(4, 18):
+def told_apart(one: float, other: float, least: int = 4) -> tuple[str, str]:
+    """Two numbers with four digits, or at least so many, or as many more as show that they differ."""
+    for digits in range(least, 18):
         texts = f"{one:.{digits}g}", f"{other:.{digits}g}"
         if texts[0] != texts[1]:
             return texts
