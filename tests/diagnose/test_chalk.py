@@ -324,4 +324,4 @@ def test_a_claim_that_holds_on_the_diagonal_alone_is_told_so() -> None:
     report = check_chalk(softmax + "d p[i,k] / d z[i,j] = p[i,k] * (1 - p[i,k])\n", "softmax.chalk")
     assert report.false is not None
     assert report.false.cause == "diagonal_only"
-    assert report.false.should_be.endswith("p[i,k] * (1(j == k) - p[i,j])")
+    assert report.false.should_be.endswith("p[i,j] * (1(j == k) - p[i,k])")

@@ -1,7 +1,7 @@
 """The probabilities are normalised over the observations."""
 
 # layer: softmax_loss
-# faults: f:missing_path
+# faults: -:unknown f:missing_path
 import numpy as np
 
 
