@@ -206,11 +206,11 @@ class Network(Objective):
                     x = np.ascontiguousarray(rows, self.dtype)
             except (TypeError, ValueError) as cause:
                 raise DataError(f"The features are no numbers: {cause}.") from None
-        # A sum of squares is finite only where all numbers are, and takes a third of the time.
+        # A sum of squares is finite only where all numbers are, and takes a third of the time. Where it is
+        # not, dot would warn, and vdot does not.
         flat = x.reshape(-1)
-        with np.errstate(over="ignore", invalid="ignore"):
-            if math.isfinite(np.dot(flat, flat)):
-                return x
+        if math.isfinite(np.vdot(flat, flat)):
+            return x
         finite = np.isfinite(x)
         if finite.all():
             return x
@@ -254,7 +254,7 @@ class Network(Objective):
                 self._in_stretches(x, result, stretch, partial(code, as_read=True), threads)
         return result
 
-    @property
+    @cached_property
     def _call_rows(self) -> int:
         """The rows of one call of machine code, of many."""
         return max(FEWEST, min(LONGER * self._stretch, CALL // self.flat.size))
