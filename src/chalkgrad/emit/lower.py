@@ -44,7 +44,7 @@ from chalkgrad.expr.nodes import (
     Sum,
 )
 from chalkgrad.expr.ops import free_indices, index_names, substitute, walk
-from chalkgrad.expr.text import number
+from chalkgrad.expr.text import is_decimal, number
 from chalkgrad.rules.conditions import negated
 
 
@@ -249,7 +249,7 @@ def _assemble(constant: Fraction, above: list[Array], below: list[Array], axes: 
         return Number(Fraction(0))
     size = numerator = abs(constant)
     denominator = Fraction(1)
-    if "/" in number(size) and not _decimal(size):
+    if "/" in number(size) and not is_decimal(size):
         numerator, denominator = Fraction(size.numerator), Fraction(size.denominator)
     if numerator != 1:
         above = [Number(numerator), *above]
@@ -287,11 +287,6 @@ def _small(factors: Sequence[Array], axes: Axes) -> list[Array]:
     some = [f for f in factors if len(f.axes) < len(axes) and kind(f) != "bool"]
     whole = {i for f in some for i in f.axes} == set(axes)
     return [f for f in factors if not f.axes] if whole else some
-
-
-def _decimal(value: Fraction) -> bool:
-    """Whether a fraction prints exactly as a short decimal."""
-    return len(repr(float(value))) <= 8 and Fraction(repr(float(value))) == value
 
 
 # --- binders ----------------------------------------------------------------------------------------

@@ -51,6 +51,11 @@ def number(value: Fraction | float) -> str:
     return f"{value.numerator}/{value.denominator}"
 
 
+def is_decimal(value: Fraction) -> bool:
+    """Whether a fraction prints exactly as a short decimal."""
+    return len(repr(float(value))) <= 8 and Fraction(repr(float(value))) == value
+
+
 def split_sign(e: Expr) -> tuple[bool, Expr]:
     """Whether the expression carries a leading minus, and what stays without it."""
     match e:

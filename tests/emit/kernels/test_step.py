@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -29,6 +32,7 @@ from tests.emit.kernels.networks import (
     two_layers,
 )
 
+ROOT = Path(__file__).resolve().parents[3]
 TYPES = (np.float32, np.float64)
 SIZES = (9, 35, 5)
 
@@ -137,6 +141,34 @@ def test_steps_are_given_up_anywhere_where_nobody_needs_the_parameters(threads, 
     """Few observations and many parameters: most of the time goes to updates."""
     case = Case(two_layers("relu", "softmax"), (300, 700, 200), rows=8, batch=8, rule=rule)
     assert not all(gives_up_whole_steps(case, threads, kept=False) for _ in range(30))
+
+
+MANY_ENDS = """
+import sys, time, threading
+import numpy as np
+from chalkgrad.emit import together
+from tests.emit.kernels.networks import CLIPPED, Case, two_layers
+
+together.LOOK_SECONDS = 1e-4
+rule = CLIPPED if sys.argv[2] == "clipped" else "adam"
+case = Case(two_layers("relu", "softmax"), (20, 40, 5), rows=64, batch=32, rule=rule)
+step, order = case.compile(threads=int(sys.argv[1])), np.tile(case.order, 20_000)
+rng, now = np.random.default_rng(0), time.perf_counter
+for _ in range(300):
+    end = now() + rng.uniform(0, 1e-3)
+    taken = step.run(case.data, order, 32, scalars=case.scalars, ended=lambda: now() > end, kept=False)
+    assert len(taken) < 40_000
+print("done")
+"""
+
+
+@pytest.mark.parametrize("rule", ["adam", "clipped"])
+@pytest.mark.parametrize("threads", ["2", "3"])
+def test_whoever_gives_a_step_up_leaves_nobody_waiting(threads, rule):
+    """A thread that hears of an end a moment later than another must not miss a meeting with it."""
+    command = [sys.executable, "-c", MANY_ENDS, threads, rule]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=100)
+    assert done.stdout == "done\n", done.stderr
 
 
 def test_all_steps_are_taken_where_nobody_ends_them():

@@ -21,9 +21,11 @@ The first counts arrivals at the barrier, the second phase one's pieces; then co
 for every parameter that is updated after all gradients are known, one for each other segment of phase one.
 """
 
-ASKED, TAKEN = 0, 1
+ASKED, TAKEN, BROKEN = 0, 1, 2
 """Places of what the caller and the threads tell each other: whether the caller wants the steps to end, and
-how many were taken, which is more than all until one is given up."""
+how many were taken, which is more than all until one is given up: before it changes a parameter, or after.
+Of the first all threads are told at a meeting, and leave out the rest; of the second, at the next step: one
+who heard of it sooner would miss the meetings at which the others wait."""
 
 UNCHANGED, ANYWHERE = 1, 2
 """What the caller asks for: that a step be given up while it has changed no parameter, or wherever it stands,

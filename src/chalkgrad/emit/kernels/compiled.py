@@ -18,6 +18,7 @@ from chalkgrad.emit.kernels import machine
 from chalkgrad.emit.kernels.code import (
     ANYWHERE,
     ASKED,
+    BROKEN,
     COUNTER,
     ENTRY,
     PREFIX,
@@ -179,7 +180,7 @@ class CompiledStep:
         self._totals = np.zeros(max(code.totals, 1))
         self._sync = np.zeros(COUNTER * (2 + 6 * len(parameters)), np.int64)
         self._numbers = np.zeros(max(len(code.scalars), 1))
-        self._control = np.zeros(2, np.int64)
+        self._control = np.zeros(3, np.int64)
         self._places: dict[int, tuple[Array, int]] = {}
         self._rows: dict[int, tuple[Array, tuple[int, ...]]] = {}
         self._code, address = machine.load(code.code, PREFIX + ENTRY)
@@ -284,7 +285,7 @@ class CompiledStep:
     ) -> int:  # fmt: skip
         """Run the code; how many steps it took."""
         control = self._control
-        control[ASKED], control[TAKEN] = 0, len(losses) + 1
+        control[ASKED], control[TAKEN], control[BROKEN] = 0, len(losses) + 1, len(losses) + 1
         lasting = [self._sync, control, self.arena, self._totals, numbers, *arrays]
         sync, told, *addresses = [self._place(n, array) for n, array in enumerate(lasting)]
         addresses.append(_address(order))
@@ -298,7 +299,7 @@ class CompiledStep:
                 control[ASKED] = UNCHANGED if kept else ANYWHERE
 
         together(work, self.threads, None if ended is None else look)
-        return min(len(losses), int(control[TAKEN]))
+        return min(len(losses), int(control[TAKEN]), int(control[BROKEN]))
 
     def _place(self, number: int, array: Array) -> int:
         """An array's address, known if it was the last one of its number: asking costs more than a kernel."""

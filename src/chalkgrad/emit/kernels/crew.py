@@ -8,7 +8,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from chalkgrad.emit.kernels.code import ASKED, COUNTER, TAKEN, UNCHANGED
+from chalkgrad.emit.kernels.code import ASKED, BROKEN, COUNTER, TAKEN, UNCHANGED
 from chalkgrad.emit.kernels.processor import offer_core, pause
 from chalkgrad.emit.kernels.writer import I64, Writer
 
@@ -31,9 +31,9 @@ class Crew:
         self.w, self.threads, self.meetings = w, threads, meetings
         self.met = 0
 
-    def goes_on(self, step: Any) -> Any:
-        """Whether this step was not given up."""
-        taken = self.w.b.load_atomic(self.w.at(self.w["control"], TAKEN), "seq_cst", 8)
+    def goes_on(self, step: Any, place: int = TAKEN) -> Any:
+        """Whether this step was not given up in its first part; with `BROKEN`, in what follows."""
+        taken = self.w.b.load_atomic(self.w.at(self.w["control"], place), "seq_cst", 8)
         return self.w.b.icmp_signed(">", taken, step)
 
     @contextmanager
@@ -42,11 +42,11 @@ class Crew:
 
         Whoever leaves something out says so before the threads meet, so that all of them know.
         """
-        w, b = self.w, self.w.b
+        w, b, place = self.w, self.w.b, TAKEN if end == UNCHANGED else BROKEN
         asked = b.load_atomic(w.at(w["control"], ASKED), "seq_cst", 8)
         with b.if_else(b.icmp_signed("<", asked, ir.Constant(I64, end)), likely=True) as (go, leave):
             with leave:
-                b.store_atomic(w.whole_value(step), w.at(w["control"], TAKEN), "seq_cst", 8)
+                b.store_atomic(w.whole_value(step), w.at(w["control"], place), "seq_cst", 8)
             with go:
                 yield
 

@@ -25,7 +25,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from chalkgrad.emit.kernels.code import ANYWHERE, ENTRY, SEED, StepCode
+from chalkgrad.emit.kernels.code import ANYWHERE, BROKEN, ENTRY, SEED, StepCode
 from chalkgrad.emit.kernels.crew import Crew
 from chalkgrad.emit.kernels.expressions import MOST_SLOTS, Scalars, Slots
 from chalkgrad.emit.kernels.functions import mixed
@@ -182,8 +182,7 @@ class _Body:
     def steps(self) -> None:
         w, b = self.w, self.w.b
         count = b.sdiv(w.add(w["length"], w["batch"], -1), w["batch"])
-        # Another thread may have given up this very step already: only earlier ones count here.
-        with w.loop(0, count) as s, b.if_then(self.crew.goes_on(w.add(s.index, -1)), likely=True):
+        with w.loop(0, count) as s, b.if_then(self._begins(s.index), likely=True):
             start = w.mul(s.index, w["batch"])
             n = w.least(w["batch"], b.sub(w["length"], start))
             self._slots(s.index, n)
@@ -192,6 +191,11 @@ class _Body:
             self.crew.meet(s.index)
             with b.if_then(self.crew.goes_on(s.index), likely=True):
                 self._changes(s.index, n, blocks)
+
+    def _begins(self, step: Any) -> Any:
+        """Whether no step before was given up: of this very one another thread may have done so already."""
+        before = self.w.add(step, -1)
+        return self.w.b.and_(self.crew.goes_on(before), self.crew.goes_on(before, BROKEN))
 
     def _changes(self, step: Any, n: Any, blocks: Any) -> None:
         """What follows phase one and changes the parameters."""
