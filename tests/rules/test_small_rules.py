@@ -123,6 +123,22 @@ def test_multiples_of_a_value_compare_by_its_sign(op: str, left: int, right: int
     assert left == right or after.right is not before.right
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "out = max(i, tanh(max(d, tanh(x[i,d]))))",
+        "out = max(i, max(d, x[i,d])^2)",
+        "out = max(i, max(d, max(k, x[i,d] * y[d,k])))",
+        "out = sum(i j, 1(u[i] > v[j]) * 1(v[i] > u[j]) * u[i]) + sum(i j, 1(u[j] < v[i]) * u[i])",
+    ],
+)
+def test_two_comparisons_of_one_term_are_no_two_terms(text: str) -> None:
+    """They are alike where the letters of a sum may change places; counted twice, the term never got fewer."""
+    for form in ("staged", "closed"):
+        assert cg.formula(text).derive(form=form).verify().ok
+    cg.formula(text).compile("numpy")
+
+
 def test_the_kinks_of_one_value_are_told_once() -> None:
     quantile = cg.formula("L = mean(i, maximum(q * (t[i] - p[i]), (q - 1) * (t[i] - p[i])))")
     assert str(quantile.derive("q").result.rhs) == "sum(i, a[i]) / size(N)"

@@ -61,7 +61,8 @@ def three_ways(poly: Sequence[Monomial]) -> tuple[list[Monomial], bool]:
     groups: dict[Expr, list[_Case]] = {}
     compared = [m for m in poly if any(compares_values(a) for a, _ in m.powers)]
     for m in compared if len(compared) > 1 else ():
-        for case in _cases(m):
+        # Two comparisons of one term may have one key, by renaming; the term is there but once.
+        for case in {case.key: case for case in _cases(m)}.values():
             groups.setdefault(case.key, []).append(case)
     for found in groups.values():
         fewer = _fewer(found)
