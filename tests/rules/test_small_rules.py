@@ -133,7 +133,7 @@ def test_multiples_of_a_value_compare_by_its_sign(op: str, left: int, right: int
     ],
 )
 def test_two_comparisons_of_one_term_are_no_two_terms(text: str) -> None:
-    """They are alike where the letters of a sum may change places; counted twice, the term never got fewer."""
+    """They are alike where letters of a sum may change places; counted twice, the term never got fewer."""
     for form in ("staged", "closed"):
         assert cg.formula(text).derive(form=form).verify().ok
     cg.formula(text).compile("numpy")
