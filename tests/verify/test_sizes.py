@@ -118,3 +118,19 @@ def test_labels_take_compared_numbers_and_stay_inside_of_what_is_read(seed):
         )
         drawn |= set(next(a for t, a in env.arrays.items() if t.name == "y").tolist())
     assert drawn == {0, 1, 2, 9}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "where(y[i] > 0.1, 1(k == y[i]), b[k])",
+        "1(k == y[i]) * 1(y[i] < 2) * b[k]",
+        "1(y[i] != k) * 1(y[i] == 9) + b[k]",
+    ],
+)
+@pytest.mark.parametrize("seed", range(6))
+def test_labels_are_what_emitted_code_accepts(body, seed):
+    """What equals an index is one of its values, whatever number it is compared with beside that."""
+    layer = cg.formula(f"y: N int\nout[i,k] = {body}")
+    env = sample(layer.program, seed)
+    layer.compile("numpy").forward(*(env.arrays[t] for t in layer.program.inputs))

@@ -44,13 +44,19 @@ def label_values(tensor: Tensor, program: Program, sizes: Sizes) -> tuple[int, .
     """The values that an integer input may take, in order.
 
     They are as many as the range that it selects from has, or three, and what it is compared with, as far as
-    all that is read at such a place exists.
+    all that is read at such a place exists. What equals an index, 1(y_i = k), is a place of its range.
     """
     known = dict(sizes)
     counted = range(label_count(tensor, program, known))
     values = sorted({*counted, *_compared_numbers(tensor, program)})
     reads = [r for d in program.definitions for r in _reads(d.body, tensor, ())]
-    possible = tuple(v for v in values if all(_exists(v, tensor, *read, known) for read in reads))
+    ends = [
+        r.size if r.size is not None else known[r]
+        for comparison, other in _compared(tensor, program.definitions)
+        if isinstance(other, Index) and comparison.op in ("==", "!=") for r in (other.range,)
+    ]  # fmt: skip
+    inside = [v for v in values if all(0 <= v < end for end in ends)]
+    possible = tuple(v for v in inside if all(_exists(v, tensor, *read, known) for read in reads))
     return possible or tuple(counted)
 
 
