@@ -6,7 +6,8 @@ Each contender runs in a process of its own, which waits while the others are ti
 
 Every contender starts from the same weights, sees the same batches in the same order, and takes Adam steps
 of 1e-3 on the mean softmax loss in float32; `losses` are compared, scikit-learn's aside, which draws its
-own weights. There is one function per contender: it gives a function that takes so many steps.
+own weights (nobody else draws any). There is one function per contender: it gives a function that takes so
+many steps.
 """
 
 from __future__ import annotations
@@ -65,9 +66,9 @@ def chalkgrad_engine(name: str) -> Callable[[Problem], Run]:
         from chalkgrad.train.optimisers import Optimiser
         from chalkgrad.train.threads import limited, threads_for
 
-        network = Network(problem.sizes)
-        for layer, (w, b) in enumerate(problem.weights, 1):
-            network.params[f"W{layer}"][...], network.params[f"b{layer}"][...] = w, b
+        given = enumerate(problem.weights, 1)
+        params = {f"{kind}{layer}": a for layer, pair in given for kind, a in zip("Wb", pair, strict=True)}
+        network = Network(problem.sizes, params=params)
         x, y = network.check(problem.x, problem.y)
         # As `fit` does: so many threads as the step is worth, of those that there are.
         threads = min(int(os.environ["THREADS"]), threads_for(problem.parameters, problem.batch))
@@ -118,7 +119,7 @@ def _torch_parts(problem: Problem) -> Any:
     torch.set_num_threads(int(os.environ["THREADS"]))
     layers: list[Any] = []
     for w, b in problem.weights:
-        linear = torch.nn.Linear(*w.shape)
+        linear = torch.nn.utils.skip_init(torch.nn.Linear, *w.shape)  # nor does it draw weights of its own
         with torch.no_grad():
             linear.weight.copy_(torch.from_numpy(w.T.copy()))
             linear.bias.copy_(torch.from_numpy(b))
@@ -295,8 +296,9 @@ CONTENDERS: dict[str, tuple[str, Callable[[Problem], Run]]] = {
 """Every row of the table: its label, and what makes the function that takes steps."""
 
 IMPORTS = {
-    "gemm": ("numpy", "torch"), "llvm": ("chalkgrad.train.loop", "llvmlite"),
-    "numpy": ("chalkgrad.train.loop",), "plain": ("chalkgrad.train.loop",),
+    "gemm": ("numpy", "torch"),
+    "llvm": ("chalkgrad.train.loop", "chalkgrad.emit.kernels", "llvmlite", "threadpoolctl"),
+    "numpy": ("chalkgrad.train.loop", "threadpoolctl"), "plain": ("chalkgrad.train.loop", "threadpoolctl"),
     "sklearn": ("sklearn.neural_network",), "torch": ("torch",), "compile": ("torch", "torch._dynamo"),
     "jit": ("jax",), "scan": ("jax",),
 }  # fmt: skip

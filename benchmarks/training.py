@@ -8,13 +8,16 @@
 
 Every contender has a process of its own (`contenders.py`), all of one size wait side by side, and rounds go
 through them in turn. A figure is the median over the rounds of the contender's step over the bare matrix
-products measured in the same round; behind ± stands half the distance between the quartiles.
+products measured in the same round; behind ± stands half the distance between the quartiles. Seconds to the
+first step count from given data and initial weights, imports done: the middle of three processes with nothing
+kept, and of three that find what the one before kept.
 """
 
 from __future__ import annotations
 
 import argparse
 import compileall
+import contextlib
 import importlib.util
 import json
 import os
@@ -44,6 +47,11 @@ LONGER = {"D": 3}
 PAUSE = 0.3
 """Seconds before a contender is timed on several threads: those of the one before look for work for a while
 after they are done, and would take a core from it."""
+
+
+STARTS = 3
+"""Pairs of processes that a contender begins, the first of each with nothing kept: a host that has to find
+memory for one of them first must not decide how long a first step takes."""
 
 
 class Worker:
@@ -97,18 +105,26 @@ def measure(size: str, threads: int, rounds: int, seconds: float) -> dict[str, d
     """All contenders of one size, in interleaved rounds."""
     found: dict[str, dict[str, Any]] = {}
     workers: dict[str, Worker] = {}
-    with tempfile.TemporaryDirectory() as cache:
+    with contextlib.ExitStack() as caches:
         for name in CONTENDERS:
             if not available(name):
                 continue
+            cold, kept = [], []
             try:
-                cold = Worker(name, size, threads, cache)
-                cold.end()
-                workers[name] = Worker(name, size, threads, cache)
+                for _ in range(STARTS):
+                    if kept:
+                        workers[name].end()
+                    cache = caches.enter_context(tempfile.TemporaryDirectory())
+                    first = Worker(name, size, threads, cache)
+                    first.end()
+                    workers[name] = Worker(name, size, threads, cache)
+                    cold.append(first.begun["first"])
+                    kept.append(workers[name].begun["first"])
             except RuntimeError as cause:
+                workers.pop(name, None)
                 found[name] = {"failed": str(cause)[:60]}
                 continue
-            found[name] = {"cold": cold.begun["first"], "warm": workers[name].begun["first"], "steps": []}
+            found[name] = {"cold": statistics.median(cold), "warm": statistics.median(kept), "steps": []}
             found[name]["losses"] = workers[name].begun["losses"]
         _warm_up(workers, seconds)
         for _ in range(rounds):
@@ -174,7 +190,7 @@ def speed_table(results: dict[tuple[str, int], dict[str, dict[str, Any]]]) -> li
 
 
 def start_table(results: dict[tuple[str, int], dict[str, dict[str, Any]]]) -> list[str]:
-    """Seconds to the first step beyond imports (cold / cached) and peak memory."""
+    """Seconds to the first step beyond imports (cold / cached), the middle of `STARTS`, and peak memory."""
     columns = list(results)
     head = (
         "| First step, cold / cached (s); memory (MB) | " + " | ".join(f"{s} ×{t}" for s, t in columns) + " |"

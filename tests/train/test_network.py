@@ -64,6 +64,21 @@ def test_parameters_are_views_of_one_vector() -> None:
     assert all(np.shares_memory(view, network.flat) for view in network.params.values())
 
 
+def test_given_parameters_are_those_it_starts_with() -> None:
+    drawn = Network((4, 6, 3), seed=2)
+    given = Network((4, 6, 3), params=drawn.params)
+    assert (given.flat == drawn.flat).all()
+    assert not np.shares_memory(given.flat, drawn.flat)
+    # In double precision too, and never broadcast.
+    assert Network((4, 6, 3), params=drawn.params, dtype=np.float64).flat.dtype == np.float64
+    with pytest.raises(ShapeError, match=r"b1 has the shape \(1,\); it must be \(6,\)"):
+        Network((4, 6, 3), params={**drawn.params, "b1": np.zeros(1)})
+    with pytest.raises(DataError, match=r"no parameter 'w1'\. Did you mean 'W1'"):
+        Network((4, 6, 3), params={"w1": 0.0, **drawn.params})
+    with pytest.raises(DataError, match="'b2' is missing"):
+        Network((4, 6, 3), params={n: a for n, a in drawn.params.items() if n != "b2"})
+
+
 def test_initial_weights() -> None:
     for activation, variance in (("relu", 2 / 500), ("tanh", 1 / 500)):
         network = Network((500, 400, 10), activation=activation, seed=1)

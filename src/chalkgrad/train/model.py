@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from chalkgrad.errors import DataError
 from chalkgrad.train.checkpoint import load_checkpoint, save_checkpoint
 from chalkgrad.train.data import Dataset, Standardiser
-from chalkgrad.train.network import Network
+from chalkgrad.train.network import Network, parameter_shapes
 from chalkgrad.train.objective import Array
 
 
@@ -103,9 +103,9 @@ class Model:
     @classmethod
     def from_parts(cls, arrays: dict[str, NDArray[Any]], record: dict[str, Any]) -> Model:
         """The inverse of `arrays` and `record`."""
-        network = Network(**record["network"])
-        for name, view in network.params.items():
-            view[...] = arrays[name]
+        settings = record["network"]
+        weights = {name: arrays[name] for name in parameter_shapes(settings["sizes"])}
+        network = Network(**settings, params=weights)
         scaled = "standardiser.mean" in arrays
         standardiser = (
             Standardiser(arrays["standardiser.mean"], arrays["standardiser.scale"]) if scaled else None

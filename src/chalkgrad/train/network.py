@@ -5,17 +5,17 @@ from __future__ import annotations
 import math
 import os
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from itertools import pairwise
 from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from chalkgrad.emit.together import together
-from chalkgrad.errors import DataError, ShapeError, UnsupportedError
+from chalkgrad.errors import DataError, ShapeError, UnsupportedError, suggestion
 from chalkgrad.train.architecture import (
     ACTIVATIONS,
     LOSSES,
@@ -59,6 +59,7 @@ class Network(Objective):
         l2: λ of the regulariser ½ λ Σ W².
         seed: The same seed gives the same initial weights.
         dtype: np.float32 or np.float64; the computation runs in it.
+        params: Weights and biases to start with, as `params` holds them; without, they are drawn.
 
     Attributes:
         flat: (P,) all parameters.
@@ -66,7 +67,13 @@ class Network(Objective):
 
     Raises:
         DataError: For an unknown name, fewer than two sizes, fewer than two classes, a negative l2 or seed,
-            more parameters than the memory holds.
+            more parameters than the memory holds, missing or unknown `params`.
+        ShapeError: When one of `params` has another shape.
+
+    Example:
+        >>> small = Network((2, 2), params={"W1": [[1, 2], [3, 4]], "b1": [0, 0]})
+        >>> small.flat.tolist()
+        [1.0, 2.0, 3.0, 4.0, 0.0, 0.0]
 
     References: CS231n's FullyConnectedNet; https://arxiv.org/abs/1502.01852
     """
@@ -80,6 +87,7 @@ class Network(Objective):
         l2: float = 0.0,
         seed: int = 0,
         dtype: DTypeLike = np.float32,
+        params: Mapping[str, ArrayLike] | None = None,
     ) -> None:
         check_choice("activation", activation, ACTIVATIONS)
         check_choice("loss", loss, LOSSES)
@@ -91,15 +99,33 @@ class Network(Objective):
         self.activation, self.loss_name, self.l2, self.seed = activation, loss, float(l2), seed
         program = loss_program(len(self.sizes) - 1, activation, l2 > 0)
         scalars = {"l2": self.l2} if l2 > 0 else {}
-        super().__init__(program, _shapes(self.sizes), dtype, scalars, seed=self.seed)
-        self._initialise()
+        super().__init__(program, parameter_shapes(self.sizes), dtype, scalars, seed=self.seed)
+        if params is None:
+            self._draw()
+        else:
+            self._start_from(params)
         self._predicted = 0
 
-    def _initialise(self) -> None:
+    def _draw(self) -> None:
         gain = 2.0 if self.activation in ("relu", "silu") else 1.0
         weights = [view for name, view in self.params.items() if name.startswith("W")]
         threads = available() if self.flat.size >= WORTH_SHARING else 1
         fill_normal(self.seed, [(w, math.sqrt(gain / w.shape[0])) for w in weights], threads)
+
+    def _start_from(self, params: Mapping[str, ArrayLike]) -> None:
+        known = tuple(self.params)
+        for name in (name for name in params if name not in known):
+            raise DataError(
+                f"There is no parameter '{name}'.{suggestion(name, known)}",
+                hint=f"The network has {', '.join(known)}.",
+            )
+        for name in (name for name in known if name not in params):
+            raise DataError(f"The parameter '{name}' is missing.", hint="Give all, or none to draw them.")
+        for name, view in self.params.items():
+            given = np.asarray(params[name])
+            if given.shape != view.shape:
+                raise ShapeError(f"{name} has the shape {given.shape}; it must be {view.shape}.")
+            view[...] = given
 
     @property
     def layers(self) -> int:
@@ -302,7 +328,7 @@ class Network(Objective):
         }
 
 
-def _shapes(sizes: Sequence[int]) -> dict[str, tuple[int, ...]]:
+def parameter_shapes(sizes: Sequence[int]) -> dict[str, tuple[int, ...]]:
     """W1 (D, H), b1 (H,), W2 …, in the order in which they lie in the flat vector."""
     shapes: dict[str, tuple[int, ...]] = {}
     for layer, (below, units) in enumerate(pairwise(sizes), 1):
