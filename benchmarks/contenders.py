@@ -12,6 +12,7 @@ many steps.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import resource
@@ -19,6 +20,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 SIZES: dict[str, tuple[tuple[int, ...], int, int]] = {
@@ -55,7 +57,7 @@ class Problem:
         return sum(w.size + b.size for w, b in self.weights)
 
 
-def chalkgrad_engine(name: str) -> Callable[[Problem], Run]:
+def chalkgrad_engine(name: str, matmul_precision: str | None = None) -> Callable[[Problem], Run]:
     """An engine of chalkgrad's own."""
 
     def make(problem: Problem) -> Run:
@@ -74,7 +76,10 @@ def chalkgrad_engine(name: str) -> Callable[[Problem], Run]:
         threads = min(int(os.environ["THREADS"]), threads_for(problem.parameters, problem.batch))
         hold = limited(threads)
         hold.__enter__()
-        engine = make_engine(name, network, Optimiser("adam"), {"x": x, "y": y}, problem.batch, threads)
+        data, rule = {"x": x, "y": y}, Optimiser("adam")
+        engine = make_engine(
+            name, network, rule, data, problem.batch, threads, matmul_precision=matmul_precision
+        )
         place = 0
 
         def run(steps: int) -> Any:
@@ -130,9 +135,10 @@ def _torch_parts(problem: Problem) -> Any:
     return torch, model, optimiser, x, y, order
 
 
-def torch_eager(problem: Problem) -> Run:
-    """PyTorch as people write it, with the fused Adam."""
+def torch_eager(problem: Problem, rounded: bool = False) -> Run:
+    """PyTorch as people write it, with the fused Adam; `rounded` with autocast to bfloat16."""
     torch, model, optimiser, x, y, order = _torch_parts(problem)
+    precision = partial(torch.autocast, "cpu", torch.bfloat16) if rounded else contextlib.nullcontext
     place = 0
 
     def run(steps: int) -> Any:
@@ -142,7 +148,9 @@ def torch_eager(problem: Problem) -> Run:
             rows = order[place % problem.batches]
             place += 1
             optimiser.zero_grad()
-            loss = torch.nn.functional.cross_entropy(model(x[rows]), y[rows])
+            with precision():
+                scores = model(x[rows])
+            loss = torch.nn.functional.cross_entropy(scores.float() if rounded else scores, y[rows])
             loss.backward()
             optimiser.step()
             losses.append(loss.detach())
@@ -151,14 +159,17 @@ def torch_eager(problem: Problem) -> Run:
     return run
 
 
-def torch_compiled(problem: Problem) -> Run:
-    """The whole step under torch.compile."""
+def torch_compiled(problem: Problem, rounded: bool = False) -> Run:
+    """The whole step under torch.compile; `rounded` with autocast to bfloat16."""
     torch, model, optimiser, x, y, order = _torch_parts(problem)
+    precision = partial(torch.autocast, "cpu", torch.bfloat16) if rounded else contextlib.nullcontext
     place = 0
 
     @torch.compile(dynamic=False)
     def forward_backward(rows: Any) -> Any:
-        loss = torch.nn.functional.cross_entropy(model(x[rows]), y[rows])
+        with precision():
+            scores = model(x[rows])
+        loss = torch.nn.functional.cross_entropy(scores.float() if rounded else scores, y[rows])
         loss.backward()
         return loss.detach()
 
@@ -292,8 +303,14 @@ CONTENDERS: dict[str, tuple[str, Callable[[Problem], Run]]] = {
     "compile": ("torch.compile, whole step", torch_compiled),
     "jit": ("JAX jit", jax_jit),
     "scan": ("JAX scan over an epoch", jax_scan),
+    "llvm16": ("chalkgrad, machine code, bfloat16 products", chalkgrad_engine("llvm", "bfloat16")),
+    "torch16": ("PyTorch eager, autocast to bfloat16", partial(torch_eager, rounded=True)),
+    "compile16": ("torch.compile, autocast to bfloat16", partial(torch_compiled, rounded=True)),
 }
 """Every row of the table: its label, and what makes the function that takes steps."""
+
+ROUNDED = ("llvm16", "torch16", "compile16")
+"""Those that round what matrix products multiply to bfloat16: another computation, beside itself only."""
 
 IMPORTS = {
     "gemm": ("numpy", "torch"),
@@ -301,6 +318,8 @@ IMPORTS = {
     "numpy": ("chalkgrad.train.loop", "threadpoolctl"), "plain": ("chalkgrad.train.loop", "threadpoolctl"),
     "sklearn": ("sklearn.neural_network",), "torch": ("torch",), "compile": ("torch", "torch._dynamo"),
     "jit": ("jax",), "scan": ("jax",),
+    "llvm16": ("chalkgrad.train.loop", "chalkgrad.emit.kernels", "llvmlite", "threadpoolctl"),
+    "torch16": ("torch",), "compile16": ("torch", "torch._dynamo"),
 }  # fmt: skip
 
 

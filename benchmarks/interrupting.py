@@ -1,5 +1,7 @@
 """How late Ctrl-C is heard: `python benchmarks/interrupting.py [--sizes C,D] [--threads 1] [--times 12]`.
 
+    --checkpoint    with a folder for checkpoints: how late the steps end, and how long saving then takes
+
 A network of each size is trained on eight batches of random rows, and Ctrl-C is pressed at a moment drawn at
 random within its first two epochs, steps and looks at the epoch alike. A figure is the time from that to when
 `fit` has returned with the parameters in the network.
@@ -12,9 +14,11 @@ import os
 import signal
 import statistics
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,10 +27,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from contenders import SIZES
 from machine import machine_line
 
+from chalkgrad.train import loop
 from chalkgrad.train.callbacks import Callback, Plan
 from chalkgrad.train.data import Dataset
 from chalkgrad.train.history import History
-from chalkgrad.train.loop import fit
 from chalkgrad.train.network import Network
 
 BATCHES = 8
@@ -65,18 +69,38 @@ def main() -> None:
     parser.add_argument("--sizes", default="C,D")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--times", type=int, default=12)
+    parser.add_argument("--checkpoint", action="store_true")
     options = parser.parse_args()
     print(machine_line())
     for size in options.sizes.split(","):
-        seconds, late = measured(size, options.threads, options.times)
+        with tempfile.TemporaryDirectory() as folder:
+            place = folder if options.checkpoint else None
+            seconds, late, saving = measured(size, options.threads, options.times, place)
         print(
             f"{size} on {options.threads} thread(s): two epochs take {seconds:.1f} s; Ctrl-C is "
-            f"{statistics.median(late):.0f} ms late in the middle, {min(late):.0f} to {max(late):.0f}"
+            f"{_range(late)} ms late" + (f"; saving takes {_range(saving)} ms" if saving else "")
         )
 
 
-def measured(size: str, threads: int, times: int) -> tuple[float, list[float]]:
-    """The seconds of two epochs, and by how many milliseconds each Ctrl-C was late."""
+def _range(times: list[float]) -> str:
+    return f"{statistics.median(times):.0f} ({min(times):.0f} to {max(times):.0f})"
+
+
+class Saving:
+    """When the last checkpoint was begun."""
+
+    def __init__(self) -> None:
+        self.began, self._save = 0.0, loop.save_checkpoint
+
+    def __call__(self, *given: Any) -> Path:
+        self.began = time.perf_counter()
+        return self._save(*given)
+
+
+def measured(
+    size: str, threads: int, times: int, folder: str | None = None
+) -> tuple[float, list[float], list[float]]:
+    """The seconds of two epochs, and the milliseconds that each Ctrl-C was late and saving took after it."""
     layers, batch, _ = SIZES[size]
     rng = np.random.default_rng(0)
     x = rng.standard_normal((BATCHES * batch, layers[0]), np.float32)
@@ -84,10 +108,14 @@ def measured(size: str, threads: int, times: int) -> tuple[float, list[float]]:
     data = Dataset(x, rng.integers(0, 10, len(x)), classes, names)
 
     def run(*watching: Callback, epochs: int = 2) -> float:
-        fit(Network(layers), data, batch_size=batch, threads=threads, epochs=epochs, callbacks=watching)
+        loop.fit(
+            Network(layers), data, batch_size=batch, threads=threads, epochs=epochs, callbacks=watching,
+            checkpoint_path=folder,
+        )  # fmt: skip
         return time.perf_counter()
 
-    lasting, late = Lasting(), []
+    loop.save_checkpoint = saving = Saving()  # type: ignore[assignment]
+    lasting, late, writing = Lasting(), list[float](), list[float]()
     run(epochs=1)  # the machine code is made here
     run(lasting)
     while len(late) < times:
@@ -99,8 +127,10 @@ def measured(size: str, threads: int, times: int) -> tuple[float, list[float]]:
         finally:
             press.timer.cancel()
         if press.pressed:
-            late.append(1e3 * (ended - press.pressed))
-    return lasting.seconds, late
+            stopped = ended if folder is None else saving.began
+            late.append(1e3 * (stopped - press.pressed))
+            writing.append(1e3 * (ended - stopped))
+    return lasting.seconds, late, writing if folder is not None else []
 
 
 if __name__ == "__main__":

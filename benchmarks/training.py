@@ -32,13 +32,14 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
-from contenders import CONTENDERS, SIZES  # noqa: E402
+from contenders import CONTENDERS, ROUNDED, SIZES  # noqa: E402
 from machine import machine_line  # noqa: E402
 
 README = HERE.parent / "README.md"
 NEEDS = {
     "gemm": ("torch",), "llvm": ("llvmlite", "chalkgrad.emit.kernels.compiled"), "sklearn": ("sklearn",),
     "torch": ("torch",), "compile": ("torch",), "jit": ("jax",), "scan": ("jax",),
+    "llvm16": ("llvmlite", "chalkgrad.emit.kernels.compiled"), "torch16": ("torch",), "compile16": ("torch",),
 }  # fmt: skip
 
 LONGER = {"D": 3}
@@ -146,13 +147,13 @@ def _warm_up(workers: dict[str, Worker], seconds: float) -> None:
 
 
 def _compare_losses(found: dict[str, dict[str, Any]]) -> None:
-    """All contenders must have computed the same thing."""
+    """All contenders must have computed the same thing, to the digits that they have."""
     reference = found["plain"]["losses"]
     for name, row in found.items():
         if not row.get("losses"):
             continue
         worst = max(abs(a - b) / abs(b) for a, b in zip(row["losses"], reference, strict=True))
-        if worst > 1e-3:
+        if worst > (0.05 if name in ROUNDED else 1e-3):
             raise SystemExit(f"{name} computes something else: its losses differ by {worst:.1e}")
 
 

@@ -15,7 +15,13 @@ import pytest
 
 from chalkgrad.errors import DataError, MissingExtraError
 from chalkgrad.train import atomic
-from chalkgrad.train.checkpoint import RECORD, has_checkpoint, load_checkpoint, save_checkpoint
+from chalkgrad.train.checkpoint import (
+    RECORD,
+    has_checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+    save_record,
+)
 
 pytest.importorskip("safetensors")
 
@@ -53,6 +59,22 @@ def test_saving_replaces_and_cleans_up(tmp_path: Path) -> None:
     assert len(names) == 3
     assert RECORD in names
     assert "notes.txt" in names
+
+
+def test_a_record_alone_is_replaced_beside_the_same_arrays(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="There is no file"):
+        save_record(tmp_path, {"n": 1})
+    save_checkpoint(tmp_path, OLD, {"n": 1})
+    before = {p.name: p.stat().st_mtime_ns for p in tmp_path.glob("weights-*")}
+    save_record(tmp_path, {"n": 2})
+    arrays, record = load_checkpoint(tmp_path)
+    assert record == {"n": 2}
+    np.testing.assert_array_equal(arrays["w"], OLD["w"])
+    assert {p.name: p.stat().st_mtime_ns for p in tmp_path.glob("weights-*")} == before
+    for name in before:
+        (tmp_path / name).unlink()
+    with pytest.raises(DataError, match="There is no file"):
+        save_record(tmp_path, {"n": 3})
 
 
 def test_every_flipped_bit_is_seen(tmp_path: Path) -> None:

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 )
 @click.option("--engine", default="auto", show_default=True, help="auto, plain, numpy, llvm or torch.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, or cuda for an NVIDIA GPU.")
+@click.option("--matmul-precision", metavar="NAME", help="bfloat16: products in half the time, rounded.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder for the model.")
 @click.option("--resume", is_flag=True, help="Continue the run that is saved there.")
 @click.option("--overwrite", is_flag=True, help="Replace the model that is saved there.")
@@ -73,6 +74,7 @@ def command(
     seed: int,
     engine: str,
     device: str,
+    matmul_precision: str | None,
     output: Path | None,
     resume: bool,
     overwrite: bool,
@@ -118,6 +120,7 @@ def command(
         resume=resume,
         engine=engine,
         device=device,
+        matmul_precision=matmul_precision,
     )
     if history.best is not None:
         accuracy = Model.of(network, train_rows).score(test_rows) if test_rows is not None else None

@@ -52,17 +52,30 @@ def save_checkpoint(folder: str | PathLike[str], arrays: Arrays, record: Mapping
     prepare_folder(folder)
     payload = safetensors.save({name: np.ascontiguousarray(a) for name, a in arrays.items()})
     digest = hashlib.sha256(payload).hexdigest()
-    weights = f"weights-{digest[:16]}.safetensors"
-    body = {
-        "format": FORMAT,
-        "version": VERSION,
-        "weights": {"file": weights, "sha256": digest},
-        "record": dict(record),
-    }
+    weights = {"file": f"weights-{digest[:16]}.safetensors", "sha256": digest}
+    write_atomically(folder / weights["file"], payload)
+    written = _write_record(folder, weights, record)
+    remove_leftovers(folder, {weights["file"]}, "weights-*.safetensors")
+    return written
+
+
+def save_record(folder: str | PathLike[str], record: Mapping[str, Any]) -> Path:
+    """Replace the record of a checkpoint whose arrays are still right; returns its path.
+
+    Raises:
+        DataError: When there is no checkpoint, it is damaged, or the folder cannot be written.
+    """
+    folder = Path(folder)
+    weights = _read_record(folder / RECORD)["weights"]
+    if not (folder / weights["file"]).is_file():
+        raise _missing(folder / weights["file"])
+    return _write_record(folder, weights, record)
+
+
+def _write_record(folder: Path, weights: Mapping[str, str], record: Mapping[str, Any]) -> Path:
+    body = {"format": FORMAT, "version": VERSION, "weights": dict(weights), "record": dict(record)}
     text = json.dumps({**body, "sha256": _digest(body)}, indent=1, allow_nan=False, ensure_ascii=False)
-    write_atomically(folder / weights, payload)
     write_atomically(folder / RECORD, (text + "\n").encode())
-    remove_leftovers(folder, {weights}, "weights-*.safetensors")
     return folder / RECORD
 
 
@@ -112,11 +125,15 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError:
-        raise DataError(
-            f"There is no file {path}.", hint="Name the folder that training wrote, with both its files."
-        ) from None
+        raise _missing(path) from None
     except OSError as cause:
         raise DataError(f"{path} cannot be read: {cause.strerror}.", hint="Check its permissions.") from None
+
+
+def _missing(path: Path) -> DataError:
+    return DataError(
+        f"There is no file {path}.", hint="Name the folder that training wrote, with both its files."
+    )
 
 
 def _damaged(path: Path) -> DataError:

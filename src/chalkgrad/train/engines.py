@@ -144,10 +144,12 @@ class LlvmEngine:
     name = "llvm"
 
     def __init__(
-        self, objective: Objective, optimiser: Optimiser, data: Data, batch: int, threads: int
-    ) -> None:
-        require("llvmlite", 'engine="llvm"', "fast")
-        kernels = require("chalkgrad.emit.kernels.compiled", 'engine="llvm"', "fast")
+        self, objective: Objective, optimiser: Optimiser, data: Data, batch: int, threads: int,
+        matmul_precision: str | None = None,
+    ) -> None:  # fmt: skip
+        wanted = 'engine="llvm"' if matmul_precision is None else f'matmul_precision="{matmul_precision}"'
+        require("llvmlite", wanted, "fast")
+        kernels = require("chalkgrad.emit.kernels.compiled", wanted, "fast")
         self.objective, self.optimiser, self.data, self.batch = objective, optimiser, data, batch
         rule = optimiser.rule
         shapes = {name: (batch, *array.shape[1:]) for name, array in data.items()}
@@ -155,7 +157,7 @@ class LlvmEngine:
             self.step = kernels.kept_step(
                 objective.program, objective.wrt, lambda: objective.derived, rule.program,
                 shapes={**objective.shapes(), **shapes}, memories=rule.memories, masks=objective.masks,
-                dtype=objective.dtype, threads=threads,
+                dtype=objective.dtype, paired=matmul_precision == "bfloat16", threads=threads,
             )  # fmt: skip
         # New memories are zero, as the step's own are: copying them would touch all their pages for nothing.
         begun = bool(optimiser.memories)
@@ -201,19 +203,30 @@ def make_engine(
     batch: int,
     threads: int = 1,
     device: str = "cpu",
+    matmul_precision: str | None = None,
 ) -> Engine:
     """The engine of this name; "auto" takes the fastest one that is installed and covers the objective.
 
-    On the CPU "auto" does not take "torch", which is there for GPUs.
+    On the CPU "auto" does not take "torch", which is there for GPUs. Products of another precision than the
+    network's are machine code, whatever is chosen: nothing else takes its place.
 
     Raises:
         DataError: For an unknown name, a device that is not there, or an engine that cannot use it.
-        UnsupportedError: When an engine that was asked for by name does not cover the objective.
+        UnsupportedError: When an engine that was asked for by name does not cover the objective, or the
+            processor not the precision.
         MissingExtraError: When it was asked for by name and is not installed.
     """
     if name not in ENGINES:
         known = ", ".join(ENGINES)
         raise DataError(f"There is no engine '{name}'.{suggestion(name, ENGINES)}", hint=f"Engines: {known}.")
+    if matmul_precision is not None:
+        if name not in ("auto", "llvm") or device != "cpu":
+            where = f'device="{device}"' if device != "cpu" else f'engine="{name}"'
+            raise DataError(
+                f'matmul_precision="{matmul_precision}" is for machine code on the CPU, not for {where}.',
+                hint='Choose engine="auto" and device="cpu", or leave matmul_precision out.',
+            )
+        return LlvmEngine(objective, optimiser, data, batch, threads, matmul_precision)
     if name == "torch" or device != "cpu":
         if name not in ("auto", "torch"):
             raise DataError(

@@ -19,7 +19,7 @@ from chalkgrad.train.interrupt import DeferredInterrupt
 from chalkgrad.train.objective import Array, Objective, float_type
 from chalkgrad.train.optimisers import Optimiser, chosen_optimiser
 from chalkgrad.train.sampler import Sampler
-from chalkgrad.train.settings import is_number, optional_threads, positive, whole
+from chalkgrad.train.settings import is_number, optional_precision, optional_threads, positive, whole
 from chalkgrad.train.threads import limited, threads_for
 
 CALL_SECONDS = 0.05
@@ -58,6 +58,7 @@ def minimise(
     engine: str = "auto",
     device: str = "cpu",
     threads: int | None = None,
+    matmul_precision: str | None = None,
     on_steps: Callable[[int, NDArray[np.float64]], None] | None = None,
 ) -> Trained:
     """Minimise a loss over its parameters, by the gradient that is derived from its formula.
@@ -75,7 +76,7 @@ def minimise(
         clip_norm, clip_value: Bounds of the gradient: see `chalkgrad.train.optimisers.Optimiser`.
         seed: Decides the order of the rows and the masks. Equal seeds give equal bits.
         dtype: np.float32 or np.float64.
-        engine, device, threads: As in `chalkgrad.train.loop.fit`.
+        engine, device, threads, matmul_precision: As in `chalkgrad.train.loop.fit`.
         on_steps: Told the number of steps so far and the latest losses, at least five times a second.
 
     Raises:
@@ -100,7 +101,7 @@ def minimise(
     rule.read = False
     epochs, batch_size = whole("epochs", epochs, 1, 10), whole("The batch size", batch_size, 1, 32)
     learning_rate, seed = positive("The learning rate", learning_rate, 1e-3), whole("The seed", seed, 0, 0)
-    threads = optional_threads(threads)
+    threads, precision = optional_threads(threads), optional_precision(matmul_precision)
     inputs = _Inputs(program, params, data, dict(keep or {}), float_type(dtype))
     objective = Objective(
         program,
@@ -120,7 +121,7 @@ def minimise(
         chosen = threads or min(chosen, allowed or chosen)
         made: Engine | None = None
         try:
-            made = make_engine(engine, objective, rule, inputs.data, batch, chosen, device)
+            made = make_engine(engine, objective, rule, inputs.data, batch, chosen, device, precision)
         except KeyboardInterrupt:  # while its code was made: the parameters are as they were
             interrupted = True
         if made is not None:

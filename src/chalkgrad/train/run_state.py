@@ -65,22 +65,25 @@ class RunState:
         self.loss_sum = 0.0
         self.sampler.start_epoch()
 
-    def parts(self, flat: Array) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-        """Arrays and JSON values for a checkpoint, given the current parameters."""
+    def arrays(self, flat: Array) -> dict[str, NDArray[Any]]:
+        """The arrays for a checkpoint, given the current parameters."""
         arrays: dict[str, NDArray[Any]] = {
             "training.parameters": flat,
             "training.losses": np.array(self.history.steps, dtype=np.float64),
         }
         for name, memory in self.optimiser.memories.items():
             arrays[f"training.memory.{name}"] = memory
-        record = {
+        return arrays
+
+    def record(self) -> dict[str, Any]:
+        """The JSON values for a checkpoint."""
+        return {
             "settings": self.settings,
             "history": self.history.record(),
             "sampler": self.sampler.state(),
             "steps": self.optimiser.steps,
             "loss_sum": self.loss_sum,
         }
-        return arrays, record
 
     def restore(self, arrays: dict[str, NDArray[Any]], record: dict[str, Any], order: Iterable[str]) -> Array:
         """Become the state of a checkpoint; returns the current parameters.

@@ -6,7 +6,7 @@ import math
 from numbers import Integral, Real
 from typing import Any
 
-from chalkgrad.errors import DataError
+from chalkgrad.errors import DataError, suggestion
 
 
 def whole(name: str, value: Any, least: int, example: int) -> int:
@@ -47,6 +47,25 @@ def positive(name: str, value: Any, example: float) -> float:
 def is_number(value: Any) -> bool:
     """Whether a value is one number, NumPy's included, and no truth value."""
     return isinstance(value, Real) and not isinstance(value, bool)
+
+
+PRECISIONS = ("bfloat16",)
+"""What matrix products may be worked out in, if not in the type of the parameters."""
+
+
+def optional_precision(precision: Any) -> str | None:
+    """The precision of matrix products; None for that of the parameters.
+
+    Raises:
+        DataError: For any other word.
+    """
+    if precision is not None and precision not in PRECISIONS:
+        raise DataError(
+            f"matmul_precision is {precision!r}; it must be None or 'bfloat16'."
+            f"{suggestion(precision, PRECISIONS)}",
+            hint="None multiplies in the network's own type.",
+        )
+    return precision  # type: ignore[no-any-return]
 
 
 def optional_threads(threads: Any) -> int | None:

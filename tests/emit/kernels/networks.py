@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from chalkgrad.emit.kernels import CompiledStep, compile_step
+from chalkgrad.emit.kernels import CompiledStep, compile_step, reference
 from chalkgrad.expr.nodes import Program
 from chalkgrad.frontend.text_formula import read_formula
 from chalkgrad.train.emitted import derived, gradient_code
@@ -79,6 +79,19 @@ def two_layers(activation: str, loss: str) -> Program:
     return read_formula("\n".join(line.strip() for line in text.splitlines()), "net")
 
 
+class Rounded(np.ndarray):
+    """Numbers whose matrix products round what they multiply to bfloat16, and are exact else."""
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *given: Any, **options: Any) -> Any:
+        plain = [np.asarray(a) if isinstance(a, Rounded) else a for a in given]
+        if ufunc is np.matmul:
+            doubles = (reference.rounded(a).astype(np.float64) for a in plain)
+            found = np.matmul(*doubles).astype(np.float32)
+        else:
+            found = getattr(ufunc, method)(*plain, **options)
+        return found.view(Rounded) if isinstance(found, np.ndarray) else found
+
+
 @dataclass
 class Case:
     """A program with parameters and data of given sizes.
@@ -88,6 +101,7 @@ class Case:
         rows: Rows of the data.
         batch: Rows per step.
         rule: An update rule, or the name of one.
+        paired: Whether what products multiply is rounded to bfloat16.
     """
 
     program: Program
@@ -97,6 +111,7 @@ class Case:
     rule: str | UpdateRule = "adam"
     dtype: Any = np.float32
     seed: int = 0
+    paired: bool = False
 
     def __post_init__(self) -> None:
         rng = np.random.default_rng(self.seed)
@@ -127,8 +142,9 @@ class Case:
         shapes |= {n: v.shape for n, v in self.parameters.items()}
         parts = derived(self.program, tuple(self.parameters))
         step = compile_step(
-            *parts, rule.program, shapes=shapes, memories=rule.memories, dtype=self.dtype, **options
-        )
+            *parts, rule.program, shapes=shapes, memories=rule.memories, dtype=self.dtype, paired=self.paired,
+            **options,
+        )  # fmt: skip
         step.load(self.parameters)
         return step
 
@@ -146,7 +162,10 @@ class Case:
         cuts = np.cumsum([v.size for v in values.values()])[:-1]
         for start in range(0, self.rows, self.batch):
             rows = self.order[start : start + self.batch]
-            loss, gradients = gradient({**{n: v[rows] for n, v in self.data.items()}, **values})
+            given = {**{n: v[rows] for n, v in self.data.items()}, **values}
+            if self.paired:
+                given = {n: v.view(Rounded) if v.dtype.kind == "f" else v for n, v in given.items()}
+            loss, gradients = gradient(given)
             losses.append(loss)
             flat, g = (np.concatenate([d[n].ravel() for n in values]) for d in (values, gradients))
             parts = np.split(rule.step(flat, g.astype(flat.dtype), 0.01), cuts)

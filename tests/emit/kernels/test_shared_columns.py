@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 pytest.importorskip("llvmlite")
 
-from chalkgrad.emit.kernels import orientation, products
-from chalkgrad.emit.kernels import step as step_module
+from chalkgrad.emit.kernels import module, orientation, products
 from tests.emit.kernels.networks import (
     CLIPPED,
     COUNTING,
@@ -46,7 +45,7 @@ def compiled(case, **options):
 @pytest.fixture
 def shared(monkeypatch):
     """The shares of products, by number, of each step that the test compiles; no weight lies flipped."""
-    found, given = [], step_module._shares
+    found, given = [], module._shares
 
     def noted(layout, order):
         found.append(given(layout, order))
@@ -54,7 +53,7 @@ def shared(monkeypatch):
 
     monkeypatch.setenv("CHALKGRAD_CACHE", "")
     monkeypatch.setattr(orientation, "flipped", lambda found, layout: frozenset())
-    monkeypatch.setattr(step_module, "_shares", noted)
+    monkeypatch.setattr(module, "_shares", noted)
     return found
 
 

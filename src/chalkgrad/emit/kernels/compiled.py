@@ -47,6 +47,7 @@ def compile_step(
     memories: tuple[str, ...] = (),
     masks: Mapping[str, float] | None = None,
     dtype: Any = np.float32,
+    paired: bool = False,
     threads: int = 1,
     target: Target | None = None,
     zone: int = 16,
@@ -62,6 +63,7 @@ def compile_step(
         memories: The names of the optimiser's arrays.
         masks: Inputs that are drawn each step, and the probability of 1, by name.
         dtype: float32 or float64.
+        paired: Whether matrix products multiply numbers rounded to bfloat16, and add in float32.
         threads: How many threads take part in `run`.
         target: The machine to compile for, if not the one at hand.
         zone: Numbers left free between buffers; tests fill them and look.
@@ -73,7 +75,7 @@ def compile_step(
     wrt = tuple(t.name for t in backward.wanted)
     return kept_step(
         program, wrt, lambda: (program, backward), rule, made_from=(program, backward), shapes=shapes,
-        memories=memories, masks=masks, dtype=dtype, threads=threads, target=target, zone=zone,
+        memories=memories, masks=masks, dtype=dtype, paired=paired, threads=threads, target=target, zone=zone,
     )  # fmt: skip
 
 
@@ -88,6 +90,7 @@ def kept_step(
     memories: tuple[str, ...] = (),
     masks: Mapping[str, float] | None = None,
     dtype: Any = np.float32,
+    paired: bool = False,
     threads: int = 1,
     target: Target | None = None,
     zone: int = 16,
@@ -111,6 +114,7 @@ def kept_step(
                 )
     numbers = (1 + len(memories)) * sum(prod(shapes[t.name]) for t in parameters)
     target = (target or host(np.dtype(dtype) == np.float64)).for_batch(ranges[batch]).holding(numbers)
+    target = target.with_pairs() if paired else target
     layout = Layout(target, ranges, batch, zone)
     asked = (made_from or (program, wrt), rule, sorted(shapes.items()), memories, masks, threads, layout.zone)
     key = machine.key(structure(asked), target)

@@ -2,7 +2,8 @@
 
 A root and a quotient take long, and next to nothing of the unit that multiplies. At a tile's end nothing
 could go on beside them but other updates. Here the sums are kept in memory, and a vector of them is updated
-with each of the first k of the next tile; only the last tile of a share has nothing to hide behind.
+with each of the first k of the next tile, or two where a k is a word of two numbers; only the last tile of a
+share has nothing to hide behind.
 
 That helps where so many instructions are in flight that none waits for a quotient: where one vector is
 multiplied in a cycle. Where two are, and with half the registers, it was slower.
@@ -29,22 +30,25 @@ WIDEST = 20
 def delayed(layout: Layout, slots: Slots, gradient: Gradient, rule: Rule, shape: Shape) -> Delayed | None:
     """What writes the updates of such tiles, if they are delayed."""
     vectors = shape.rows * shape.vectors
-    fits = vectors <= min(shape.used or shape.width, WIDEST)
+    each = max(1, -(-vectors // (shape.used or shape.width)))
+    fits = vectors <= WIDEST and each <= layout.target.words and vectors % each == 0
     if layout.target.multipliers > 1 or rule.whole or not fits:
         return None
-    return Delayed(layout, slots, gradient, rule, vectors)
+    return Delayed(layout, slots, gradient, rule, (vectors // each, each))
 
 
 class Delayed:
     """Writes the updates of a weight's tiles, each a tile later.
 
-    What is pending is three values: how many vectors, their offset in the parameter, and where behind the
-    slots their sums are.
+    What is pending is three values: how many pieces, their offset in the parameter, and where behind the
+    slots their sums are. A piece is so many vectors.
     """
 
-    def __init__(self, layout: Layout, slots: Slots, gradient: Gradient, rule: Rule, vectors: int) -> None:
+    def __init__(
+        self, layout: Layout, slots: Slots, gradient: Gradient, rule: Rule, pieces: tuple[int, int]
+    ) -> None:
         self.layout, self.slots, self.gradient, self.rule = layout, slots, gradient, rule
-        self.vectors = vectors
+        self.pieces, self.each = pieces
 
     def keep(self, w: Writer, rows: Sequence[Sequence[Any]]) -> None:
         """The epilogue: the sums go to memory."""
@@ -53,15 +57,15 @@ class Delayed:
 
     def pending(self, w: Writer, flags: Any, offset: Any, sums: Any) -> list[Any]:
         """What is pending after a tile; nothing after one whose sums are not complete."""
-        vectors = whole_constant(self.vectors)
+        pieces = whole_constant(self.pieces)
         if not isinstance(flags, int):
             last = w.b.icmp_signed(">=", flags, whole_constant(LAST))
-            vectors = w.b.select(last, vectors, whole_constant(0))
-        return [vectors, offset, w.whole_value(sums)]
+            pieces = w.b.select(last, pieces, whole_constant(0))
+        return [pieces, offset, w.whole_value(sums)]
 
     def between(self, pending: Sequence[Any]) -> Between:
         """What is put between the multiplications of the next tile."""
-        return Between(pending[0], self.vectors, lambda w, n: self._update(w, n, pending))
+        return Between(pending[0], self.pieces, lambda w, n: self._update(w, n, pending))
 
     def finish(self, w: Writer, pending: Sequence[Any]) -> None:
         """The updates of the last tile."""
@@ -69,6 +73,8 @@ class Delayed:
             self._update(w, n.index, pending)
 
     def _update(self, w: Writer, n: Any, pending: Sequence[Any]) -> None:
-        at, (_, offset, sums) = w.mul(n, w.target.lanes), pending
+        _, offset, sums = pending
         lines = Lines(w, self.layout, self.slots, self.gradient, self.rule, estimates=False)
-        lines.write(w.load(w["slots"], sums, at), w.add(offset, at))
+        for vector in range(self.each):
+            at = w.mul(w.add(w.mul(n, self.each), vector), w.target.lanes)
+            lines.write(w.load(w["slots"], sums, at), w.add(offset, at))

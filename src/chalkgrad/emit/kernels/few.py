@@ -27,7 +27,7 @@ Epilogue = Callable[[Writer, list[list[Any]]], None]
 
 def few(layout: Layout) -> bool:
     """Whether most lanes of a panel would be padding."""
-    return 2 * layout.sizes[layout.batch] <= layout.target.lanes
+    return 2 * layout.sizes[layout.batch] <= layout.target.lanes and not layout.target.paired
 
 
 def across(w: Writer, layout: Layout, product: Product, epilogue: Epilogue) -> None:

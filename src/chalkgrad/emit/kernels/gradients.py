@@ -14,7 +14,7 @@ from llvmlite import ir
 
 from chalkgrad.emit.kernels.delayed import NOTHING, Delayed, delayed
 from chalkgrad.emit.kernels.expressions import MOST_SLOTS, Slots
-from chalkgrad.emit.kernels.layout import Layout
+from chalkgrad.emit.kernels.layout import HALVES, TURNED, Layout
 from chalkgrad.emit.kernels.parts import Gradient
 from chalkgrad.emit.kernels.passes import counted_lanes, number_pointer
 from chalkgrad.emit.kernels.products import best_rows, block_depth, panels_are_shares
@@ -143,13 +143,17 @@ def _weight_gradient(
     assert by_columns is not None
     inner, outer = layout.stored(gradient.parameter)
     count, depth, columns = layout.sizes[inner], layout.padded(inner), layout.panels(outer)
-    source, left = layout.turned(by_columns), layout.features(by_rows)
+    words = target.words
+    if target.paired:
+        source, left = layout.packed(TURNED, by_columns), layout.packed(HALVES, by_rows)
+    else:
+        source, left = layout.turned(by_columns), layout.features(by_rows)
     rows = best_rows(count, depth, target.vectors, target)
     # A narrow tile may have twice the rows; a share holds whole tiles of both kinds.
     narrow = 0 < columns.last < target.vectors
     unit = 2 * rows if narrow and _fits(2 * rows, count, depth, target) else rows
     shares = -(-count // unit)
-    span = block_depth(layout.capacity, target)
+    span = _span(layout)
     if rule.whole:
         with w.loop(w["first"], w["last"]) as share:
             Lines(w, layout, slots, gradient, rule).begin(share.index)
@@ -160,8 +164,8 @@ def _weight_gradient(
     for start, number, vectors, used in columns.parts():
         height = rows if vectors == target.vectors else unit
         shape = Shape(
-            height, vectors, "along", panel, panel * depth, blocked=layout.capacity > span,
-            used=min(panel, layout.sizes[layout.batch]),
+            height, vectors, "along", panel // words, panel // words * depth, blocked=layout.capacity > span,
+            used=-(-min(panel, layout.sizes[layout.batch]) // words),
         )  # fmt: skip
         near = target.second_level // NEAR_SHARE
         block = max(1, near // (layout.capacity * target.item * unit)) * unit
@@ -183,13 +187,20 @@ def _weight_gradient(
                             sums = _turned_sums(w, layout, vector_gradient, vectors, q.index)
                             _vector_panel(w, layout, slots, vector_gradient, rule, (sums, used), q.index)
                 stop = w.least(w.add(chunk.index, block), end)
-                place = (w.at(w["arena"], source, w.mul(q.index, panel * layout.capacity)), left, q.index)
+                begin = w.at(w["arena"], source, w.mul(q.index, panel * layout.capacity // words))
+                place = (begin, left, q.index)
                 tiles = _Tiles(w, shape, epilogue, ahead, place, depth, wait)
                 q.after = tiles.write((chunk.index, stop), span, q.carried)
             chunk.after = q.carried
         if wait is not None:
             wait.finish(w, chunk.carried)
     return w.end(), shares
+
+
+def _span(layout: Layout) -> int:
+    """Observations of a block, of which the words come in whole panels, as `block_depth` cuts them."""
+    words = layout.target.words
+    return block_depth(layout.capacity // words, layout.target) * words
 
 
 class _Tiles:
@@ -237,8 +248,9 @@ class _Tiles:
         w, shape, (vector, left, q), (first, groups) = self.w, self.shape, self.place, block
         panel, width = w.target.panel, shape.vectors * w.target.lanes
         with w.loop(*rows, shape.rows, carried=pending) as d:
-            at = w.at(vector, w.mul(first, panel * width))
-            scalar = w.at(w["arena"], left, w.mul(d.index, panel), w.mul(first, panel * self.depth))
+            group = shape.width
+            at = w.at(vector, w.mul(first, group * width))
+            scalar = w.at(w["arena"], left, w.mul(d.index, group), w.mul(first, group * self.depth))
             offset = w.add(w.mul(q, panel * self.depth), w.mul(d.index, width))
             sums: Any = MOST_SLOTS
             if shape.blocked:
@@ -288,7 +300,7 @@ def _update_ahead(layout: Layout, gradient: Gradient, rule: Rule, vectors: int) 
     target = layout.target
     if target.near:
         return None
-    groups = block_depth(layout.capacity, target) // target.panel
+    groups = _span(layout) // target.panel
     share = -(-vectors * target.lanes // (groups * target.line))
 
     def write(w: Writer, group: Any) -> None:

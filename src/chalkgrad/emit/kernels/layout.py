@@ -7,6 +7,14 @@ Four layouts, with P the width of a panel and L the lanes of a vector:
     columns    weight[d,h]  the same, with d for i; a flipped weight as if it were weight[h,d]
     rows       value[i], vector[h]                      contiguous
 
+Where products are of bfloat16, their operands lie beside these in words of two numbers (`Layout.packed`):
+
+    pairs      value[i,h]   [i // P][h // 2][i % P]     words of h and h + 1
+               weight[d,h]  [h // P][d // 2][h % P]     words of d and d + 1
+    halves     value[i,h]   [i // P][h][i % P // 2]     words of i and i + 1
+               weight[d,h]  [h // P][d][h % P // 2]     words of h and h + 1
+    turned     value[i,h]   [h // P][i // 2][h % P]     words of i and i + 1
+
 Which weights are flipped is decided in `orientation`. The last panel of columns is as narrow as whole
 vectors allow. Sizes are padded to whole vectors; what lies in the padding is never read as a term of a sum.
 """
@@ -32,6 +40,9 @@ ZONE = 16
 
 PAGE = 4096
 HUGE = 2 << 20
+
+PAIRS, HALVES, TURNED = "pairs", "halves", "turned"
+"""How the operands of products of bfloat16 lie."""
 
 NEAR = 16
 """Rows of a weight that are copied together: read as they lie, a line of each panel after the other. Panel by
@@ -120,6 +131,11 @@ class Layout:
         if t.role == "input":
             return self.parameter(t)
         return self._place("vector", t.name, t.role, self.padded(t.axes[0]))
+
+    def packed(self, kind: str, t: Tensor) -> int:
+        """The words of a value or a weight; see above."""
+        rows = self.capacity if t.axes[0] is self.batch else self.padded(t.axes[0])
+        return self._place(f"packed {kind}", t.name, t.role, rows * self.padded(t.axes[1]) // 2)
 
     def parameter(self, t: Tensor, memory: str = "") -> int:
         """A weight in columns or a vector; with `memory`, the optimiser's array beside it."""

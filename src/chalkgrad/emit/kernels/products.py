@@ -13,7 +13,8 @@ from llvmlite import ir
 
 from chalkgrad.emit.kernels import few
 from chalkgrad.emit.kernels.expressions import Slots, Vectors
-from chalkgrad.emit.kernels.layout import Layout
+from chalkgrad.emit.kernels.layout import HALVES, PAIRS, Layout
+from chalkgrad.emit.kernels.parts import Product
 from chalkgrad.emit.kernels.passes import number_pointer, observed
 from chalkgrad.emit.kernels.schedule import ProductKernel, Schedule
 from chalkgrad.emit.kernels.targets import Target
@@ -23,7 +24,9 @@ from chalkgrad.expr.nodes import Tensor
 
 
 def block_depth(inner: int, target: Target) -> int:
-    """k per block when `inner` of them are cut evenly into blocks of whole panels near the target's depth."""
+    """k per block when `inner` of them are cut evenly into blocks of whole panels near the target's depth.
+
+    A k is what one multiplication takes: a number, or a word of two."""
     blocks = max(1, round(inner / target.depth))
     each = -(-inner // blocks)
     return -(-each // target.panel) * target.panel
@@ -88,6 +91,13 @@ def column_shares(layout: Layout, kernel: ProductKernel) -> int:
     return count if count >= LEAST_SHARES else 0
 
 
+def operands(layout: Layout, product: Product, lies_along: bool) -> tuple[int, int]:
+    """Where the weight and the left factor of a product lie."""
+    if not layout.target.paired:
+        return layout.parameter(product.weight), layout.features(product.left)
+    return layout.packed(HALVES if lies_along else PAIRS, product.weight), layout.packed(PAIRS, product.left)
+
+
 def write_product(
     module: Any, layout: Layout, slots: Slots, kernel: ProductKernel, order: Schedule, name: str,
     shared: bool = False,
@@ -144,9 +154,9 @@ def _across(w: Writer, layout: Layout, slots: Slots, lines: Any, sums: int) -> N
     product = lines[0].product
     target, panel = w.target, w.target.panel
     summed, free = layout.stored(product.weight)
-    inner, outer = layout.sizes[summed], layout.panels(free)
-    depth, padded = layout.padded(summed), layout.padded(free)
-    weights, source = layout.parameter(product.weight), layout.features(product.left)
+    inner, outer = -(-layout.sizes[summed] // target.words), layout.panels(free)
+    depth, padded = layout.padded(summed) // target.words, layout.padded(free)
+    weights, source = operands(layout, product, False)
     block_k = block_depth(inner, target)
     blocked = inner > block_k
     block = max(1, target.second_level // (block_k * panel * target.item))
@@ -203,34 +213,33 @@ def _along(w: Writer, layout: Layout, slots: Slots, lines: Any, sums: int) -> No
     target, panel = w.target, w.target.panel
     outer, inner = layout.stored(product.weight)
     count, depth, columns = layout.sizes[outer], layout.padded(outer), layout.panels(inner)
-    weights, source, padded = (
-        layout.parameter(product.weight),
-        layout.features(product.left),
-        layout.padded(inner),
+    weights, source = operands(layout, product, True)
+    size, group, narrow, rest, padded = (
+        -(-numbers // target.words)
+        for numbers in (columns.size, panel, columns.last * target.lanes, columns.rest, layout.padded(inner))
     )
     rows = _rows_along(layout, product.weight)
-    block_k = block_depth(columns.size, target)
-    blocked = columns.size > block_k
-    tail = (columns.last * target.lanes, columns.rest) if columns.last else None
+    block_k = block_depth(size, target)
+    blocked = size > block_k
+    tail = (narrow, rest) if columns.last else None
     shape = Shape(
-        rows, target.vectors, "along", panel, panel * depth, tail, groups=columns.full > 0, blocked=blocked
+        rows, target.vectors, "along", group, group * depth, tail, groups=columns.full > 0, blocked=blocked
     )
     block = max(1, target.second_level // (block_k * target.item * rows)) * rows
-    narrow = columns.last * target.lanes
     low, high = _part(w, 0, count, rows)
     with w.loop(low, high, block) as chunk:
         end = w.least(w.add(chunk.index, block), high)
-        with w.loop(0, columns.size, block_k) as k, w.loop(w["first"], w["last"]) as p:
-            q = w.divide(k.index, panel)
-            whole = w.least(block_k // panel, w.add(columns.full, w.mul(q, -1)))
+        with w.loop(0, size, block_k) as k, w.loop(w["first"], w["last"]) as p:
+            q = w.divide(k.index, group)
+            whole = w.least(block_k // group, w.add(columns.full, w.mul(q, -1)))
             vector = w.at(w["arena"], source, w.mul(w.add(w.mul(p.index, padded), k.index), panel))
             with w.loop(chunk.index, end, rows) as h:
                 offset = w.mul(w.add(w.mul(p.index, depth), h.index), panel)
                 # Addresses are those of whole panels; the narrow one has closer rows, which `shift` says.
-                stride = panel if columns.full else narrow
-                scalar = w.at(w["arena"], weights, w.mul(q, panel * depth), w.mul(h.index, stride))
+                stride = group if columns.full else narrow
+                scalar = w.at(w["arena"], weights, w.mul(q, group * depth), w.mul(h.index, stride))
                 shift = w.mul(h.index, narrow - stride) if columns.last else 0
-                flags = _flags(w, k.index, block_k, columns.size)
+                flags = _flags(w, k.index, block_k, size)
                 put_tile(w, shape, _epilogue(layout, slots, lines), (
                     w["arena"], w["slots"], vector, scalar, whole, shift,
                     w.at(w["arena"], sums, offset), flags, offset, h.index, p.index,

@@ -75,3 +75,27 @@ def gather(rows: Array, order: Array) -> Array:
 def turned(value: Array, target: Target, capacity: int) -> list[Array]:
     """value (N, H) as panels of columns over `capacity` observations, zeros past N."""
     return columns(value, target, capacity)
+
+
+def rounded(value: Array) -> Array:
+    """float32 numbers rounded to bfloat16, the nearest or the even one of two; finite ones, not tiny.
+
+    Example:
+        >>> rounded(np.array([1.0, 1.001, 1.006, -3.3], np.float32)).tolist()
+        [1.0, 1.0, 1.0078125, -3.296875]
+    """
+    bits = np.ascontiguousarray(value, np.float32).view(np.uint32)
+    bits = (bits + np.uint32(0x7FFF) + (bits >> np.uint32(16) & np.uint32(1))) & np.uint32(0xFFFF0000)
+    return bits.view(np.float32)
+
+
+def words(even: Array, odd: Array) -> Array:
+    """Two arrays rounded to bfloat16 and put side by side in words of 32 bits, the first one below.
+
+    Example:
+        >>> [hex(w) for w in words(np.array([1.0], np.float32), np.array([-2.0], np.float32))]
+        ['0xc0003f80']
+    """
+    low, high = (rounded(a).view(np.uint32) for a in (even, odd))
+    joined: Array = low >> np.uint32(16) | high
+    return joined

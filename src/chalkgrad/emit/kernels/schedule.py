@@ -87,6 +87,14 @@ class Schedule:
     numbers: tuple[Number, ...]
     stored: frozenset[Tensor]
 
+    def maker(self, t: Tensor) -> int:
+        """The number of the kernel that makes a value, or `GATHERED`."""
+        return _maker(self.kernels, t)
+
+
+def _maker(kernels: Iterable[Kernel], t: Tensor) -> int:
+    return next((n for n, k in enumerate(kernels) if t in _made(k)), GATHERED)
+
 
 def schedule(found: Operations, flipped: frozenset[str] = frozenset()) -> Schedule:
     """Order and fuse the operations, the weights of these names lying flipped."""
@@ -105,11 +113,8 @@ def schedule(found: Operations, flipped: frozenset[str] = frozenset()) -> Schedu
             kernels.append(_columns(pending, done, found.batch))
         else:
             kernels.append(_pass(pending, done, found.batch))
-    turned = []
-    for t in dict.fromkeys(_turned(gradients, flipped)):
-        maker = next((n for n, k in enumerate(kernels) if t in _made(k)), GATHERED)
-        turned.append((maker, t))
-    return Schedule(tuple(kernels), tuple(turned), gradients, totals, numbers, _stored(kernels, gradients))
+    turned = tuple((_maker(kernels, t), t) for t in dict.fromkeys(_turned(gradients, flipped)))
+    return Schedule(tuple(kernels), turned, gradients, totals, numbers, _stored(kernels, gradients))
 
 
 def _turned(gradients: tuple[Gradient, ...], flipped: frozenset[str]) -> Iterable[Tensor]:

@@ -27,104 +27,27 @@ from llvmlite import ir
 
 from chalkgrad.emit.kernels.code import ANYWHERE, BROKEN, ENTRY, SEED, StepCode
 from chalkgrad.emit.kernels.crew import Crew
-from chalkgrad.emit.kernels.expressions import MOST_SLOTS, Scalars, Slots
+from chalkgrad.emit.kernels.expressions import MOST_SLOTS, Scalars
 from chalkgrad.emit.kernels.functions import mixed
-from chalkgrad.emit.kernels.gradients import scratch, write_gradient
+from chalkgrad.emit.kernels.gradients import scratch
 from chalkgrad.emit.kernels.layout import Layout
 from chalkgrad.emit.kernels.machine import object_code
-from chalkgrad.emit.kernels.moving import write_gather, write_turn
-from chalkgrad.emit.kernels.parts import Operations, Total
-from chalkgrad.emit.kernels.passes import (
-    data_pointer,
-    number_pointer,
-    write_columns,
-    write_pass,
-    write_total,
-)
+from chalkgrad.emit.kernels.module import Kernels
+from chalkgrad.emit.kernels.parts import Operations
+from chalkgrad.emit.kernels.passes import data_pointer, number_pointer
 from chalkgrad.emit.kernels.processor import flushing
-from chalkgrad.emit.kernels.products import column_shares, write_product
-from chalkgrad.emit.kernels.schedule import GATHERED, ColumnKernel, PassKernel, ProductKernel, Schedule
+from chalkgrad.emit.kernels.schedule import GATHERED, ColumnKernel, ProductKernel, Schedule
 from chalkgrad.emit.kernels.targets import Target
-from chalkgrad.emit.kernels.update import Rule, Update, stretches, whole_numbers, write_update
+from chalkgrad.emit.kernels.update import Rule, Update, stretches, whole_numbers
 from chalkgrad.emit.kernels.writer import DOUBLE, I32, I64, Writer
 from chalkgrad.errors import UnsupportedError
 from chalkgrad.expr.nodes import Access, Expr, Size, Tensor
 
 Item = tuple[str, int]
-"""A part of phase one: what it is, "gather", "kernel" or "turn", and its number among these."""
+"""A part of phase one: what it is, "gather", "kernel" or "turn", and its number among these; or "weights"."""
 
-
-class _Kernels:
-    """All kernels of the step, written into one module."""
-
-    def __init__(
-        self, module: Any, layout: Layout, found: Operations, order: Schedule, rule: Rule, threads: int
-    ) -> None:
-        self.slots = Slots()
-        self.shares = _shares(layout, order) if threads > 1 else {}
-        self.totals: dict[Tensor, int] = {}
-        for op in found.all:
-            if isinstance(op, Total):
-                self.totals[op.target] = len(self.totals)
-        gathered = {t for maker, t in order.turned if maker == GATHERED}
-        self.gathers = [
-            write_gather(module, layout, t, f"gather_{n}", t in gathered) for n, t in enumerate(found.data)
-        ]
-        self.observing: list[tuple[int, Any]] = []
-        for n, t in (made for made in order.turned if made[0] != GATHERED):
-            self.observing.append((n, write_turn(module, layout, t, f"turn_{len(self.observing)}")))
-        self.kernels = []
-        for n, kernel in enumerate(order.kernels):
-            if isinstance(kernel, ColumnKernel):
-                written: Any = write_columns(module, layout, self.slots, kernel, f"columns_{n}")
-            elif isinstance(kernel, ProductKernel):
-                written = write_product(
-                    module, layout, self.slots, kernel, order, f"product_{n}", n in self.shares
-                )
-            else:
-                assert isinstance(kernel, PassKernel)
-                written = write_pass(
-                    module, layout, self.slots, kernel, order.stored, self.totals, f"pass_{n}"
-                )
-            self.kernels.append(written)
-        lies = [g for g in order.gradients if g.left is not None and g.parameter.name not in layout.flipped]
-        weights = {g.right: g for g in lies}
-        beside = [g for g in order.gradients if g.left is None and g.right in weights]
-        self.gradients = [
-            write_gradient(
-                module, layout, self.slots, g, rule, f"gradient_{n}",
-                [v for v in beside if weights[v.right] is g],
-            )
-            for n, g in enumerate(order.gradients) if g not in beside
-        ]  # fmt: skip
-        self.rule = rule
-        of_weights = {
-            g: shares
-            for g, (_, shares) in zip(
-                [g for g in order.gradients if g not in beside], self.gradients, strict=True
-            )
-        }
-        self.partials = [
-            (g, of_weights.get(g) or layout.panels(g.parameter.axes[0]).count) for g in order.gradients
-        ]
-        self.update = write_update(module, layout, self.slots, rule) if rule.whole else None
-        self.blocks = max([layout.blocks, *(layout.panels(r).count for r in layout.sizes)])
-        self.sums = [
-            write_total(module, layout, self.slots, t, self.totals[t.target] * self.blocks, f"total_{n}")
-            for n, t in enumerate(order.totals)
-        ]
-
-
-def _shares(layout: Layout, order: Schedule) -> dict[int, int]:
-    """The products that threads share out by columns, by number, with their shares.
-
-    None where a statistic of the batch makes the threads meet, which then all have observations of their own.
-    """
-    if any(isinstance(kernel, ColumnKernel) for kernel in order.kernels):
-        return {}
-    products = {n: kernel for n, kernel in enumerate(order.kernels) if isinstance(kernel, ProductKernel)}
-    found = {n: column_shares(layout, kernel) for n, kernel in products.items()}
-    return {n: count for n, count in found.items() if count}
+WEIGHTS: Item = ("weights", 0)
+"""All weights are put into words."""
 
 
 def write_step(
@@ -134,7 +57,7 @@ def write_step(
     module = ir.Module("chalkgrad")
     module.triple = target.triple
     rule = Rule(update, sum(prod(layout.sizes[r] for r in t.axes) for t in found.parameters))
-    kernels = _Kernels(module, layout, found, order, rule, threads)
+    kernels = Kernels(module, layout, found, order, rule, threads)
     chosen = tuple(t for t in update.program.inputs if not t.axes and t.name != "t")
     scalars = (*found.scalars, *chosen, *(t for t, _ in update.program.parameters))
     if found.masks:
@@ -164,7 +87,7 @@ class _Body:
     """Writes the loop over the minibatches."""
 
     def __init__(
-        self, w: Writer, layout: Layout, found: Operations, order: Schedule, kernels: _Kernels,
+        self, w: Writer, layout: Layout, found: Operations, order: Schedule, kernels: Kernels,
         scalars: tuple[Tensor, ...], slots: int, threads: int,
     ) -> None:  # fmt: skip
         self.w, self.layout, self.found, self.order, self.kernels = w, layout, found, order, kernels
@@ -263,20 +186,22 @@ class _Body:
         A product that is shared out by columns is a segment of its own; all else goes one after the other for
         each panel of observations.
         """
-        items: list[Item] = [("gather", n) for n in range(len(self.kernels.gathers))]
-        for n in range(len(self.order.kernels)):
-            items.append(("kernel", n))
+        items: list[Item] = [WEIGHTS] if self.kernels.weights else []
+        items += [("gather", n) for n in range(len(self.kernels.gathers))]
+        for n in range(GATHERED, len(self.order.kernels)):
+            items += [("kernel", n)] if n != GATHERED else []
             turns = enumerate(self.kernels.observing)
             items += [("turn", number) for number, (maker, _) in turns if maker == n]
         found: list[list[Item]] = [[]]
         for item in items:
-            if self._by_columns(item) or (found[-1] and self._by_columns(found[-1][0])):
+            if found[-1] and (self._alone(item) or self._alone(found[-1][0])):
                 found.append([])
             found[-1].append(item)
         return found
 
-    def _by_columns(self, item: Item) -> bool:
-        return item[0] == "kernel" and item[1] in self.kernels.shares
+    def _alone(self, item: Item) -> bool:
+        """Whether threads share out something else than panels of observations."""
+        return item is WEIGHTS or (item[0] == "kernel" and item[1] in self.kernels.shares)
 
     def _counter(self, segment: int) -> int:
         """The number of a segment's counter; the first one's is 1."""
@@ -285,12 +210,13 @@ class _Body:
     def _observations(self, step: Any, n: Any, start: Any, blocks: Any) -> None:
         """Phase one; in pieces only where no statistic of the batch makes the threads meet within it."""
         self.crew.reset(*(2 + n for n in range(len(self.kernels.gradients) + len(self._updated()))))
-        if any(isinstance(kernel, ColumnKernel) for kernel in self.order.kernels):
-            self._panels(step, n, start, *self.crew.share(blocks), self.segments[0])
-        else:
-            for number in range(len(self.segments)):
-                if number:
-                    self.crew.meet(step)
+        together = any(isinstance(kernel, ColumnKernel) for kernel in self.order.kernels)
+        for number, segment in enumerate(self.segments):
+            if number:
+                self.crew.meet(step)
+            if together and not self._alone(segment[0]):
+                self._panels(step, n, start, *self.crew.share(blocks), segment)
+            else:
                 self._segment(step, n, start, blocks, number)
         for function, shares in self.kernels.sums:
             self.w.call(function, self.w["arena"], self.slots, self.w["totals"], *self.crew.share(shares), n)
@@ -298,10 +224,14 @@ class _Body:
     def _segment(self, step: Any, n: Any, start: Any, blocks: Any, number: int) -> None:
         """One segment by all threads."""
         w, counter, segment = self.w, self._counter(number), self.segments[number]
-        if not self._by_columns(segment[0]):
+        if not self._alone(segment[0]):
             self.crew.shared(
                 blocks, counter, lambda first, last: self._panels(step, n, start, first, last, segment)
             )
+            return
+        if segment[0] is WEIGHTS:
+            panels = sum(count for _, count in self.kernels.weights)
+            self.crew.shared(panels, counter, lambda first, last: self._weights(step, first, last))
             return
         product = segment[0][1]
 
@@ -310,6 +240,14 @@ class _Body:
             self._call(step, function, w["arena"], self.slots, 0, blocks, low, high)
 
         self.crew.shared(self.kernels.shares[product], counter, work)
+
+    def _weights(self, step: Any, first: Any, last: Any) -> None:
+        """Some of the panels of all weights, one weight after the other, into words."""
+        w, before = self.w, 0
+        for function, count in self.kernels.weights:
+            low, high = w.most(w.add(first, -before), 0), w.least(w.add(last, -before), count)
+            self._call(step, function, w["arena"], low, high)
+            before += count
 
     def _panels(self, step: Any, n: Any, start: Any, first: Any, last: Any, segment: list[Item]) -> None:
         """A segment for some panels of observations."""

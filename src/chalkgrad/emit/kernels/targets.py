@@ -31,6 +31,8 @@ class Target:
         ahead: How many k ahead the weights of a forward tile are asked for; 0 leaves it to the processor.
         multipliers: Vectors that are multiplied in a cycle.
         near: Whether parameters and the optimiser's memories stay near, so that nothing need be asked for.
+        paired: Whether what products multiply is rounded to bfloat16, two k in a word of 32 bits; they are
+            added in float32, as everything else is worked out.
     """
 
     triple: str
@@ -46,6 +48,7 @@ class Target:
     ahead: int
     multipliers: int = 2
     near: bool = False
+    paired: bool = False
 
     @property
     def item(self) -> int:
@@ -71,6 +74,25 @@ class Target:
     def holding(self, numbers: int) -> Target:
         """The same processor for a step whose parameters and memories are so many numbers."""
         return replace(self, near=numbers * self.item <= self.second_level)
+
+    def with_pairs(self) -> Target:
+        """The same processor with products of bfloat16.
+
+        Raises:
+            UnsupportedError: When it has no instructions for them, so that float32 would be faster.
+        """
+        if self.double or "+avx512bf16" not in self.features.split(","):
+            what = "float64 is asked for" if self.double else f"the processor '{self.cpu}' has none"
+            raise UnsupportedError(
+                f"Products of bfloat16 need float32 parameters and AVX-512 BF16; {what}.",
+                hint="Leave matmul_precision out: the product is then that of the network's type.",
+            )
+        return replace(self, paired=True)
+
+    @property
+    def words(self) -> int:
+        """How many k one multiplication of a product takes."""
+        return 2 if self.paired else 1
 
     @property
     def line(self) -> int:

@@ -2,7 +2,8 @@
 
     acc[r][c] = Σ_k vector[k][c] · scalar[k, r]          c over the panel's lanes, r over R rows
 
-The vector operand is contiguous in k. The scalar operand comes in one of three layouts:
+A k is a number, or where products are of bfloat16 a word of two (`Target.paired`). The vector operand is
+contiguous in k. The scalar operand comes in one of three layouts:
 
     "across"   scalar[k, r] = s[k · width + r]            the rows lie side by side (weights, forward)
     "along"    scalar[k, r] = s[k // group][r · group + k % group]   k lies side by side: groups of one
@@ -172,7 +173,7 @@ def _multiplied(
             for r in range(shape.rows):
                 factor = w.splat_at(factors, r * between)
                 for v, column in enumerate(columns):
-                    after.append(w.fma(column, factor, so_far[r * shape.vectors + v]))
+                    after.append(w.product(column, factor, so_far[r * shape.vectors + v]))
             so_far = after
             if piece is not None:
                 piece(w, w.add(k.index, n))

@@ -19,6 +19,18 @@ DOUBLE = ir.DoubleType()
 VOID = ir.VoidType()
 
 
+class BFloat(ir.HalfType):  # type: ignore[misc]
+    """LLVM's bfloat, which llvmlite does not name."""
+
+    intrinsic_name = "bf16"
+
+    def __str__(self) -> str:
+        return "bfloat"
+
+
+BFloat._create_instance()
+
+
 @lru_cache(4096)
 def whole_constant(value: int, bits: int = 64) -> Any:
     """A whole number. Constants are shared, so that each is spelled once: a step names thousands."""
@@ -170,6 +182,34 @@ class Writer:
 
     def fma(self, a: Any, b: Any, c: Any) -> Any:
         return self.intrinsic("fma", a, b, c)
+
+    def product(self, a: Any, b: Any, c: Any) -> Any:
+        """a b + c, or of pairs of bfloat16 a₀ b₀ + a₁ b₁ + c."""
+        if not self.target.paired:
+            return self.fma(a, b, c)
+        pairs = ir.VectorType(BFloat(), 2 * self.target.lanes)
+        a, b = self.b.bitcast(a, pairs), self.b.bitcast(b, pairs)
+        return self._bfloat("dpbf16ps", self.vector, c, a, b)
+
+    def halves(self, first: Any, second: Any) -> Any:
+        """The numbers of two vectors one after the other, rounded to bfloat16: a vector of words."""
+        pairs = ir.VectorType(BFloat(), 2 * self.target.lanes)
+        return self.b.bitcast(self._bfloat("cvtne2ps2bf16", pairs, second, first), self.vector)
+
+    def pairs(self, even: Any, odd: Any) -> Any:
+        """In each word a number of both vectors, rounded to bfloat16, that of the first one below."""
+        lanes = self.target.lanes
+        shorts = ir.VectorType(ir.IntType(16), 2 * lanes)
+        both = self.b.bitcast(self.halves(even, odd), shorts)
+        woven = self.shuffle(both, both, [lane + odd_one for lane in range(lanes) for odd_one in (0, lanes)])
+        return self.b.bitcast(woven, self.vector)
+
+    def _bfloat(self, name: str, result: Any, *arguments: Any) -> Any:
+        full = f"llvm.x86.avx512bf16.{name}.{8 * self.target.bytes}"
+        known = self.module.globals.get(full)
+        if known is None:
+            known = ir.Function(self.module, ir.FunctionType(result, [a.type for a in arguments]), full)
+        return self.b.call(known, list(arguments))
 
     def total(self, vector: Any) -> Any:
         """The sum of all lanes as a double, by halves, so that the order is fixed."""
