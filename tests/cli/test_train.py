@@ -107,6 +107,7 @@ def test_a_model_is_not_overwritten_unasked(csv: Path, tmp_path: Path) -> None:
         (("--target", "label", "--clip-norm", "nan"), "must be a positive number"),
         (("--target", "label", "--clip-norm", "much"), "--clip-norm"),
         (("--target", "label", "--clip-value", -1), "clip_value is -1.0"),
+        (("--target", "label", "--matmul-precision", "bfloat"), "Did you mean 'bfloat16'?"),
         (("--target", "label", "--validation", 0.6, "--test", 0.6), "fractions"),
         (("--target", "label", "--resume"), "-o"),
     ],

@@ -61,9 +61,9 @@ def optional_precision(precision: Any) -> str | None:
     """
     if precision is not None and precision not in PRECISIONS:
         raise DataError(
-            f"matmul_precision is {precision!r}; it must be None or 'bfloat16'."
+            f"matmul_precision is {precision!r}; it must be 'bfloat16', or left out."
             f"{suggestion(precision, PRECISIONS)}",
-            hint="None multiplies in the network's own type.",
+            hint="Left out, products are of the network's own type.",
         )
     return precision  # type: ignore[no-any-return]
 

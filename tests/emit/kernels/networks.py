@@ -80,15 +80,19 @@ def two_layers(activation: str, loss: str) -> Program:
 
 
 class Rounded(np.ndarray):
-    """Numbers whose matrix products round what they multiply to bfloat16, and are exact else."""
+    """Numbers whose products of matrices round what they multiply to bfloat16, and are exact else."""
 
     def __array_ufunc__(self, ufunc: Any, method: str, *given: Any, **options: Any) -> Any:
-        plain = [np.asarray(a) if isinstance(a, Rounded) else a for a in given]
-        if ufunc is np.matmul:
-            doubles = (reference.rounded(a).astype(np.float64) for a in plain)
-            found = np.matmul(*doubles).astype(np.float32)
-        else:
-            found = getattr(ufunc, method)(*plain, **options)
+        plain = [np.asarray(a) for a in given]
+        product = ufunc is np.matmul and all(a.ndim == 2 for a in plain)
+        if product:
+            plain = [reference.rounded(a).astype(np.float64) for a in plain]
+            options["dtype"] = np.float64
+        if "out" in options:
+            options |= {"out": tuple(np.asarray(a) for a in options["out"]), "casting": "same_kind"}
+        found = getattr(ufunc, method)(*plain, **options)
+        if product:
+            found = found.astype(np.float32)
         return found.view(Rounded) if isinstance(found, np.ndarray) else found
 
 

@@ -39,7 +39,7 @@ def updates(monkeypatch):
 
     def noted(self, *arguments):
         made(self, *arguments)
-        found.append(self.vectors)
+        found.append(self.pieces)
 
     monkeypatch.setattr(delayed.Delayed, "__init__", noted)
     return found
