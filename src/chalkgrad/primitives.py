@@ -32,6 +32,7 @@ class Primitive:
         domain: Interval to draw test points from.
         above: Where the function ends: it and its derivatives are finite for larger arguments alone, of
             which 1 is one. None where there is no such end.
+        values: An interval that holds all values.
         kinks: Points where the derivative jumps; sampling stays away. For functions of several
             arguments they are points of the first minus the second.
         holomorphic: Whether the complex step may be used.
@@ -50,6 +51,7 @@ class Primitive:
     in_value: tuple[str | None, ...] = ()
     domain: tuple[float, float] = (-2.0, 2.0)
     above: float | None = None
+    values: tuple[float, float] = (-math.inf, math.inf)
     kinks: tuple[float, ...] = ()
     holomorphic: bool = True
     because: str = ""
@@ -80,14 +82,17 @@ NO_SPELLING = ""
 # right to 3e-16 relative down to -700, where 0.5 * (1 + tanh(x / 2)) keeps no digit below -37.
 SIGMOID = "np.exp(np.minimum({0}, 0)) / (1 + np.exp(-np.abs({0})))"
 
+POSITIVE, UNIT = (0.0, math.inf), (-1.0, 1.0)
+
 _RECORDS = (
     Primitive(
         "exp", ("exp(x)",), "np.exp({0})", "torch.exp({0})", "jnp.exp({0})",
-        r"\exp\left({0}\right)", np.exp, in_value=("y",), because="the exponential is its own derivative",
+        r"\exp\left({0}\right)", np.exp, in_value=("y",), values=POSITIVE, because="the exponential is its own derivative",
     ),
     Primitive(
         "expm1", ("exp(x)",), "np.expm1({0})", "torch.expm1({0})", "jnp.expm1({0})",
         r"\left(e^{{{0}}} - 1\right)", lambda x: np.exp(x) - 1, in_value=("y + 1",),
+        values=(-1.0, math.inf),
     ),
     Primitive(
         "log", ("1 / x",), "np.log({0})", "torch.log({0})", "jnp.log({0})",
@@ -99,28 +104,28 @@ _RECORDS = (
     ),
     Primitive(
         "sqrt", ("1 / (2 * sqrt(x))",), "np.sqrt({0})", "torch.sqrt({0})", "jnp.sqrt({0})",
-        r"\sqrt{{{0}}}", np.sqrt, in_value=("1 / (2 * y)",), domain=(0.3, 3.0), above=0.0,
+        r"\sqrt{{{0}}}", np.sqrt, in_value=("1 / (2 * y)",), domain=(0.3, 3.0), above=0.0, values=POSITIVE,
     ),
     Primitive(
         "tanh", ("1 - tanh(x)^2",), "np.tanh({0})", "torch.tanh({0})", "jnp.tanh({0})",
-        r"\tanh\left({0}\right)", np.tanh, in_value=("1 - y^2",),
+        r"\tanh\left({0}\right)", np.tanh, in_value=("1 - y^2",), values=UNIT,
         because="tanh' = 1 − tanh², and the forward value is tanh itself",
     ),
     Primitive(
         "sigmoid", ("sigmoid(x) * (1 - sigmoid(x))",), SIGMOID,
         "torch.sigmoid({0})", "jax.nn.sigmoid({0})", r"\sigma\left({0}\right)", _sigmoid,
-        in_value=("y * (1 - y)",), because="σ' = σ(1 − σ), and the forward value is σ itself",
+        in_value=("y * (1 - y)",), values=(0.0, 1.0), because="σ' = σ(1 − σ), and the forward value is σ itself",
         source="https://en.wikipedia.org/wiki/Logistic_function",
     ),
     Primitive(
         "softplus", ("sigmoid(x)",), "np.maximum({0}, 0) + np.log1p(np.exp(-np.abs({0})))", "torch.nn.functional.softplus({0})",
         "jax.nn.softplus({0})", r"\operatorname{{softplus}}\left({0}\right)", lambda x: np.log(1 + np.exp(x)),
-        because="log(1 + eˣ) has the derivative eˣ/(1 + eˣ) = σ(x)",
+        values=POSITIVE, because="log(1 + eˣ) has the derivative eˣ/(1 + eˣ) = σ(x)",
     ),
     Primitive(
         "relu", ("1(x > 0)",), "np.maximum({0}, 0)", "torch.relu({0})", "jax.nn.relu({0})",
         r"\operatorname{{relu}}\left({0}\right)", lambda x: np.where(x > 0, x, 0.0),
-        in_value=("1(y > 0)",), kinks=(0.0,), holomorphic=False,
+        in_value=("1(y > 0)",), kinks=(0.0,), holomorphic=False, values=POSITIVE,
         because="relu passes what is positive; at 0 the subgradient 0 is chosen",
         source="https://cs231n.github.io/neural-networks-1/#actfun",
     ),
@@ -132,7 +137,7 @@ _RECORDS = (
     ),
     Primitive(
         "erf", ("2 / sqrt(pi) * exp(-x^2)",), "erf({0})", "torch.erf({0})", "jax.scipy.special.erf({0})",
-        r"\operatorname{{erf}}\left({0}\right)", _erf, holomorphic=False, source="https://dlmf.nist.gov/7.2",
+        r"\operatorname{{erf}}\left({0}\right)", _erf, holomorphic=False, values=UNIT, source="https://dlmf.nist.gov/7.2",
     ),
     Primitive(
         "gelu", ("1/2 * (1 + erf(x / sqrt(2))) + x * exp(-x^2 / 2) / sqrt(2 * pi)",),
@@ -144,9 +149,11 @@ _RECORDS = (
     ),
     Primitive(
         "sin", ("cos(x)",), "np.sin({0})", "torch.sin({0})", "jnp.sin({0})", r"\sin\left({0}\right)", np.sin,
+        values=UNIT,
     ),
     Primitive(
         "cos", ("-sin(x)",), "np.cos({0})", "torch.cos({0})", "jnp.cos({0})", r"\cos\left({0}\right)", np.cos,
+        values=UNIT,
     ),
     Primitive(
         "tan", ("1 + tan(x)^2",), "np.tan({0})", "torch.tan({0})", "jnp.tan({0})", r"\tan\left({0}\right)",
@@ -157,6 +164,7 @@ _RECORDS = (
     ),
     Primitive(
         "cosh", ("sinh(x)",), "np.cosh({0})", "torch.cosh({0})", "jnp.cosh({0})", r"\cosh\left({0}\right)", np.cosh,
+        values=(1.0, math.inf),
     ),
     Primitive(
         "arctan", ("1 / (1 + x^2)",), "np.arctan({0})", "torch.arctan({0})", "jnp.arctan({0})",
@@ -164,11 +172,11 @@ _RECORDS = (
     ),
     Primitive(
         "abs", ("sign(x)",), "np.abs({0})", "torch.abs({0})", "jnp.abs({0})", r"\left|{0}\right|", np.abs,
-        kinks=(0.0,), holomorphic=False, because="|x|' = sign x; at 0 the subgradient 0 is chosen",
+        values=POSITIVE, kinks=(0.0,), holomorphic=False, because="|x|' = sign x; at 0 the subgradient 0 is chosen",
     ),
     Primitive(
         "sign", ("0",), "np.sign({0})", "torch.sign({0})", "jnp.sign({0})",
-        r"\operatorname{{sign}}\left({0}\right)", np.sign, kinks=(0.0,), holomorphic=False,
+        r"\operatorname{{sign}}\left({0}\right)", np.sign, kinks=(0.0,), holomorphic=False, values=UNIT,
         because="sign is constant away from 0",
     ),
     Primitive(

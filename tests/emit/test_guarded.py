@@ -13,6 +13,7 @@ import chalkgrad as cg
 from chalkgrad.emit.guarded import risk
 from chalkgrad.expr.nodes import Apply
 from chalkgrad.primitives import PRIMITIVES
+from chalkgrad.rules.bounds import Bounds
 from chalkgrad.train.formula import minimise
 from tests.emitted import TARGETS, emitted, gradients
 
@@ -207,7 +208,8 @@ def test_the_value_put_in_is_within_every_domain():
     assert ends.keys() == {"log", "log1p", "sqrt"}
     for name, end in ends.items():
         assert end < 1
-        assert risk(Apply(name, (cg.formula("y[i] = x[i]").program.definitions[0].body,))) is not None
+        x = cg.formula("y[i] = x[i]").program.definitions[0].body
+        assert risk(Apply(name, (x,)), Bounds()) is not None
         with np.errstate(all="ignore"):
             assert not np.isfinite(PRIMITIVES[name].reference(np.array(end - 1e-9)))
 

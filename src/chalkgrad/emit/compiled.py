@@ -16,6 +16,7 @@ from chalkgrad.emit.imported import imported
 from chalkgrad.emit.module_text import module
 from chalkgrad.emit.names import identifier, prefix
 from chalkgrad.emit.plan import plan
+from chalkgrad.emit.room import check_room, reads
 from chalkgrad.errors import DataError, DerivationError, ShapeError, suggestion
 from chalkgrad.expr.names import meant
 from chalkgrad.expr.nodes import Program, Range, Tensor
@@ -64,7 +65,7 @@ class Ops:
         inputs, parameters = self.by_position(inputs, named)
         arrays = [_array(t, value) for t, value in zip(tensors, inputs, strict=True)]
         sizes = axis_sizes(tensors, arrays)
-        _check_equal(self.program, sizes)
+        _check_sizes(self.program, sizes)
         arrays = _one_precision(tensors, arrays)
         for t, a in zip(tensors, arrays, strict=True):
             for r in self.labels.get(t, ()):
@@ -242,13 +243,14 @@ def axis_sizes(tensors: Sequence[Tensor], arrays: Sequence[Any]) -> dict[Range, 
     return {r: size for r, (size, _) in found.items()}
 
 
-def _check_equal(program: Program, sizes: Mapping[Range, int]) -> None:
-    """What the forward cuts or folds must come out whole, as NumPy asks too."""
-    if not program.equal_sizes:
+def _check_sizes(program: Program, sizes: Mapping[Range, int]) -> None:
+    """What the forward cuts or folds must come out whole, and what it reads must be there."""
+    if not program.equal_sizes and not reads(program):
         return
     known = dict(sizes)
     for r, size in program.sizes:
         known.setdefault(r, whole_size(size, known))
+    check_room(program, known)
     for one, other in program.equal_sizes:
         left, right = whole_size(one, known), whole_size(other, known)
         if left != right:

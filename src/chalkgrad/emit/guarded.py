@@ -20,6 +20,7 @@ from chalkgrad.emit.share import least_key, number_and_rest
 from chalkgrad.expr.nodes import ONE, Access, Apply, Definition, Expr, Mul, Pow, Program, Tensor
 from chalkgrad.expr.ops import children, free_indices, rebuild, substitute, tensors_in, walk
 from chalkgrad.primitives import PRIMITIVES
+from chalkgrad.rules.bounds import Bounds
 from chalkgrad.rules.conditions import Guard, Guards, Reads, is_conditional, moving, risk
 from chalkgrad.rules.polynomial import collect, expand, to_expr
 
@@ -29,7 +30,9 @@ Definitions = tuple[Definition, ...]
 def guarded(program: Program, backward: Sequence[Definition]) -> tuple[Program, Definitions]:
     """The forward and the backward with finite values where their guards let nothing through."""
     forward = program.definitions
-    if not any(is_conditional(d) for d in forward) or not any(risk(e) for d in forward for e in walk(d.body)):
+    bounds = Bounds(forward)
+    risky = any(risk(e, bounds) for d in forward for e in walk(d.body))
+    if not risky or not any(is_conditional(d) for d in forward):
         return program, tuple(backward)
     asked = _Asked(forward, frozenset(program.outputs)).under()
     if not any(asked.values()):
@@ -49,7 +52,7 @@ class _Asked(Reads):
         values: dict[Expr, frozenset[Expr]] = {}
         for d in self.definitions:
             for e, guards in self.parts(d.body, self.of(d.target)):
-                argument = risk(e)
+                argument = risk(e, self.bounds)
                 if argument is None:
                     continue
                 end = PRIMITIVES[e.fn].above if isinstance(e, Apply) else None
@@ -88,7 +91,7 @@ def _bases(reads: Reads, e: Expr) -> Iterator[Expr]:
         case Access(tensor, indices) if tensor in reads.own:
             d = reads.own[tensor]
             body = substitute(d.body, dict(zip(d.indices, indices, strict=True)))
-            argument = risk(body)
+            argument = risk(body, reads.bounds)
             inner = (body,) if isinstance(body, Mul | Pow) else (argument,) if argument else ()
         case _:
             inner = ()
@@ -121,7 +124,7 @@ class _Guarding(Reads):
 
     def _visit(self, e: Expr, guards: Guards) -> Expr:
         kids = tuple(self._visit(kid, inner) for kid, inner in self.conditions.inside(e, guards))
-        argument = risk(e)
+        argument = risk(e, self.bounds)
         if argument is not None:
             kids = (self._held(argument, kids[0], guards), *kids[1:])
         return rebuild(e, kids) if kids != children(e) else e
@@ -148,6 +151,6 @@ class _Guarding(Reads):
 
 def _is_one(e: Expr) -> bool:
     """Whether the value is 1 wherever its argument was put to 1."""
-    argument = risk(e)
+    argument = risk(e, Bounds())
     held = isinstance(argument, Apply) and argument.fn == "where" and ONE in argument.args[1:]
     return held and (isinstance(e, Pow) or (isinstance(e, Apply) and e.fn == "sqrt"))

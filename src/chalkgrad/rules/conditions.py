@@ -39,6 +39,7 @@ from chalkgrad.expr.ops import (
     walk,
 )
 from chalkgrad.primitives import PRIMITIVES
+from chalkgrad.rules.bounds import Bounds
 
 OPPOSITE = {"<": ">=", ">=": "<", ">": "<=", "<=": ">", "==": "!=", "!=": "=="}
 
@@ -178,16 +179,19 @@ def when(c: Expr, holds: bool, *, branch: bool = False) -> dict[Expr, Guard]:
     return keyed(Guard(p, holds, branch) for p in parts)
 
 
-def risk(e: Expr) -> Expr | None:
-    """The argument of a function that ends somewhere; None for one that is smooth everywhere."""
+def risk(e: Expr, bounds: Bounds) -> Expr | None:
+    """The argument of a function that ends somewhere; None where the argument stays away from that end."""
     match e:
         case Apply(fn, (argument,)) if PRIMITIVES[fn].above is not None:
-            return moving(argument)
-        case Pow(base, Const(Fraction() as power)) if power > 0 and power.denominator == 1:
+            end = PRIMITIVES[fn].above
+        case Pow(_, Const(Fraction() as power)) if power > 0 and power.denominator == 1:
             return None
-        case Pow(base, _):
-            return moving(base)
-    return None
+        case Pow(argument, _):
+            end = 0.0
+        case _:
+            return None
+    assert end is not None
+    return None if moving(argument) is None or bounds.of(argument)[0] > end else argument
 
 
 def moving(e: Expr) -> Expr | None:
@@ -212,6 +216,7 @@ class Reads:
         self.definitions = definitions
         self.conditions = Conditions(definitions)
         self.own = {d.target: d for d in definitions}
+        self.bounds = Bounds(definitions)
         self._reads: dict[Tensor, list[Guards]] = {t: [{}] for t in kept}
         for d in reversed(definitions):
             for e, guards in self.parts(d.body, self.of(d.target)):
@@ -242,7 +247,8 @@ def unguarded(definitions: Sequence[Definition], outputs: Iterable[Tensor]) -> l
 
     r = √x under where(x > 0, r, x) says nothing of negative x: there, x is not r².
     """
-    risky = [d for d in definitions if any(risk(e) is not None for e in walk(d.body))]
+    bounds = Bounds(definitions)
+    risky = [d for d in definitions if any(risk(e, bounds) is not None for e in walk(d.body))]
     if not risky or not any(is_conditional(d) for d in definitions):
         return list(definitions)
     reads = Reads(definitions, frozenset(outputs))
