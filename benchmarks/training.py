@@ -10,7 +10,7 @@ Every contender has a process of its own (`contenders.py`), all of one size wait
 through them in turn. A figure is the median over the rounds of the contender's step over the bare matrix
 products measured in the same round; behind ± stands half the distance between the quartiles. Seconds to the
 first step count from given data and initial weights, imports done: the middle of three processes with nothing
-kept, and of three that find what the one before kept.
+kept, and of three that find what the one before kept (of torch.compile, one of each).
 """
 
 from __future__ import annotations
@@ -53,6 +53,8 @@ after they are done, and would take a core from it."""
 STARTS = 3
 """Pairs of processes that a contender begins, the first of each with nothing kept: a host that has to find
 memory for one of them first must not decide how long a first step takes."""
+SLOW_STARTS = ("compile", "compile16")
+"""Contenders of which one pair is enough: they take a quarter of a minute each time."""
 
 
 class Worker:
@@ -112,7 +114,7 @@ def measure(size: str, threads: int, rounds: int, seconds: float) -> dict[str, d
                 continue
             cold, kept = [], []
             try:
-                for _ in range(STARTS):
+                for _ in range(1 if name in SLOW_STARTS else STARTS):
                     if kept:
                         workers[name].end()
                     cache = caches.enter_context(tempfile.TemporaryDirectory())
@@ -136,8 +138,9 @@ def measure(size: str, threads: int, rounds: int, seconds: float) -> dict[str, d
                 found[name]["peak"] = answer["peak"] / 1024
         for worker in workers.values():
             worker.end()
-    _compare_losses(found)
-    return found
+    return {
+        name: row if "failed" in row else _compared(name, row, found["plain"]) for name, row in found.items()
+    }
 
 
 def _warm_up(workers: dict[str, Worker], seconds: float) -> None:
@@ -146,15 +149,22 @@ def _warm_up(workers: dict[str, Worker], seconds: float) -> None:
         worker.run(max(seconds, 0.3))
 
 
-def _compare_losses(found: dict[str, dict[str, Any]]) -> None:
-    """All contenders must have computed the same thing, to the digits that they have."""
-    reference = found["plain"]["losses"]
-    for name, row in found.items():
-        if not row.get("losses"):
-            continue
-        worst = max(abs(a - b) / abs(b) for a, b in zip(row["losses"], reference, strict=True))
-        if worst > (0.05 if name in ROUNDED else 1e-3):
-            raise SystemExit(f"{name} computes something else: its losses differ by {worst:.1e}")
+def _compared(name: str, row: dict[str, Any], reference: dict[str, Any]) -> dict[str, Any]:
+    """The row, if it has computed what the reference has; else why not.
+
+    Adam makes a large step of the last digit of a small gradient. Who rounds has other last digits, so only
+    the loss of the first step is compared there, which all take from the same weights.
+    """
+    if not row["losses"]:  # products alone, or weights of its own
+        return row
+    pairs = list(zip(row["losses"], reference["losses"], strict=True))
+    if name in ROUNDED:
+        pairs = pairs[:1]
+    worst = max((abs(a - b) / abs(b) for a, b in pairs), default=0.0)
+    if worst <= (1e-2 if name in ROUNDED else 1e-3):
+        return row
+    print(f"{name} computes something else: its losses differ by {worst:.1e}", file=sys.stderr)
+    return {"failed": f"its losses differ by {worst:.1e}"}
 
 
 def ratio(found: dict[str, dict[str, Any]], name: str) -> tuple[float, float]:
@@ -251,6 +261,8 @@ def main() -> None:
         for size in options.sizes.split(","):
             print(f"{size}, {threads} threads …", file=sys.stderr)
             results[size, threads] = measure(size, threads, rounds, seconds * LONGER.get(size, 1))
+            column = {(size, threads): results[size, threads]}
+            print("\n".join([*speed_table(column), *start_table(column)]), file=sys.stderr)
     lines = [f"{machine_line()}. {rounds} interleaved rounds.", ""]
     layers = {name: "–".join(map(str, sizes)) for name, (sizes, _, _) in SIZES.items()}
     lines += ["; ".join(f"{n}: {layers[n]}, batch {SIZES[n][1]}" for n in options.sizes.split(",")) + ".", ""]
