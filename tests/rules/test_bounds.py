@@ -16,7 +16,16 @@ from chalkgrad.verify.reference import run
 
 WIDE = np.concatenate([-np.geomspace(1e-6, 600, 200)[::-1], [0.0], np.geomspace(1e-6, 600, 200)])
 BINARY = ("{} + {}", "{} * {}", "{} - {}", "maximum({}, {})", "minimum({}, {})", "where(x[i] > w[i], {}, {})")
-POWERS = ("{}^2", "{}^3", "{}^4", "sum(j, {} * abs(v[j]))", "max(j, {} + v[j])", "min(j, {} * v[j])")
+POWERS = (
+    "{}^2",
+    "{}^3",
+    "{}^4",
+    "sum({j}, {} * abs(v[{j}]))",
+    "max({j}, {} + v[{j}])",
+    "min({j}, {} * v[{j}])",
+)
+LETTERS = "abcdefgh"
+"""A sum inside of another needs a letter of its own."""
 
 
 @pytest.mark.parametrize("name", [n for n, p in PRIMITIVES.items() if p.values != (-math.inf, math.inf)])
@@ -44,7 +53,7 @@ def formulas():
         lambda inner: st.one_of(
             st.tuples(st.sampled_from(BINARY), inner, inner).map(lambda t: f"({t[0].format(t[1], t[2])})"),
             st.tuples(st.one_of(functions, st.sampled_from(POWERS)), inner).map(
-                lambda t: f"({t[0].format(t[1])})"
+                lambda t: f"({t[0].format(t[1], j=LETTERS[t[1].count('v[')])})"
             ),
         ),
         max_leaves=6,

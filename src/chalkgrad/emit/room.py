@@ -60,8 +60,8 @@ def reads(program: Program) -> tuple[Read, ...]:
     Example:
         >>> from chalkgrad.frontend.text_formula import read_formula
         >>> [read] = reads(read_formula("y[i] = x[i+1] * w[i]", "f"))
-        >>> read.access, read.first, read.last
-        (x[i+1], 1, size(N))
+        >>> print(read.access, read.first, read.last)
+        x[i+1] 1 size(N)
     """
     found = []
     with derived_sizes(program.sizes):
