@@ -4,6 +4,7 @@
     --sizes A,B     some of the sizes
     --threads 1     some of the numbers of threads
     --skip-digits   without the time to 97 % on handwritten digits
+    --without compile,compile16    some of the contenders left out, by their names in `contenders.py`
     --readme        put the table into README.md, section "Measured"
 
 Every contender has a process of its own (`contenders.py`), all of one size wait side by side, and rounds go
@@ -26,6 +27,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -104,13 +106,15 @@ def available(name: str) -> bool:
     return all(importlib.util.find_spec(module) is not None for module in NEEDS.get(name, ()))
 
 
-def measure(size: str, threads: int, rounds: int, seconds: float) -> dict[str, dict[str, Any]]:
+def measure(
+    size: str, threads: int, rounds: int, seconds: float, without: Collection[str] = ()
+) -> dict[str, dict[str, Any]]:
     """All contenders of one size, in interleaved rounds."""
     found: dict[str, dict[str, Any]] = {}
     workers: dict[str, Worker] = {}
     with contextlib.ExitStack() as caches:
         for name in CONTENDERS:
-            if not available(name):
+            if name in without or not available(name):
                 continue
             cold, kept = [], []
             try:
@@ -249,6 +253,7 @@ def main() -> None:
     parser.add_argument("--sizes", default="A,B,C,D")
     parser.add_argument("--threads", default="1,2")
     parser.add_argument("--rounds", type=int)
+    parser.add_argument("--without", default="")
     parser.add_argument("--skip-digits", action="store_true")
     parser.add_argument("--readme", action="store_true")
     options = parser.parse_args()
@@ -260,7 +265,8 @@ def main() -> None:
     for threads in (int(t) for t in options.threads.split(",")):
         for size in options.sizes.split(","):
             print(f"{size}, {threads} threads …", file=sys.stderr)
-            results[size, threads] = measure(size, threads, rounds, seconds * LONGER.get(size, 1))
+            longer, without = LONGER.get(size, 1), options.without.split(",")
+            results[size, threads] = measure(size, threads, rounds, seconds * longer, without)
             column = {(size, threads): results[size, threads]}
             print("\n".join([*speed_table(column), *start_table(column)]), file=sys.stderr)
     lines = [f"{machine_line()}. {rounds} interleaved rounds.", ""]

@@ -26,7 +26,8 @@ from chalkgrad.expr.nodes import Tensor
 def block_depth(inner: int, target: Target) -> int:
     """k per block when `inner` of them are cut evenly into blocks of whole panels near the target's depth.
 
-    A k is what one multiplication takes: a number, or a word of two."""
+    A k is what one multiplication takes: a number, or a word of two.
+    """
     blocks = max(1, round(inner / target.depth))
     each = -(-inner // blocks)
     return -(-each // target.panel) * target.panel
