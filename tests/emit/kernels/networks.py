@@ -159,6 +159,18 @@ class Case:
         step.store(after)
         return losses, after
 
+    def flips(self) -> Any:
+        """What the losses may be off by where a number's last digit decides which way bfloat16 rounds it.
+
+        Sums in another order have another last digit, and of thousands of numbers one lies on such an edge
+        now and then. Three terms of one row's sums may move by a part in 256 each.
+        """
+        if not self.paired:
+            return 0.0
+        starts = np.arange(0, self.rows, self.batch)
+        rows = np.minimum(self.batch, self.rows - starts)
+        return 3 / 256 / (rows * min(self.sizes[:2]))
+
     def expected(self) -> tuple[Any, dict[str, Any]]:
         """The same by the emitted NumPy code."""
         gradient = gradient_code(self.program, tuple(self.parameters))
@@ -182,8 +194,8 @@ def assert_same(case: Case, step: CompiledStep) -> None:
     losses, after = case.run(step)
     wanted, values = case.expected()
     # Of a loss that is a small difference of numbers near one, the digits are those of the numbers.
-    tolerance = TOLERANCE[case.dtype]
-    np.testing.assert_allclose(losses, wanted, rtol=tolerance, atol=tolerance)
+    tolerance = TOLERANCE[case.dtype] + case.flips()
+    assert (np.abs(losses - wanted) <= tolerance * (1 + np.abs(wanted))).all(), (losses, wanted)
     for name, value in values.items():
         # Adam's quotient amplifies a last digit where the gradient is almost zero.
         assert np.abs(after[name] - value).max() <= (1e-3 if case.dtype == np.float32 else 1e-9), name

@@ -29,6 +29,10 @@ class Kernels:
         for op in found.all:
             if isinstance(op, Total):
                 self.totals[op.target] = len(self.totals)
+        gathered = {t for maker, t in order.turned if maker == GATHERED and not layout.target.paired}
+        self.gathers = [
+            write_gather(module, layout, t, f"gather_{n}", t in gathered) for n, t in enumerate(found.data)
+        ]
         self.weights: list[tuple[Any, int]] = []
         self.observing: list[tuple[int, Any]] = []
         if layout.target.paired:
@@ -36,10 +40,6 @@ class Kernels:
         else:
             for n, t in (made for made in order.turned if made[0] != GATHERED):
                 self.observing.append((n, write_turn(module, layout, t, f"turn_{len(self.observing)}")))
-        gathered = {t for maker, t in order.turned if maker == GATHERED and not layout.target.paired}
-        self.gathers = [
-            write_gather(module, layout, t, f"gather_{n}", t in gathered) for n, t in enumerate(found.data)
-        ]
         self.kernels = []
         for n, kernel in enumerate(order.kernels):
             if isinstance(kernel, ColumnKernel):

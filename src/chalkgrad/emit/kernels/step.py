@@ -3,7 +3,7 @@
 for every minibatch:
     scalars of the step (1/N, 1 − β₁ᵗ …)
     phase one, this thread's panels of observations: gather, products, passes, turning; large products by
-    columns, at a meeting before each and after; for products of bfloat16, first all weights put into words, and
+    columns, at a meeting before each and after; for products of bfloat16, weights put into words first, and
     values instead of turned
     — all threads meet; if one of them saw that the caller wants an end, this step and the rest are given up;
     where nobody will read the parameters, in what follows, too —
