@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import sys
 from pathlib import Path
@@ -15,7 +14,7 @@ import pytest
 from chalkgrad.errors import DataError, TrainingError
 from chalkgrad.train import loop
 from chalkgrad.train.callbacks import Callback, Plan
-from chalkgrad.train.checkpoint import has_checkpoint, load_checkpoint, save_checkpoint
+from chalkgrad.train.checkpoint import has_checkpoint, load_checkpoint
 from chalkgrad.train.data import Dataset, Standardiser
 from chalkgrad.train.history import Epoch, History
 from chalkgrad.train.loop import fit
@@ -267,50 +266,6 @@ def test_checkpoints_hold_the_best_parameters_as_the_model(tmp_path: Path) -> No
     np.testing.assert_array_equal(model.predict_proba(held.x), net.predict_proba(scaling.apply(held.x)))
     assert model.predict(held.x) == [data.classes[k] for k in model.predict_proba(held.x).argmax(axis=1)]
     assert model.score(held) == net.score(scaling.apply(held.x), held.y)
-
-
-@pytest.mark.parametrize(("rest", "written"), [(0, 3), (1e9, 2)], ids=["no rest", "rest for ever"])
-def test_a_checkpoint_is_written_when_its_arrays_are_new_and_the_last_one_is_old(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rest: float, written: int
-) -> None:
-    pytest.importorskip("safetensors")
-    saved = counted_saves(monkeypatch)
-    monkeypatch.setattr("chalkgrad.train.loop.REST", rest)
-    history = train(network(), 3, checkpoint_path=tmp_path, checkpoint_seconds=0)
-    assert (
-        len(saved) == written
-    )  # after each epoch, and not again at the end; or after the first and at the end
-    _, record = load_checkpoint(tmp_path)
-    assert record["training"]["history"]["seconds"] == history.seconds
-
-
-def test_a_checkpoint_that_somebody_removed_is_written_whole(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pytest.importorskip("safetensors")
-    saved = counted_saves(monkeypatch)
-    folder = tmp_path / "model"
-
-    class Remove(Callback):
-        def on_epoch_end(self, epoch: Epoch) -> None:
-            shutil.rmtree(folder)
-
-    net = network()
-    train(net, 1, checkpoint_path=folder, checkpoint_seconds=0, callbacks=[Remove()])
-    assert len(saved) == 2
-    assert Model.load(folder).network.flat.tobytes() == net.flat.tobytes()
-
-
-def counted_saves(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """The records of the checkpoints that are written whole from now on."""
-    saved: list[Any] = []
-
-    def save(folder: Path, arrays: Any, record: Any) -> Path:
-        saved.append(record)
-        return save_checkpoint(folder, arrays, record)
-
-    monkeypatch.setattr("chalkgrad.train.loop.save_checkpoint", save)
-    return saved
 
 
 def test_a_model_refuses_other_data() -> None:
