@@ -141,6 +141,10 @@ def test_an_unwritable_folder_is_found_before_the_data_are_read(tmp_path: Path) 
     )
 
 
+def test_a_misspelt_digits_is_asked_about() -> None:
+    assert "There is no file digts. Did you mean 'digits'?" in refused("digts")
+
+
 def test_digits_takes_no_target() -> None:
     assert "digits has its own labels" in refused("digits", "--target", "label")
 

@@ -9,7 +9,7 @@ import click
 
 from chalkgrad.cli.files import DIGITS, unnamed_target
 from chalkgrad.cli.group import INTERRUPTED
-from chalkgrad.errors import ChalkgradError
+from chalkgrad.errors import ChalkgradError, suggestion
 
 if TYPE_CHECKING:
     from chalkgrad.train.data import Dataset
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 )
 @click.option("--engine", default="auto", show_default=True, help="auto, plain, numpy, llvm or torch.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, or cuda for an NVIDIA GPU.")
-@click.option("--matmul-precision", metavar="NAME", help="bfloat16: products in half the time, rounded.")
+@click.option("--matmul-precision", metavar="NAME", help="bfloat16: faster products of rounded numbers.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder for the model.")
 @click.option("--resume", is_flag=True, help="Continue the run that is saved there.")
 @click.option("--overwrite", is_flag=True, help="Replace the model that is saved there.")
@@ -177,6 +177,9 @@ def _load(data: str, target: str | None, ignore: tuple[str, ...]) -> Dataset:
         if target is not None or ignore:
             raise ChalkgradError("digits has its own labels; --target and --ignore are for CSV files.")
         return load_digits()
+    meant = suggestion(data, (DIGITS,))
+    if meant and not Path(data).exists():
+        raise ChalkgradError(f"There is no file {data}.{meant}", hint=f"{DIGITS} are the bundled data.")
     if target is None:
         raise unnamed_target(data)
     return load_csv(data, target, ignore=ignore)

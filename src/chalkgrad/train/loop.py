@@ -85,8 +85,8 @@ def fit(
         threads: Of the matrix products; None chooses by size, and takes one in a worker of a pool.
         device: "cpu", or "cuda" for an NVIDIA GPU ("cuda:1" for the second one).
         matmul_precision: "bfloat16" rounds what matrix products multiply to eight binary digits, and adds
-            in float32, in half the time; parameters and everything else stay as they are. It needs machine
-            code and a processor with AVX-512 BF16. None multiplies in the network's own type.
+            in float32, in half the time of a large step; parameters and everything else stay as they are. It
+            needs machine code and a processor with AVX-512 BF16. None multiplies in the network's own type.
 
     Returns:
         The history. After Ctrl-C it has `interrupted` set, and the run is saved where it stood.
