@@ -23,7 +23,8 @@ from chalkgrad.train.checkpoint import (
     save_record,
 )
 
-pytest.importorskip("safetensors")
+safetensors = pytest.importorskip("safetensors")
+pytest.importorskip("safetensors.numpy")
 
 OLD = {"w": np.arange(6.0).reshape(2, 3)}
 NEW = {"w": np.arange(6.0).reshape(2, 3) + 0.5, "v": np.array([1, -2], np.float32)}
@@ -51,7 +52,9 @@ def test_bits_survive(tmp_path: Path) -> None:
 
 def test_saving_replaces_and_cleans_up(tmp_path: Path) -> None:
     save_checkpoint(tmp_path, OLD, {"n": 1})
-    (tmp_path / f"{atomic.PREFIX}killed").write_bytes(b"half")
+    killed = tmp_path / f"{atomic.PREFIX}killed"
+    killed.mkdir()
+    (killed / "new").write_bytes(b"half")
     (tmp_path / "notes.txt").write_text("mine")
     save_checkpoint(tmp_path, NEW, {"n": 2})
     assert load_checkpoint(tmp_path)[1] == {"n": 2}
@@ -152,22 +155,28 @@ def test_without_safetensors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def failing_at(monkeypatch: pytest.MonkeyPatch, nth: int) -> Callable[[], int]:
-    """Make the nth file operation of the atomic writer fail as a full disk would; counts them."""
+    """Make the nth file operation of a save fail as a full disk would; counts them."""
     seen = 0
+    full = OSError(28, "No space left on device")
 
-    def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
+    def wrap(owner: Any, name: str, failure: Exception = full) -> None:
+        original = getattr(owner, name)
+
         def operation(*args: Any, **kwargs: Any) -> Any:
             nonlocal seen
             seen += 1
             if seen == nth:
-                raise OSError(28, "No space left on device")
+                raise failure
             return original(*args, **kwargs)
 
-        return operation
+        monkeypatch.setattr(owner, name, operation)
 
-    monkeypatch.setattr(atomic.tempfile, "mkstemp", wrap(atomic.tempfile.mkstemp))
-    for name in ("fdopen", "fsync", "chmod", "replace"):
-        monkeypatch.setattr(atomic.os, name, wrap(getattr(os, name)))
+    for name in ("mkstemp", "mkdtemp"):
+        wrap(atomic.tempfile, name)
+    for name in ("fsync", "chmod", "replace"):
+        wrap(atomic.os, name)
+    wrap(atomic, "write_bytes")
+    wrap(safetensors.numpy, "save_file", safetensors.SafetensorError(str(full)))
     return lambda: seen
 
 
@@ -189,13 +198,14 @@ def test_a_full_disk_at_every_write_leaves_a_whole_checkpoint(tmp_path: Path) ->
         expected = OLD if record["n"] == 1 else NEW
         np.testing.assert_array_equal(arrays["w"], expected["w"])
         assert not list(folder.glob(atomic.PREFIX + "*")), "a temporary file was left behind"
-    assert len(messages) >= 10
+    assert len(messages) >= 13
     assert all("No space left" in message for message in messages)
 
 
 KILLER = """
 import os, sys, tempfile
 import numpy as np
+import safetensors.numpy
 from chalkgrad.train.checkpoint import save_checkpoint
 
 base = sys.argv[1]
@@ -217,8 +227,9 @@ while True:
                     os._exit(9)
                 return original(*args, **kwargs)
             return operation
-        tempfile.mkstemp = dying(tempfile.mkstemp)
-        for name in ("fdopen", "fsync", "chmod", "replace", "open", "unlink"):
+        safetensors.numpy.save_file = dying(safetensors.numpy.save_file)
+        tempfile.mkstemp, tempfile.mkdtemp = dying(tempfile.mkstemp), dying(tempfile.mkdtemp)
+        for name in ("fsync", "chmod", "replace", "open", "unlink", "rmdir"):
             setattr(os, name, dying(getattr(os, name)))
         save_checkpoint(folder, new, {"n": 2})
         os._exit(0)

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 
-LOOK_SECONDS = 0.02
+LOOK_SECONDS = 0.005
 """How often one looks while others work."""
 
 

@@ -3,46 +3,73 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
 from chalkgrad.errors import DataError
 
 PREFIX = ".chalkgrad-"
-"""How temporary files begin; a killed process may leave one behind, the next save removes it."""
+"""How temporary folders begin; a killed process may leave one behind, the next save removes it."""
 
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Replace the file in one step that survives a crash at any moment.
 
-    The content goes to a temporary file in the same folder, which is flushed to the disk and then
-    renamed over `path`; the folder is flushed last, so that the new name is on the disk too.
-
     Raises:
         DataError: When the folder or the disk does not take it; `path` is then as it was before.
     """
-    temporary: str | None = None
+    place_atomically(path.parent, lambda temporary: write_bytes(temporary, content), lambda _: path.name)
+
+
+def place_atomically(folder: Path, write: Callable[[Path], None], name: Callable[[Path], str]) -> Path:
+    """Put a new file into the folder, or replace one, in one step that survives a crash at any moment.
+
+    It is written in a temporary folder of its own, flushed to the disk, and then renamed; the folder is
+    flushed last, so that the new name is on the disk too.
+
+    Args:
+        write: Makes the file at the path that it is given.
+        name: Gives the file's name, and may read it for that; the file is flushed meanwhile.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        DataError: When the folder or the disk does not take it; what was there is then as it was before.
+    """
+    box: Path | None = None
+    path = folder
     try:
-        handle, temporary = tempfile.mkstemp(prefix=PREFIX, dir=path.parent)
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        # mkstemp makes files that only their owner may read; give them the usual permissions.
+        box = Path(tempfile.mkdtemp(prefix=PREFIX, dir=folder))
+        temporary = box / "new"
+        write(temporary)
+        with ThreadPoolExecutor(1) as beside:
+            flushed = beside.submit(_flush, temporary)
+            path = folder / name(temporary)
+            flushed.result()
+        # Some writers make files that only their owner may read; give it the usual permissions.
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
-        temporary = None
-        _flush_folder(path.parent)
+        _flush_folder(folder)
     except OSError as cause:
         raise DataError(
             f"{path} cannot be written: {cause.strerror or cause}.",
             hint="Check that the folder exists, that you may write there, and that the disk has room.",
         ) from cause
     finally:
-        if temporary is not None:
-            with suppress(OSError):
-                os.unlink(temporary)
+        if box is not None:
+            shutil.rmtree(box, ignore_errors=True)
+    return path
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file in a folder of one's own."""
+    with open(path, "wb") as file:
+        file.write(content)
 
 
 def prepare_folder(path: Path) -> None:
@@ -66,9 +93,17 @@ def prepare_folder(path: Path) -> None:
 def remove_leftovers(folder: Path, keep: set[str], pattern: str) -> None:
     """Delete files that match `pattern` and are not in `keep`, and temporary files of killed writers."""
     for path in (*folder.glob(pattern), *folder.glob(PREFIX + "*")):
-        if path.name not in keep:
-            with suppress(OSError):
-                path.unlink()
+        if path.name in keep:
+            continue
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        with suppress(OSError):
+            path.unlink()
+
+
+def _flush(path: Path) -> None:
+    with open(path, "rb+") as file:  # Windows flushes only what may be written
+        os.fsync(file.fileno())
 
 
 def _flush_folder(folder: Path) -> None:

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chalkgrad.errors import DataError
-from chalkgrad.train.atomic import prepare_folder, remove_leftovers, write_atomically
+from chalkgrad.train.atomic import place_atomically, prepare_folder, remove_leftovers, write_atomically
 from chalkgrad.train.extras import require
 
 RECORD = "model.json"
@@ -50,12 +50,25 @@ def save_checkpoint(folder: str | PathLike[str], arrays: Arrays, record: Mapping
     safetensors = require("safetensors.numpy", "Saving a model")
     folder = Path(folder)
     prepare_folder(folder)
-    payload = safetensors.save({name: np.ascontiguousarray(a) for name, a in arrays.items()})
-    digest = hashlib.sha256(payload).hexdigest()
-    weights = {"file": f"weights-{digest[:16]}.safetensors", "sha256": digest}
-    write_atomically(folder / weights["file"], payload)
+    refusal = require("safetensors", "Saving a model").SafetensorError
+    digest = ""
+
+    def write(path: Path) -> None:
+        try:  # from where they lie, and not put together in memory first
+            safetensors.save_file({name: np.ascontiguousarray(a) for name, a in arrays.items()}, path)
+        except refusal as cause:
+            raise OSError(str(cause)) from cause
+
+    def name(path: Path) -> str:
+        nonlocal digest
+        with open(path, "rb") as content:
+            digest = hashlib.file_digest(content, "sha256").hexdigest()
+        return f"weights-{digest[:16]}.safetensors"
+
+    file = place_atomically(folder, write, name).name
+    weights = {"file": file, "sha256": digest}
     written = _write_record(folder, weights, record)
-    remove_leftovers(folder, {weights["file"]}, "weights-*.safetensors")
+    remove_leftovers(folder, {file}, "weights-*.safetensors")
     return written
 
 

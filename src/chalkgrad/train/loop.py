@@ -139,13 +139,8 @@ class _Saver:
             with suppress(DataError):  # somebody took the folder away
                 save_record(self.folder, record)
                 return
-        current = model.network.flat.copy()
-        model.network.flat[:] = state.best_parameters
-        try:
-            arrays = model.arrays()
-        finally:
-            model.network.flat[:] = current
-        save_checkpoint(self.folder, {**arrays, **state.arrays(current)}, record)
+        arrays = {**model.arrays(state.best_parameters), **state.arrays(model.network.flat)}
+        save_checkpoint(self.folder, arrays, record)
         self.last, self._place = time.monotonic(), place
         self._taken = self.last - began
 

@@ -74,9 +74,16 @@ class Model:
             raise DataError("The data are standardised already; the model does that itself.")
         return float((self.predict_proba(data.x).argmax(axis=1) == data.y).mean())
 
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """Everything that a checkpoint keeps as arrays."""
-        arrays = {name: view.copy() for name, view in self.network.params.items()}
+    def arrays(self, parameters: Array | None = None) -> dict[str, NDArray[Any]]:
+        """Everything that a checkpoint keeps as arrays: views, which change when the network does.
+
+        Args:
+            parameters: (P,) taken for those of the network.
+        """
+        network = self.network
+        arrays: dict[str, NDArray[Any]] = {
+            **(network.params if parameters is None else network.views(parameters))
+        }
         if self.standardiser is not None:
             arrays["standardiser.mean"] = self.standardiser.mean
             arrays["standardiser.scale"] = self.standardiser.scale

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Any
 
@@ -210,20 +211,18 @@ def assert_same_bits(case: Case, step: CompiledStep, other: CompiledStep) -> Non
 
 
 def assert_given_up_steps_leave_nothing(case: Case, threads: int) -> None:
-    """What `ended` breaks off at its second look equals a run of just the steps that were taken."""
+    """What `ended` breaks off at its tenth look equals a run of just the steps that were taken."""
     assert gives_up_whole_steps(case, threads)
 
 
 def gives_up_whole_steps(case: Case, threads: int, **options: Any) -> bool:
-    """Whether the parameters, after `ended` broke off a run at its second look, are those of the steps that
+    """Whether the parameters, after `ended` broke off a run at its tenth look, are those of the steps that
     were taken. Their losses must be."""
     step, order = case.compile(threads=threads), np.tile(case.order, 4000)
-    looks: list[int] = []
+    looks = itertools.count(1)
     losses = step.run(
-        case.data, order, case.batch, scalars=case.scalars,
-        ended=lambda: bool(looks) or bool(looks.append(1)),  # type: ignore[func-returns-value]
-        **options,
-    )  # fmt: skip
+        case.data, order, case.batch, scalars=case.scalars, ended=lambda: next(looks) >= 10, **options
+    )
     assert 0 < len(losses) < len(order) // case.batch
     other = case.compile(threads=threads)
     taken = order[: case.batch * len(losses)]
