@@ -4,8 +4,8 @@
 
 A network of each size is trained on eight batches of random rows, and Ctrl-C is pressed at a moment drawn at
 random within its first two epochs, steps and looks at the epoch alike. Told are the time from that to when no
-step is taken any more, and with checkpoints the time to when `fit` has returned, the run on the disk. One that
-comes while a checkpoint is written waits for it, and counts in the second time alone.
+step is taken any more, and with checkpoints the time to when `fit` has returned, the run on the disk. One
+that comes while a checkpoint is written waits for it, and counts in the second time alone.
 """
 
 from __future__ import annotations
