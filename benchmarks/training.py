@@ -21,6 +21,7 @@ import compileall
 import contextlib
 import importlib.util
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -28,6 +29,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Collection
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +57,14 @@ after they are done, and would take a core from it."""
 STARTS = 3
 """Pairs of processes that a contender begins, the first of each with nothing kept: a host that has to find
 memory for one of them first must not decide how long a first step takes."""
+TOUCH = """
+import sys, time
+import numpy as np
+began = time.perf_counter()
+np.zeros(int(sys.argv[1]), np.float32).fill(1)
+print(time.perf_counter() - began)
+"""
+"""What a process of its own does to say how long the host takes to hand out memory."""
 SLOW_STARTS = ("compile", "compile16")
 """Contenders of which one pair is enough: they take a quarter of a minute each time."""
 
@@ -116,12 +126,13 @@ def measure(
         for name in CONTENDERS:
             if name in without or not available(name):
                 continue
-            cold, kept = [], []
+            cold, kept, touched = [], [], []
             try:
                 for _ in range(1 if name in SLOW_STARTS else STARTS):
                     if kept:
                         workers[name].end()
                     cache = caches.enter_context(tempfile.TemporaryDirectory())
+                    touched.append(touching(size))
                     first = Worker(name, size, threads, cache)
                     first.end()
                     workers[name] = Worker(name, size, threads, cache)
@@ -132,6 +143,7 @@ def measure(
                 found[name] = {"failed": str(cause)[:60]}
                 continue
             found[name] = {"cold": statistics.median(cold), "warm": statistics.median(kept), "steps": []}
+            found[name]["touched"] = statistics.median(touched)
             found[name]["losses"] = workers[name].begun["losses"]
         _warm_up(workers, seconds)
         for _ in range(rounds):
@@ -145,6 +157,14 @@ def measure(
     return {
         name: row if "failed" in row else _compared(name, row, found["plain"]) for name, row in found.items()
     }
+
+
+def touching(size: str) -> float:
+    """Seconds in which a new process touches memory for w, m and v for the first time."""
+    layers = SIZES[size][0]
+    numbers = 3 * sum((below + 1) * units for below, units in pairwise(layers))
+    command = [sys.executable, "-c", TOUCH, str(numbers)]
+    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
 def _warm_up(workers: dict[str, Worker], seconds: float) -> None:
@@ -211,6 +231,11 @@ def start_table(results: dict[tuple[str, int], dict[str, dict[str, Any]]]) -> li
         "| First step, cold / cached (s); memory (MB) | " + " | ".join(f"{s} ×{t}" for s, t in columns) + " |"
     )
     lines = [head, "|---|" + "---|" * len(columns)]
+    touched = [results[c].get("llvm", results[c]["plain"]).get("touched", math.nan) for c in columns]
+    lines.append(
+        "| memory for w, m and v, touched for the first time | "
+        + " | ".join(f"{seconds:.3f}" for seconds in touched) + " |"
+    )  # fmt: skip
     for name, (label, _) in CONTENDERS.items():
         if name == "gemm" or not any("cold" in results[c].get(name, {}) for c in columns):
             continue
