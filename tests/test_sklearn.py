@@ -177,3 +177,19 @@ def test_large_fits_are_machine_code_where_it_is_installed(monkeypatch: pytest.M
     mine.fit(X, y)
     assert set(training) == {"llvm"}
     assert_alike(theirs, mine)
+
+
+@pytest.mark.parametrize("settings", [{}, {"solver": "lbfgs"}], ids=["adam", "lbfgs"])
+@pytest.mark.parametrize("sparse", [False, True], ids=["dense", "sparse"])
+def test_weights_without_a_sum_are_refused(settings: dict[str, Any], sparse: bool) -> None:
+    """scikit-learn divides by zero there, with machine code the loss would be no number."""
+    from scipy.sparse import csr_matrix
+
+    _, mine, y = pair("classes", batch_size=8, shuffle=False, **settings)
+    given = csr_matrix(X) if sparse else X
+    opposite = np.where(np.arange(ROWS) % 2, 1.0, -1.0)
+    lacking = opposite if settings else np.where(np.arange(ROWS) < ROWS - 8, WEIGHTS, 0.0)
+    with pytest.raises(ValueError, match="rows of a batch sum to zero"):
+        mine.fit(given, y, lacking)
+    mine.fit(given, y, np.where(np.arange(ROWS) % 8, 0.0, WEIGHTS))
+    assert np.isfinite(mine.loss_)

@@ -65,8 +65,23 @@ def rows_of(model: Any, X: Array, y: Array, sample_weight: Array | None) -> Rows
         t = np.asarray(y, np.float64)
         constant = (np.where(t > 0, t * np.log(np.where(t > 0, t, 1.0)), 0.0) - t).sum(axis=1)
     if sample_weight is not None:
+        check_weights(sample_weight)
         data["s"] = np.ascontiguousarray(sample_weight, X.dtype)
     return Rows(data, constant)
+
+
+def check_weights(batches: Array) -> None:
+    """The rows of every batch, (S, N) or one batch (N,), have a mean.
+
+    Raises:
+        ValueError: At the first one whose weights sum to zero.
+    """
+    totals = np.atleast_1d(batches.sum(axis=-1))
+    if (totals == 0).any():
+        raise ValueError(
+            f"The sample weights of all {batches.shape[-1]} rows of a batch sum to zero, so their loss has "
+            "no mean. Leave out the rows of weight 0, or take a larger batch_size."
+        )
 
 
 def shapes_of(layer_units: Any) -> dict[str, tuple[int, ...]]:
@@ -132,6 +147,8 @@ class Training:
     def _steps(self, order: NDArray[np.int64]) -> float:
         alpha, rate = self.model.alpha, self.model._optimizer.learning_rate
         rows = order.shape[1]
+        if self.weights is not None:
+            check_weights(self.weights[order])
         self.objective.set_scalar("l2", alpha if self.weighted else alpha / rows)
         total, at = 0.0, 0
         while at < len(order):  # a call at a time, so that Ctrl-C is heard
