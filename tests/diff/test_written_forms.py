@@ -30,6 +30,10 @@ FORMS = {
     "z[i,d] = m[i,d] + e[i,d]\nL = mean(i, sum(k, tanh(sum(d, z[i,d] * W[d,k]))) + sum(d, m[i,d]^2))": (
         "dL/dz[i,d] + 2 * m[i,d] / size(N)"
     ),
+    "y[i] = maximum(x[i], 0.1 * x[i])": "dL/dy[i] * (1(x[i] > 0) + 1(x[i] < 0) / 10 + 0.55 * 1(0 == x[i]))",
+    "y[i] = where(x[i] > 0, x[i], 0.01 * x[i])": "dL/dy[i] * where(x[i] > 0, 1, 0.01)",
+    "y[i] = x[i] * (1 + tanh(x[i])) / 2": "dL/dy[i] * (1 + t[i] + x[i] * (1 - t[i]^2)) / 2",
+    LSE + "L = -sum(i, log(p[i,2]))": "p[i,k] - 1(2 == k)",  # so that there are more than two classes
 }
 LAYERS = {**{text: cg.formula(text) for text in FORMS}, **GALLERY}
 

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 import chalkgrad as cg
 from chalkgrad.emit.room import reads
 from chalkgrad.errors import ShapeError, VerificationError
+from chalkgrad.expr.guarded import least_sizes
+from chalkgrad.expr.linear import as_index
 from chalkgrad.verify.reference import run
 
 FORMULAS = (
@@ -42,6 +44,33 @@ def test_code_refuses_exactly_what_the_evaluator_refuses(text, sizes):
         return
     found, _ = layer.compile("numpy").forward(*arrays)
     np.testing.assert_allclose(found, np.real(wanted[layer.program.outputs[0]]))
+
+
+@pytest.mark.parametrize("target", ["numpy", "torch", "jax"])
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [("y[i] = x[i+1] * w[i]", "x[1 : N + 1] * w"), ("y[i] = x[2*i] * w[i]", "x[: 2 * N : 2] * w")],
+)
+def test_what_must_be_there_is_read_without_padding(target, text, read):
+    source = cg.formula(text).source(target)
+    assert read in source
+    assert "pad(" not in source
+    assert "max(0" not in source
+
+
+def test_least_sizes_are_those_of_the_longest_reads():
+    program = cg.formula(
+        "y[i] = x[i+1] * x[i+3] * w[i] + v[2] + sum(j, v[j] * 1(size(j) > 5) * v[5])", "f"
+    ).program
+    least = {of.name: str(as_index(dict(form))) for of, form in least_sizes(program)}
+    assert sorted(least.values()) == ["3", "3 + size(N)"]
+
+
+def test_sizes_that_ask_for_each_other_end():
+    """a is longer than b, and b than a: no arrays fit, and nothing loops."""
+    layer = cg.formula("x: I\nz: J\nL = sum(i, x[i+1] * z[i]) + sum(j, z[j+1] * x[j])", "f")
+    assert least_sizes(layer.program)
+    layer.source("numpy")
 
 
 def test_the_message_says_which_place_and_what_to_do():

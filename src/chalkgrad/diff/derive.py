@@ -10,7 +10,7 @@ from chalkgrad.diff.reverse import sweep
 from chalkgrad.diff.stable import recognise, stabilise, without_dead
 from chalkgrad.errors import DerivationError, suggestion
 from chalkgrad.expr.garbage import collector_held
-from chalkgrad.expr.linear import derived_sizes
+from chalkgrad.expr.guarded import sizes_known
 from chalkgrad.expr.matrix import Matrix
 from chalkgrad.expr.names import meant, spellings
 from chalkgrad.expr.nodes import Apply, Definition, Indicator, Opaque, Program, Reduce, Sum, Tensor
@@ -61,7 +61,7 @@ def derive(
     swept = sweep(named, wanted, given)
     adjoints = tuple(t.adjoint for t in wanted)
     staged = Backward("staged", swept.definitions, adjoints, cost(swept.definitions))
-    with derived_sizes(program.sizes):
+    with sizes_known(program):
         closing = close(named, swept.definitions, adjoints)
     closed = Backward("closed", closing.definitions, adjoints, closing.cost)
     chosen, because = _choose(staged, closed, form, page=True)
@@ -93,7 +93,7 @@ def for_code(program: Program, wrt: tuple[str, ...] = ()) -> tuple[Program, Back
     wanted = inputs_named(program, wrt)
     swept = sweep(safe, wanted, given=True, fixed=shifts)
     adjoints = tuple(t.adjoint for t in wanted)
-    with derived_sizes(program.sizes):
+    with sizes_known(program):
         closing = close(safe, swept.definitions, adjoints, solve=False)
     staged = Backward("staged", swept.definitions, adjoints, cost(swept.definitions))
     closed = Backward("closed", closing.definitions, adjoints, closing.cost)

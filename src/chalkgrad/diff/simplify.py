@@ -131,9 +131,10 @@ def _simplify(e: Expr, knowledge: Knowledge) -> Simplified:
     return best[2], best[3], best[4]
 
 
-def score(e: Expr) -> tuple[float, int]:
-    """Operations first, then how much there is to read."""
-    return expression_flops(e), sum(1 for _ in walk(e))
+def score(e: Expr) -> tuple[float, int, int]:
+    """Operations first, then how much there is to read: t² before t·x, which is another name."""
+    nodes = list(walk(e))
+    return expression_flops(e), len(nodes), sum(isinstance(n, Access) for n in nodes)
 
 
 def _has_products_of_sums(e: Expr) -> bool:

@@ -13,7 +13,7 @@ from chalkgrad.emit.names import prefix
 from chalkgrad.emit.plan import Plan, plan
 from chalkgrad.emit.torch_text import torch_module
 from chalkgrad.errors import UnsupportedError, suggestion
-from chalkgrad.expr.linear import derived_sizes
+from chalkgrad.expr.guarded import sizes_known
 from chalkgrad.expr.nodes import Program
 from chalkgrad.render.own_names import with_names_apart
 
@@ -75,7 +75,7 @@ def source(
     made = plan(program, backward)
     if target == "numpy" or not any(made.gradients):
         return module(made, DIALECTS[target], name)
-    with derived_sizes(program.sizes):
+    with sizes_known(program):
         if target == "torch":
             return torch_module(made, name, jvp, tuple(parameters))
         return jax_module(made, name)
@@ -83,7 +83,7 @@ def source(
 
 def module(p: Plan, dialect: Dialect, name: str) -> str:
     """The plain functions of a plan as a module's text."""
-    with derived_sizes(p.program.sizes):
+    with sizes_known(p.program):
         names = all_names(p)
         functions = [forward_function(p, dialect, names, prefix(name))]
         if any(p.gradients):

@@ -31,7 +31,8 @@ from chalkgrad.emit.share import live, share
 from chalkgrad.emit.statements import statements
 from chalkgrad.emit.untaken import without_overflow
 from chalkgrad.errors import DerivationError
-from chalkgrad.expr.linear import derived_sizes, sizes_in
+from chalkgrad.expr.guarded import sizes_known
+from chalkgrad.expr.linear import sizes_in
 from chalkgrad.expr.nodes import ONE, Access, Add, Const, Definition, Expr, Mul, Program, Range, Sum, Tensor
 from chalkgrad.expr.ops import map_children, tensors_in
 
@@ -72,7 +73,7 @@ def plan(program: Program, backward: Backward) -> Plan:
         DerivationError: When a wanted gradient is not defined, or a value is read that nothing gives.
         UnsupportedError: When a construct has no array code.
     """
-    with derived_sizes(program.sizes):
+    with sizes_known(program):
         return _plan(program, backward)
 
 

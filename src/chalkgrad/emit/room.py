@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from chalkgrad.errors import ShapeError
-from chalkgrad.expr.linear import Linear, as_index, derived_sizes, inside, linear, plus, size_of, times
-from chalkgrad.expr.nodes import Access, Expr, Index, Program, Range
+from chalkgrad.expr.guarded import end, must_stay_inside
+from chalkgrad.expr.linear import as_index, derived_sizes
+from chalkgrad.expr.nodes import Access, Expr, Program, Range
 from chalkgrad.expr.ops import free_indices
-from chalkgrad.frontend.sizes import unguarded
 from chalkgrad.verify.environment import whole_size
 
 
@@ -63,24 +63,8 @@ def reads(program: Program) -> tuple[Read, ...]:
         >>> print(read.access, read.first, read.last)
         x[i+1] 1 size(N)
     """
-    found = []
     with derived_sizes(program.sizes):
-        for d in program.definitions:
-            for access, guarded in unguarded(d.body):
-                for subscript, axis in zip(access.indices, access.tensor.axes, strict=True):
-                    form = linear(subscript)
-                    if form is None or free_indices(subscript) & guarded or inside(form, axis):
-                        continue
-                    found.append(Read(access, axis, _end(form, -1), _end(form, 1)))
-    return tuple(found)
-
-
-def _end(form: Linear, sign: int) -> Expr:
-    """The largest value of a form, or with sign −1 the smallest: each index is at one of its ends."""
-    result: Linear = {}
-    for atom, c in form.items():
-        if not isinstance(atom, Index):
-            result = plus(result, {atom: c})
-        elif c * sign > 0:
-            result = plus(result, times(plus(size_of(atom.range), {None: -1}), c))
-    return as_index(result)
+        return tuple(
+            Read(access, axis, as_index(end(form, -1)), as_index(end(form, 1)))
+            for access, axis, form in must_stay_inside(program)
+        )

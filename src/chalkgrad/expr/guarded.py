@@ -7,11 +7,23 @@ must take the guard along, or stay.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
+from functools import lru_cache
 from typing import TypeGuard
 
-from chalkgrad.expr.linear import inside, linear
-from chalkgrad.expr.nodes import Access, Expr, Index, Indicator, Mul, Range
-from chalkgrad.expr.ops import free_indices, tensors_in, walk
+from chalkgrad.expr.linear import (
+    LeastSizes,
+    Linear,
+    derived_sizes,
+    inside,
+    linear,
+    lowest,
+    plus,
+    size_of,
+    times,
+)
+from chalkgrad.expr.nodes import Access, Apply, Expr, Index, Indicator, Mul, Program, Range, Size
+from chalkgrad.expr.ops import children, free_indices, tensors_in, walk
 
 
 def is_guard(e: Expr) -> TypeGuard[Indicator]:
@@ -52,3 +64,79 @@ def guards_for(e: Expr, guards: Iterable[Indicator]) -> tuple[Indicator, ...]:
         return ()
     places = free_indices(e).intersection(i for a in leaving(e) for i in free_indices(a))
     return tuple(g for g in guards if free_indices(g) & places)
+
+
+# --- reads that nothing guards ----------------------------------------------------------------------
+
+Guarded = frozenset[Index | None]
+"""Indices that a comparison around a read looks at; None for one that looks at sizes alone."""
+
+
+def unguarded(e: Expr, guarded: Guarded = frozenset()) -> Iterator[tuple[Access, Guarded]]:
+    """Every access, with what a factor 1(...) or a where(...) around it looks at."""
+    match e:
+        case Access():
+            yield e, guarded
+        case Mul(factors):
+            guards = (f for f in factors if isinstance(f, Indicator))
+            guarded = guarded.union(*(free_indices(f) or {None} for f in guards))
+        case Apply("where", (condition, *_)):
+            guarded |= free_indices(condition) or {None}
+    for kid in children(e):
+        yield from unguarded(kid, guarded)
+
+
+def must_stay_inside(program: Program) -> Iterator[tuple[Access, Range, Linear]]:
+    """The subscripts of which sizes alone do not tell that they stay inside, though nothing guards them."""
+    for d in program.definitions:
+        for access, guarded in unguarded(d.body):
+            for subscript, axis in zip(access.indices, access.tensor.axes, strict=True):
+                form = linear(subscript)
+                if form is None or (free_indices(subscript) or {None}) & guarded or inside(form, axis):
+                    continue
+                yield access, axis, form
+
+
+def end(form: Linear, sign: int) -> Linear:
+    """The largest value of a form, or with sign −1 the smallest: each index is at one of its ends."""
+    result: Linear = {}
+    for atom, c in form.items():
+        if not isinstance(atom, Index):
+            result = plus(result, {atom: c})
+        elif c * sign > 0:
+            result = plus(result, times(plus(size_of(atom.range), {None: -1}), c))
+    return result
+
+
+def sizes_known(program: Program) -> AbstractContextManager[None]:
+    """Within, bounds are proved with the program's sizes, and with what it reads: that must be there."""
+    return derived_sizes(program.sizes, least_sizes(program))
+
+
+@lru_cache(256)
+def least_sizes(program: Program) -> LeastSizes:
+    """Sizes that the program needs, as it reads up to there without a guard: x[i+1] w[i] asks for |N| + 1.
+
+    Example:
+        >>> from chalkgrad.frontend.text_formula import read_formula
+        >>> [(of, least)] = least_sizes(read_formula("y[i] = x[i+1] * w[i]", "f"))
+        >>> of.name, {str(atom): factor for atom, factor in least}
+        ('I', {'size(N)': 1, 'None': 1})
+    """
+    found: dict[Range, Linear] = {}
+    with derived_sizes(program.sizes):
+        for _, axis, form in must_stay_inside(program):
+            past_end = plus(plus(size_of(axis), {None: -1}), end(form, 1), -1)
+            for room in (past_end, end(form, -1)):  # neither is negative
+                for atom, factor in room.items():
+                    if isinstance(atom, Size) and factor == 1 and atom.range not in dict(program.sizes):
+                        least = plus({atom: 1}, room, -1)
+                        known = found.get(atom.range)
+                        if known is None or _larger(least, known):
+                            found[atom.range] = least
+    return tuple((of, tuple(form.items())) for of, form in found.items())
+
+
+def _larger(a: Linear, b: Linear) -> bool:
+    least = lowest(plus(a, b, -1))
+    return least is not None and least >= 0

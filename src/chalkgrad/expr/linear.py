@@ -17,31 +17,41 @@ from chalkgrad.expr.ops import walk
 
 Linear = dict[Expr | None, int]
 
-_derived: ContextVar[Mapping[Range, Expr]] = ContextVar("derived_sizes", default={})  # noqa: B039
-
-
 DerivedSizes = tuple[tuple[Range, Expr], ...]
 """Sizes that follow from others, as `Program.sizes` has them."""
 
+LeastSizes = tuple[tuple[Range, tuple[tuple[Expr | None, int], ...]], ...]
+"""Sizes with a linear form that they do not fall below, see `chalkgrad.expr.guarded.least_sizes`."""
+
+KnownSizes = tuple[DerivedSizes, LeastSizes]
+
+_known: ContextVar[tuple[KnownSizes, Mapping[Range, Expr], Mapping[Range, Linear]]] = ContextVar(
+    "known_sizes", default=(((), ()), {}, {})
+)
+
 
 @contextmanager
-def derived_sizes(sizes: DerivedSizes) -> Iterator[None]:
-    """Within, bounds are proved with these sizes (a program's own, see `Program.sizes`)."""
-    token = _derived.set(dict(sizes))
+def derived_sizes(sizes: DerivedSizes, least: LeastSizes = ()) -> Iterator[None]:
+    """Within, bounds are proved with these sizes (a program's own, see `Program.sizes`).
+
+    Args:
+        least: What sizes do not fall below, if that is known to be more than one.
+    """
+    token = _known.set(((sizes, least), dict(sizes), {of: dict(form) for of, form in least}))
     try:
         yield
     finally:
-        _derived.reset(token)
+        _known.reset(token)
 
 
-def known_sizes() -> DerivedSizes:
+def known_sizes() -> KnownSizes:
     """The sizes that bounds are proved with here: what such a proof decides is remembered beside them."""
-    return tuple(_derived.get().items())
+    return _known.get()[0]
 
 
 def is_derived(of: Range) -> bool:
     """Whether the range's size follows from others: an output of a convolution, not a kernel."""
-    return of in _derived.get()
+    return of in _known.get()[1]
 
 
 def counter(index: Index) -> Access:
@@ -124,11 +134,19 @@ def indices_in(a: Linear) -> list[Index]:
 
 def highest(a: Linear) -> int | None:
     """A number that no value of the form exceeds, None where the sizes do not tell."""
-    current, parts = dict(a), 1
+    current, parts, least = dict(a), 1, dict(_known.get()[2])
     while True:
         atom = next((t for t in current if t is not None and _replacement(t, current[t]) is not None), None)
         if atom is None:
-            break
+            # What is left are free sizes. Each gives way once, as two may be said to be the larger one.
+            size = next((t for t in current if isinstance(t, Size) and t.range in least), None)
+            if size is None:
+                break
+            form, scale = least.pop(size.range), current[size]
+            if scale < 0:
+                del current[size]
+                current = plus(current, form, scale)
+            continue
         scale = current[atom]
         whole = _divisor(atom, scale)  # in thirds, say, so that ⌊a / 3⌋ ≤ a / 3 can be put in
         current, parts, scale = times(current, whole), parts * whole, scale * whole
@@ -136,7 +154,7 @@ def highest(a: Linear) -> int | None:
         found = _replacement(atom, scale)
         assert found is not None
         current = plus(current, found)
-    # What is left are free sizes, which are at least one.
+    # These are at least one.
     if any(c > 0 for atom, c in current.items() if atom is not None):
         return None
     return sum(current.values()) // parts
@@ -153,8 +171,8 @@ def _replacement(atom: Expr, scale: int) -> Linear | None:
     match atom:
         case Index(_, of) | Access(Tensor(_, (of,)), ()):  # 0 ... |R| - 1
             return times(plus(size_of(of), {None: -1}), scale) if scale > 0 else {}
-        case Size(of) if of in _derived.get():
-            inner = linear(_derived.get()[of])
+        case Size(of) if of in _known.get()[1]:
+            inner = linear(_known.get()[1][of])
             return None if inner is None else times(inner, scale)
         case Apply("floordiv", (top, Const(Fraction() as step))) if step > 0:
             inner, m = linear(top), int(step)

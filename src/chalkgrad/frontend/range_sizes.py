@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from chalkgrad.errors import FormulaError
+from chalkgrad.expr.guarded import unguarded
 from chalkgrad.expr.nodes import ONE, ZERO, Access, Const, Definition, Expr, Index, Range
 from chalkgrad.expr.ops import free_indices
 from chalkgrad.expr.syntax import RangeSize
@@ -19,7 +20,6 @@ from chalkgrad.frontend.sizes import (
     largest_size,
     size_form,
     sizes_in,
-    unguarded,
 )
 
 HOW = "range {0}: (size(u) - size(r)) // 2 + 1"

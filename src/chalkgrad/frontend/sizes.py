@@ -8,27 +8,25 @@ inside their axes. Sizes are polynomials in symbols |R| and in whole quotients a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
 from chalkgrad.expr import arithmetic
 from chalkgrad.expr.nodes import (
     ONE,
     ZERO,
-    Access,
     Add,
     Apply,
     Const,
     Expr,
     Index,
-    Indicator,
     Mul,
     Pow,
     Program,
     Range,
     Size,
 )
-from chalkgrad.expr.ops import children, flat_key, free_indices, map_children, ordered, walk
+from chalkgrad.expr.ops import flat_key, free_indices, map_children, ordered, walk
 
 Monomial = tuple[Expr, ...]
 Polynomial = dict[Monomial, Fraction]
@@ -154,20 +152,6 @@ def coefficients(e: Expr) -> tuple[dict[Index, Expr], Expr] | None:
         else:
             return None
     return {i: _expression(p) for i, p in parts.items()}, _expression(rest)
-
-
-def unguarded(e: Expr, guarded: frozenset[Index] = frozenset()) -> Iterator[tuple[Access, frozenset[Index]]]:
-    """Every access, with the indices that a factor 1(...) or a where(...) around it looks at."""
-    match e:
-        case Access():
-            yield e, guarded
-        case Mul(factors):
-            guards = (f for f in factors if isinstance(f, Indicator))
-            guarded = guarded.union(*map(free_indices, guards))
-        case Apply("where", (condition, *_)):
-            guarded |= free_indices(condition)
-    for kid in children(e):
-        yield from unguarded(kid, guarded)
 
 
 def largest_size(of: Range, axis: Range, index: Expr) -> Expr | None:

@@ -18,7 +18,7 @@ from math import gcd, lcm
 
 from chalkgrad.expr.cost import expression_flops
 from chalkgrad.expr.guarded import guards_for, is_guard
-from chalkgrad.expr.linear import DerivedSizes, known_sizes
+from chalkgrad.expr.linear import KnownSizes, known_sizes
 from chalkgrad.expr.nodes import (
     Access,
     Add,
@@ -64,7 +64,7 @@ def undistribute(e: Expr) -> Expr:
 
 
 @lru_cache(CACHE)
-def _undistributed(e: Expr, _sizes: DerivedSizes) -> Expr:
+def _undistributed(e: Expr, _sizes: KnownSizes) -> Expr:
     inner = map_children(e, undistribute)
     if not isinstance(inner, Add):
         # A number in front of a sum goes on to the front of the product, or of the Σ, that it stands in.
@@ -125,7 +125,7 @@ def common_denominator(e: Expr) -> Expr:
 
 
 @lru_cache(CACHE)
-def _over_one(e: Expr, _sizes: DerivedSizes) -> Expr:
+def _over_one(e: Expr, _sizes: KnownSizes) -> Expr:
     inner = map_children(e, common_denominator)
     if not isinstance(inner, Add):
         return tidy(inner) if isinstance(inner, Mul) else inner
@@ -164,12 +164,16 @@ def condition_of(e: Indicator) -> Condition:
     return e.op, tensors_in(e.left), tensors_in(e.right)
 
 
-@lru_cache(CACHE)
 def choose(e: Expr, written: frozenset[Condition] = frozenset()) -> Expr:
     """Branches that a condition and its opposite mask, as one choice.
 
     Of the two, the one that the user wrote is named.
     """
+    return _with_choices(e, written, known_sizes())
+
+
+@lru_cache(CACHE)
+def _with_choices(e: Expr, written: frozenset[Condition], _sizes: KnownSizes) -> Expr:
     inner = map_children(e, lambda kid: choose(kid, written))
     if not isinstance(inner, Add):
         return inner
@@ -222,6 +226,8 @@ def _chosen(e: Add, condition: Indicator, written: frozenset[Condition]) -> Expr
         return _sum([*rest, branches[0]])
     terms = [term_of(b) for b in branches]
     coeff, front = _shared(terms) if all(c for c, _ in terms) else (Fraction(1), Powers())
+    if len({abs(c) for c, _ in terms}) > 1:  # where(c, 1, 0.01) is not where(c, 100, 1)/100
+        coeff = Fraction(1)
     inside = [write(*divide(t, coeff, front)) for t in terms]
     return _sum([*rest, write(coeff, front, Apply("where", (condition, *inside)))])
 
@@ -249,8 +255,13 @@ def term_of(e: Expr) -> Term:
     return coeff, {a: p for a, p in powers.items() if p != 0}
 
 
-def _group(terms: list[Term]) -> Expr:
-    """Terms as an expression: what all share in front, then groups that share the most."""
+def _group(terms: list[Term], beside: bool = False) -> Expr:
+    """Terms as an expression: what all share in front, then groups that share the most.
+
+    Args:
+        beside: Whether the expression is a term beside others, and may as well be subtracted from these as
+            added to them: p − 1(k = y) (1 − ε), not p + 1(k = y) (ε − 1).
+    """
     terms = [t for t in terms if t[0] != 0]
     if not terms:
         return Const(Fraction(0))
@@ -258,6 +269,8 @@ def _group(terms: list[Term]) -> Expr:
         return write(*terms[0])
     coeff, shared = _shared(terms)
     rest = [divide(t, coeff, shared) for t in terms]
+    if beside and any(c < 0 and not powers for c, powers in rest):
+        coeff, rest = -coeff, [(-c, powers) for c, powers in rest]
     inner = _partition(rest)
     if not shared and coeff == 1:
         return inner
@@ -279,13 +292,24 @@ def _shared(terms: Sequence[Term]) -> Term:
             least = Fraction(int(least))
         if least:
             powers[atom] = least
-    top, bottom = 0, 1
-    for c, _ in terms:
-        top, bottom = gcd(top, abs(c.numerator)), lcm(bottom, c.denominator)
-    # 1 + 0.134 x² stays so: a long decimal in front helps nobody.
-    coeff = Fraction(top, bottom) if bottom <= LARGEST_DENOMINATOR else Fraction(1)
+    coeff = _number_in_front([abs(c) for c, _ in terms])
     negative = sum(1 for c, _ in terms if c < 0)
     return (-coeff if negative == len(terms) else coeff), powers
+
+
+def _number_in_front(numbers: list[Fraction]) -> Fraction:
+    """What positive numbers are divided by: their greatest common divisor, if that helps.
+
+    A fraction stays inside where that takes fewer multiplications: a + b/10 is not (10 a + b)/10.
+    """
+    top, bottom = 0, 1
+    for c in numbers:
+        top, bottom = gcd(top, c.numerator), lcm(bottom, c.denominator)
+    # 1 + 0.134 x² stays so: a long decimal in front helps nobody.
+    common = Fraction(top, bottom) if bottom <= LARGEST_DENOMINATOR else Fraction(1)
+
+    inside, outside = (sum(c != by for c in numbers) for by in (Fraction(1), common))
+    return Fraction(1) if common.denominator > 1 and inside < 1 + outside else common
 
 
 def divide(term: Term, coeff: Fraction, by: Powers) -> Term:
@@ -299,14 +323,17 @@ def divide(term: Term, coeff: Fraction, by: Powers) -> Term:
 def _partition(terms: list[Term]) -> Expr:
     """Groups of at least two terms that share an atom are factored; the others stay as they are."""
     counts = Counter(_guarded(a, p) for _, p in terms for a in p if p[a] > 0 and not isinstance(a, Size))
-    best = max(counts, key=lambda a: (counts[a], _reverse_key(a[0])), default=None)
+    # Of equal ones the comparison, which then stands once: p − 1(k = y) (1 − ε) − ε/K.
+    best = max(
+        counts, key=lambda a: (counts[a], isinstance(a[0], Indicator), _reverse_key(a[0])), default=None
+    )
     if best is None or counts[best] < 2 or (counts[best] == len(terms) and len(terms) < 2):
         return _sum([write(*t) for t in terms])
     inside = [t for t in terms if t[1].get(best[0], Fraction(0)) > 0 and _guarded(best[0], t[1]) == best]
     outside = [t for t in terms if t not in inside]
     if not outside:
         return _sum([write(*t) for t in terms])
-    grouped = _group(inside)
+    grouped = _group(inside, beside=True)
     rest = _partition(outside)
     parts = list(rest.terms) if isinstance(rest, Add) else [rest]
     return _sum([grouped, *parts])

@@ -19,7 +19,7 @@ from chalkgrad.emit.kernels.writer import I1, I64, Writer
 from chalkgrad.expr.nodes import Tensor
 
 
-def packed(order: Schedule, layout: Layout) -> dict[Tensor, frozenset[str]]:
+def packed(order: Schedule, layout: Layout) -> dict[Tensor, tuple[str, ...]]:
     """How every operand of a product or a weight's gradient has to lie in words."""
     roles: list[tuple[Tensor, str]] = []
     for product in (kernel.product for kernel in order.kernels if isinstance(kernel, ProductKernel)):
@@ -29,7 +29,7 @@ def packed(order: Schedule, layout: Layout) -> dict[Tensor, frozenset[str]]:
         if g.left is not None and g.right is not None:
             vectors, scalars = (g.left, g.right) if g.parameter.name in layout.flipped else (g.right, g.left)
             roles += [(vectors, TURNED), (scalars, HALVES)]
-    return {t: frozenset(kind for other, kind in roles if other is t) for t, _ in roles}
+    return {t: tuple(dict.fromkeys(kind for other, kind in roles if other is t)) for t, _ in roles}
 
 
 def write_value(module: Any, layout: Layout, t: Tensor, kinds: Collection[str], name: str) -> Any:
