@@ -46,6 +46,27 @@ def test_code_refuses_exactly_what_the_evaluator_refuses(text, sizes):
     np.testing.assert_allclose(found, np.real(wanted[layer.program.outputs[0]]))
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "y[i] = 1(2 < size(k)) * p[i,2] + sum(k, p[i,k])",
+        "y[i] = 1(size(k) >= 3) * p[i,size(k)-3] + sum(k, p[i,k])",
+        "y[i] = where(size(k) >= 3, p[i,2], 7) + sum(k, p[i,k])",
+        "y[k] = 1(size(i) >= 3) * p[size(i)-3,k] + sum(i, p[i,k])",
+    ],
+)
+@pytest.mark.parametrize("size", [1, 2, 4])
+def test_a_comparison_of_sizes_guards_a_place(text, size):
+    layer = cg.formula(text, "guarded")
+    p = np.random.default_rng(0).standard_normal((size, size))
+    wanted = np.real(run(layer.program, {layer.program.inputs[0]: p})[layer.program.outputs[0]])
+    np.testing.assert_allclose(layer.compile("numpy").forward(p)[0], wanted)
+    for target, array in (("torch", "tensor"), ("jax", "asarray")):
+        module = pytest.importorskip("torch" if target == "torch" else "jax.numpy")
+        found = np.asarray(layer.compile(target).guarded(getattr(module, array)(p)))
+        np.testing.assert_allclose(found, wanted, rtol=1e-6 if target == "torch" else 1e-5)
+
+
 @pytest.mark.parametrize("target", ["numpy", "torch", "jax"])
 @pytest.mark.parametrize(
     ("text", "read"),

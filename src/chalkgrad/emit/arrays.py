@@ -370,8 +370,10 @@ def kind(a: Array) -> str:
             return "host" if scalar else tensor.dtype
         case Gather(tensor=tensor) | Window(tensor=tensor):
             return tensor.dtype
-        case Positions() | Clamp():
+        case Positions():
             return "int"
+        case Clamp(arg):
+            return kind(arg)
         case Compare(_, left, right, _):
             return "host" if kind(left) == kind(right) == "host" else "bool"
         case Cast(_, axes):

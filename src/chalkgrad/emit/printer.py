@@ -42,6 +42,9 @@ from chalkgrad.primitives import PRIMITIVES
 COMPARE, ADD, MATMUL, MUL, NEG, POW, ATOM = range(7)
 """Binding strengths, loosest first. A matrix product inside a product gets parentheses."""
 
+HOST_CLAMP = "max(0, min({0}, {1} - 1))"
+"""The nearest place of an axis, of a Python number."""
+
 Code = tuple[str, int]
 
 
@@ -125,7 +128,8 @@ class Printer:
                 around = self.number(fill)[0]
                 return window_code(self.names.of(tensor), slots, self.dialect, self.number_of, around), ATOM
             case Clamp(arg, of, _):
-                return self.dialect.clamp.format(self.wrapped(arg, COMPARE), self.number_of(of)), ATOM
+                clamp = HOST_CLAMP if kind(arg) == "host" else self.dialect.clamp
+                return clamp.format(self.wrapped(arg, COMPARE), self.number_of(of)), ATOM
             case MatrixFunction(fn, arg, arg_axes, _):
                 return self.dialect.matrix_functions[fn].format(self.exact(arg, arg_axes)), ATOM
         raise UnsupportedError(f"no spelling of {type(a).__name__} for {self.dialect.name}")

@@ -252,6 +252,8 @@ def _update(s: AddAt, writer: Printer) -> str:
         return dialect.scatter_add.format(name, place, writer.aligned(s.value, axes))
     operator, value = "+=", s.value
     match s.value:
+        case Product(True, (single,), ()):
+            operator, value = "-=", single
         case Product(True, above, below, own):
             operator, value = "-=", Product(False, above, below, own)
         case Number(number) if number < 0:

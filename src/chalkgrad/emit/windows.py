@@ -89,7 +89,7 @@ def _gather(e: Access, used: frozenset[Index], order: Axes) -> Array:
 def _subscript(e: Expr, of: Range, shared: Axes) -> Array:
     """An integer array; where it might leave the axis it is clamped, and the formula's guard decides."""
     value, form = index_array(e, shared), linear(e)
-    if form is None or (isinstance(e, Index) and e.range is of) or isinstance(e, Const) or inside(form, of):
+    if form is None or (isinstance(e, Index) and e.range is of) or inside(form, of):
         return value
     return Clamp(value, of, value.axes)
 
