@@ -93,12 +93,16 @@ from jax.sharding import AxisType, PartitionSpec as P
 from chalkgrad.layers.forwards import FORWARDS
 from chalkgrad.diff.derive import for_code
 from chalkgrad.emit.module_text import source
+from chalkgrad.frontend.text_formula import read_formula
 jax.config.update("jax_enable_x64", True)
 mesh = jax.make_mesh((2,), ("data",), axis_types=(AxisType.Explicit,))
 rng = np.random.default_rng(0)
 sizes = {"N": 4, "D": 5, "K": 3, "H": 6}
-for name in ("affine", "softmax_loss", "batch_norm", "layer_norm", "two_layer_net"):
-    program, space = FORWARDS[name].program, {}
+names = ("affine", "softmax_loss", "batch_norm", "layer_norm", "two_layer_net")
+programs = {n: FORWARDS[n].program for n in names}
+programs["first"] = read_formula("y[n,d] = x[n,0,d] * w[d]", "first")
+for name, program in programs.items():
+    space = {}
     exec(source(*for_code(program), name, "jax"), space)
     rows = program.inputs[0].axes[0]
     arrays = [

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from chalkgrad.errors import ShapeError
-from chalkgrad.expr.guarded import end, must_stay_inside
-from chalkgrad.expr.linear import as_index, derived_sizes
+from chalkgrad.expr.guarded import end, must_be_there
+from chalkgrad.expr.linear import as_index, derived_sizes, inside
 from chalkgrad.expr.nodes import Access, Expr, Program, Range
 from chalkgrad.expr.ops import free_indices
 from chalkgrad.verify.environment import whole_size
@@ -66,5 +66,6 @@ def reads(program: Program) -> tuple[Read, ...]:
     with derived_sizes(program.sizes):
         return tuple(
             Read(access, axis, as_index(end(form, -1)), as_index(end(form, 1)))
-            for access, axis, form in must_stay_inside(program)
+            for access, axis, form in must_be_there(program)
+            if not inside(form, axis)
         )

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from chalkgrad.emit.arrays import AddAt, Assign, Axes, Loop, Positions, Slot, Stack, Statement
 from chalkgrad.emit.lower import as_float, factors_of, flat_sum, lower, lower_to, solve_indicators
 from chalkgrad.emit.windows import index_array, of_indices, read_slot
-from chalkgrad.expr.linear import as_index, counter, inside, linear, plus, times
+from chalkgrad.expr.linear import as_index, counter, inside, is_there, linear, plus, times
 from chalkgrad.expr.nodes import Access, Add, Const, Definition, Expr, Index, Indicator, Mul, Sum, Tensor
 from chalkgrad.expr.ops import free_indices, index_names, substitute, walk
 
@@ -116,9 +116,11 @@ def _addressable(index: Index, other: Expr) -> bool:
         return other.range is index.range or read_slot(index.range, {other: 1}) is not None
     if isinstance(other, Access):
         return other.tensor.dtype == "int"
-    if isinstance(other, Const) or not of_indices(other):
+    if not of_indices(other):
         return False
     form = linear(other)
+    if form is not None and not free_indices(other):
+        return is_there(form, index.range)
     return form is None or inside(form, index.range) or read_slot(index.range, form) is not None
 
 
@@ -208,7 +210,7 @@ def _update(
 def _loop(d: Definition, s: Scatter, frame: tuple[Slot, ...], replace: bool) -> list[Statement] | None:
     """Loops over the offsets in a window, for subscripts step · h + dilation · p; None for others.
 
-    Without an offset, as in h + 1, that is one update of a slice.
+    Without an offset, as in h + 1 or in 0, that is one update of a slice.
     """
     upstream = {i for a in walk(s.value) if isinstance(a, Access) and a.tensor.role == "adjoint"
                 for i in a.indices if isinstance(i, Index)}  # fmt: skip
@@ -216,18 +218,18 @@ def _loop(d: Definition, s: Scatter, frame: tuple[Slot, ...], replace: bool) -> 
     for index, other in s.places:
         form = linear(other)
         slot = None if form is None else read_slot(index.range, form, frozenset(upstream))
-        if slot is None or slot.outer is None:
+        if slot is None:
             return None
         slots[index] = slot
     counters = [slot.inner for slot in slots.values() if slot.inner is not None]
-    outer = [slots[i].outer if i in slots else i for i in d.indices]
+    outer = [i for i in (slots[i].outer if i in slots else i for i in d.indices) if i is not None]
     if len({*counters, *outer}) != len(counters) + len(outer):
         return None
     if set(counters) | set(outer) != set(s.summed) | (set(d.indices) - set(slots)):
         return None
     numbers = {i: counter(i) for i in counters}
     before, value = _hoisted(d, s.value, frozenset(counters)) if counters else ([], s.value)
-    axes = tuple(i for i in outer if i is not None)
+    axes = tuple(outer)
     written = []
     for n, i in enumerate(d.indices):
         low = frame[n].low if frame else 0

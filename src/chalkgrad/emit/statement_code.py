@@ -58,8 +58,11 @@ def statement_code(s: Statement, writer: Printer) -> list[str]:
             return [f"{writer.names.of(target)} = {_zeros(axes, frame, writer)}"]
         case AddAt():
             return _add_at(s, writer)
+        case Loop(counters=counters) if writer.dialect.functional:
+            sliced = writer.dialect.name == "jax" and not counters
+            return _sliced(s, writer) if sliced else _add_at(s.at_once, writer)
         case Loop():
-            return _add_at(s.at_once, writer) if writer.dialect.functional else _loop(s, writer)
+            return _loop(s, writer)
         case Crop(target, _, frame):
             name = writer.names.of(target)
             return [f"{name} = {name}[{cropped(frame, writer.number_of)}]"]
@@ -101,12 +104,25 @@ def _loop(s: Loop, writer: Printer) -> list[str]:
     value: Array = s.value
     before: list[str] = []
     room = ROOM - len(inside)
-    operator = "=" if s.replace else "+="
+    operator, value = _operator(value, s.replace)
     line = f"{place} {operator} {writer.aligned(value, s.axes)}"
     if len(line) > room and not isinstance(value, Load):
         before, value = _named(value, writer)
         line = f"{place} {operator} {writer.aligned(value, s.axes)}"
     return [*lines, *(inside + part for part in (*before, line))]
+
+
+def _sliced(s: Loop, writer: Printer) -> list[str]:
+    """`df = df.at[:, 2].add(-1)`, of slices or single places."""
+    name, where = writer.names.of(s.target), slices(s.slots, writer.number_of)
+    template = writer.dialect.set_at if s.replace else writer.dialect.add_at
+    before: list[str] = []
+    value = s.value
+    line = template.format(name, where or "...", writer.aligned(value, s.axes))
+    if len(line) > ROOM and not isinstance(value, Load):
+        before, value = _named(value, writer)
+        line = template.format(name, where or "...", writer.aligned(value, s.axes))
+    return [*before, line]
 
 
 def _named(value: Array, writer: Printer) -> tuple[list[str], Load]:
@@ -250,17 +266,22 @@ def _update(s: AddAt, writer: Printer) -> str:
     if not s.unique:
         place = where if len(subscripts) == 1 else f"({where})"
         return dialect.scatter_add.format(name, place, writer.aligned(s.value, axes))
-    operator, value = "+=", s.value
-    match s.value:
-        case Product(True, (single,), ()):
-            operator, value = "-=", single
-        case Product(True, above, below, own):
-            operator, value = "-=", Product(False, above, below, own)
-        case Number(number) if number < 0:
-            operator, value = "-=", Number(-number)
-    if s.replace:
-        operator, value = "=", s.value
+    operator, value = _operator(s.value, s.replace)
     return dialect.place.format(name, where, operator, writer.aligned(value, axes))
+
+
+def _operator(value: Array, replaces: bool) -> tuple[str, Array]:
+    """How a value is put to others: set, added, or subtracted without its sign."""
+    if replaces:
+        return "=", value
+    match value:
+        case Product(True, (single,), ()):
+            return "-=", single
+        case Product(True, above, below, own):
+            return "-=", Product(False, above, below, own)
+        case Number(number) if number < 0:
+            return "-=", Number(-number)
+    return "+=", value
 
 
 def _as_places(code: str, a: Array, like: str) -> str:

@@ -14,6 +14,7 @@ from typing import TypeGuard
 from chalkgrad.expr.linear import (
     LeastSizes,
     Linear,
+    as_index,
     derived_sizes,
     inside,
     linear,
@@ -86,15 +87,16 @@ def unguarded(e: Expr, guarded: Guarded = frozenset()) -> Iterator[tuple[Access,
         yield from unguarded(kid, guarded)
 
 
-def must_stay_inside(program: Program) -> Iterator[tuple[Access, Range, Linear]]:
-    """The subscripts of which sizes alone do not tell that they stay inside, though nothing guards them."""
+def must_be_there(program: Program) -> Iterator[tuple[Access, Range, Linear]]:
+    """The computed subscripts that nothing guards: what they read must be there."""
     for d in program.definitions:
         for access, guarded in unguarded(d.body):
             for subscript, axis in zip(access.indices, access.tensor.axes, strict=True):
                 form = linear(subscript)
-                if form is None or (free_indices(subscript) or {None}) & guarded or inside(form, axis):
+                if form is None or (isinstance(subscript, Index) and subscript.range is axis):
                     continue
-                yield access, axis, form
+                if not (free_indices(subscript) or {None}) & guarded:
+                    yield access, axis, form
 
 
 def end(form: Linear, sign: int) -> Linear:
@@ -125,14 +127,15 @@ def least_sizes(program: Program) -> LeastSizes:
     """
     found: dict[Range, Linear] = {}
     with derived_sizes(program.sizes):
-        for _, axis, form in must_stay_inside(program):
+        for _, axis, form in must_be_there(program):
+            if free_indices(as_index(form)) and inside(form, axis):
+                continue
             past_end = plus(plus(size_of(axis), {None: -1}), end(form, 1), -1)
             for room in (past_end, end(form, -1)):  # neither is negative
                 for atom, factor in room.items():
                     if isinstance(atom, Size) and factor == 1 and atom.range not in dict(program.sizes):
                         least = plus({atom: 1}, room, -1)
-                        known = found.get(atom.range)
-                        if known is None or _larger(least, known):
+                        if atom.range not in found or _larger(least, found[atom.range]):
                             found[atom.range] = least
     return tuple((of, tuple(form.items())) for of, form in found.items())
 

@@ -198,6 +198,14 @@ def inside(a: Linear, axis: Range) -> bool:
     return least is not None and least >= 0 and most is not None and most < 0
 
 
+def is_there(a: Linear, axis: Range) -> bool:
+    """Whether one place of an axis, a form without indices, is there in any array that may be given.
+
+    The first one of an axis is there unless the axis is empty: something must read it.
+    """
+    return inside(a, axis) and (axis.size is not None or axis in _known.get()[2])
+
+
 def equal(a: Linear, b: Linear) -> bool:
     """Whether two forms have the same value for all sizes, by proof."""
     difference = plus(a, b, -1)
