@@ -122,8 +122,8 @@ def least_sizes(program: Program) -> LeastSizes:
     Example:
         >>> from chalkgrad.frontend.text_formula import read_formula
         >>> [(of, least)] = least_sizes(read_formula("y[i] = x[i+1] * w[i]", "f"))
-        >>> of.name, {str(atom): factor for atom, factor in least}
-        ('I', {'size(N)': 1, 'None': 1})
+        >>> print(of.name, as_index(dict(least)))
+        I 1 + size(N)
     """
     found: dict[Range, Linear] = {}
     with derived_sizes(program.sizes):
