@@ -208,7 +208,7 @@ def speed_table(results: dict[tuple[str, int], dict[str, dict[str, Any]]]) -> li
     lines = [head, "|---|" + "---|" * len(columns)]
     for name, (label, _) in CONTENDERS.items():
         if not any(name in found for found in results.values()):
-            lines.append(f"| {label} | " + " | ".join("not installed" for _ in columns) + " |")
+            lines.append(f"| {label} | " + " | ".join("left out" for _ in columns) + " |")
             continue
         cells = []
         for column in columns:
