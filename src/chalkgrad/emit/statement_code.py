@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields, replace
 
 from chalkgrad.emit.arrays import (
@@ -101,28 +101,28 @@ def _loop(s: Loop, writer: Printer) -> list[str]:
     where = slices(s.slots, writer.number_of)
     name = writer.names.of(s.target)
     place = f"{name}[{where}]" if where else name
-    value: Array = s.value
-    before: list[str] = []
-    room = ROOM - len(inside)
-    operator, value = _operator(value, s.replace)
-    line = f"{place} {operator} {writer.aligned(value, s.axes)}"
-    if len(line) > room and not isinstance(value, Load):
-        before, value = _named(value, writer)
-        line = f"{place} {operator} {writer.aligned(value, s.axes)}"
-    return [*lines, *(inside + part for part in (*before, line))]
+    operator, value = _operator(s.value, s.replace)
+    written = _with_room(
+        value, lambda v: f"{place} {operator} {writer.aligned(v, s.axes)}", ROOM - len(inside), writer
+    )
+    return [*lines, *(inside + line for line in written)]
 
 
 def _sliced(s: Loop, writer: Printer) -> list[str]:
     """`df = df.at[:, 2].add(-1)`, of slices or single places."""
-    name, where = writer.names.of(s.target), slices(s.slots, writer.number_of)
+    name, where = writer.names.of(s.target), slices(s.slots, writer.number_of) or "..."
     template = writer.dialect.set_at if s.replace else writer.dialect.add_at
-    before: list[str] = []
-    value = s.value
-    line = template.format(name, where or "...", writer.aligned(value, s.axes))
-    if len(line) > ROOM and not isinstance(value, Load):
-        before, value = _named(value, writer)
-        line = template.format(name, where or "...", writer.aligned(value, s.axes))
-    return [*before, line]
+    return _with_room(
+        s.value, lambda v: template.format(name, where, writer.aligned(v, s.axes)), ROOM, writer
+    )
+
+
+def _with_room(value: Array, line: Callable[[Array], str], room: int, writer: Printer) -> list[str]:
+    """The line of a value, or of a name that the value gets before, where the line would be too long."""
+    if len(line(value)) <= room or isinstance(value, Load):
+        return [line(value)]
+    before, named = _named(value, writer)
+    return [*before, line(named)]
 
 
 def _named(value: Array, writer: Printer) -> tuple[list[str], Load]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from chalkgrad.errors import DataError
 
 PREFIX = ".chalkgrad-"
-"""How temporary folders begin; a killed process may leave one behind, the next save removes it."""
+"""How temporary folders and files begin; a killed process may leave one behind, the next save removes it."""
 
 
 def write_atomically(path: Path, content: bytes) -> None:
